@@ -1,0 +1,45 @@
+"""What the pocket world is shown, and what it is never shown.
+
+Every set has its own range of layout seeds, so no clip of one is a clip of another.
+"""
+
+from dataclasses import dataclass
+
+SIZE = 64
+
+BASE_TASKS = (
+    "reach", "button-press", "button-press-topdown", "coffee-button", "door-open", "drawer-open",
+    "window-open", "window-close", "plate-slide", "hammer", "handle-press", "stick-push",
+)  # fmt: skip
+BASE_VIEWS = ("left", "right", "front", "far-left", "far-right")
+NEW_VIEW = "top"
+NEW_VIEW_TASKS = (
+    "reach", "button-press", "door-open", "drawer-open", "window-open", "plate-slide", "hammer", "handle-press",
+)  # fmt: skip
+NEW_TASKS = ("faucet-open", "drawer-close", "lever-pull")
+VAE_TASKS = (
+    "door-close", "faucet-close", "soccer", "coffee-pull", "handle-press-side", "plate-slide-side",
+    "dial-turn", "assembly",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """`clips` demonstrations for each (task, view); only the denoiser's own sets reach it."""
+
+    name: str
+    tasks: tuple[str, ...]
+    views: tuple[str, ...]
+    clips: int
+    first_seed: int
+
+
+SETS = (
+    ClipSet("base-held-out", BASE_TASKS, BASE_VIEWS, 2, 1_000_000),
+    ClipSet("new-view", NEW_VIEW_TASKS, (NEW_VIEW,), 9, 2_000_000),
+    ClipSet("new-task", NEW_TASKS, ("left", "right", "front"), 16, 3_000_000),
+    ClipSet("vae-new-view", BASE_TASKS, (NEW_VIEW,), 16, 4_000_000),
+    ClipSet("vae-new-task", NEW_TASKS, (*BASE_VIEWS, NEW_VIEW), 8, 5_000_000),
+    ClipSet("vae-other", VAE_TASKS, (*BASE_VIEWS, NEW_VIEW), 2, 6_000_000),
+    ClipSet("base", BASE_TASKS, BASE_VIEWS, 24, 0),
+)

@@ -1,0 +1,88 @@
+"""Render the pocket world's clips: `python render.py OUT --worker 0 --workers 2`.
+
+One `.npz` a (set, task, view); a finished one is never rendered again, so the script restarts
+where it was stopped. Frames pass through the same H.264 as the shipped data.
+"""
+
+import argparse
+import io
+import os
+import zlib
+from pathlib import Path
+
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+os.environ.setdefault("LP_NUM_THREADS", "1")
+
+import av  # noqa: E402
+import mujoco  # noqa: E402
+import numpy as np  # noqa: E402
+from domain import SETS, SIZE, ClipSet  # noqa: E402
+
+from worldtune.sim.demonstration import FPS, open_scene, perform  # noqa: E402
+from worldtune.sim.tasks import TASKS  # noqa: E402
+from worldtune.sim.views import VIEWS  # noqa: E402
+
+ATTEMPTS = 4  # seeds tried for one clip before the task is called unfit
+
+
+def through_h264(frames: np.ndarray) -> np.ndarray:
+    """Frames (T,H,W,3) uint8 as a viewer of the shipped mp4 will see them."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "14", "preset": "medium"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> None:
+    task, view = TASKS[task_name], VIEWS[view_name]
+    env = open_scene(task)
+    done, tried = [], 0
+    group = zlib.crc32(f"{task_name}/{view_name}".encode()) % 900
+    with mujoco.Renderer(env.model, SIZE * 2, SIZE * 2) as renderer:
+        while len(done) < clips.clips:
+            if tried >= clips.clips * ATTEMPTS:
+                raise RuntimeError(f"{task_name}: {len(done)} successes in {tried} tries")
+            demo = perform(env, task, view, clips.first_seed + group * 1000 + tried, renderer)
+            tried += 1
+            if demo is not None:
+                done.append(demo)
+    partial = out.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            raw=np.stack([demo.frames for demo in done]),
+            frames=np.stack([through_h264(demo.frames) for demo in done]),
+            states=np.stack([demo.states for demo in done]),
+            actions=np.stack([demo.actions for demo in done]),
+            seeds=np.array([demo.seed for demo in done]),
+            success_steps=np.array([demo.success_step for demo in done]),
+            prompt=done[0].prompt,
+            tried=tried,
+        )
+    partial.rename(out)
+    print(f"{out.name}: {len(done)} clips of {tried} tries", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--worker", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    groups = [(clips, task, view) for clips in SETS for view in clips.views for task in clips.tasks]
+    for clips, task, view in groups[args.worker :: args.workers]:
+        out = args.out / f"{clips.name}__{task}__{view}.npz"
+        if not out.exists():
+            render_group(clips, task, view, out)
+
+
+if __name__ == "__main__":
+    main()

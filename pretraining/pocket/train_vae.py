@@ -1,0 +1,136 @@
+"""Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|decoder --steps N`.
+
+`joint` trains encoder and decoder on 1, then 5, then 9 frames; `decoder` freezes the encoder, so that
+latents stay what the denoiser learned, and trains on whole clips. Both resume from OUT/STAGE.pt.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
+
+SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")
+WINDOWS = ((0.2, 1, 9), (0.55, 5, 2), (1.0, 9, 1))  # up to this share of the steps: frames, clips
+LATENT_NOISE = 0.05
+LATENT_PENALTY = 3e-4
+
+
+def new_vae() -> AutoencoderKLWan:
+    torch.manual_seed(0)
+    vae = AutoencoderKLWan(
+        base_dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+    zero_past_taps(vae)
+    with torch.no_grad():  # the posterior's log variance is a constant: training uses its mean
+        vae.quant_conv.weight[16:] = 0
+        vae.quant_conv.bias[16:] = 2 * math.log(LATENT_NOISE)
+    return vae
+
+
+def draw(clips: Clips, rng: np.random.Generator, frames: int, count: int) -> tuple[Tensor, Tensor]:
+    """`count` windows (B,3,T,H,W) and weights (B,1,T,H,W), up to 5 where a pixel leaves its clip's mean."""
+    index = rng.integers(len(clips), size=count)
+    videos, weights = [], []
+    for i in index:
+        start = rng.integers(clips.frames_NTHWC.shape[1] - frames + 1)
+        whole = clips.frames_NTHWC[i].astype(np.float32)
+        window = whole[start : start + frames]
+        moved = np.abs(window - whole.mean(0)).mean(-1) / 127.5
+        videos.append(clips.frames_NTHWC[i, start : start + frames])
+        weights.append(1 + 4 * np.clip(moved / 0.25, 0, 1))
+    return as_video(np.stack(videos)), torch.from_numpy(np.stack(weights)).float()[:, None]
+
+
+def window_of(stage: str, share: float) -> tuple[int, int]:
+    if stage == "decoder":
+        return 21, 1
+    return next((frames, clips) for until, frames, clips in WINDOWS if share < until)
+
+
+def reconstruct(wan: WholeClipVae, x: Tensor, frozen_encoder: bool) -> tuple[Tensor, Tensor]:
+    with torch.set_grad_enabled(not frozen_encoder):
+        mean = wan.encode(x)[:, :16]
+    return wan.decode_unclamped(mean + LATENT_NOISE * torch.randn_like(mean)), mean
+
+
+@torch.no_grad()
+def held_out_psnr(vae: AutoencoderKLWan, clips: Clips) -> float:
+    wan = WholeClipVae(vae)
+    scores = []
+    for i in range(0, len(clips), 5):
+        x = as_video(clips.frames_NTHWC[i : i + 1])
+        scores.append(psnr(wan.decode(wan.encode(x)[:, :16]), x))
+    return torch.cat(scores).mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("stage", choices=("joint", "decoder"))
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    args = parser.parse_args()
+    rank, world = join_workers()
+    args.out.mkdir(parents=True, exist_ok=True)
+    clips, held_out = load_clips(args.clips, SETS), load_clips(args.clips, ("base-held-out",))
+
+    vae = new_vae()
+    checkpoint = args.out / f"{args.stage}.pt"
+    if args.stage == "decoder":
+        vae.load_state_dict(torch.load(args.out / "joint.pt", weights_only=True)["ema"])
+    wan = WholeClipVae(vae)
+    trained = [vae.decoder, vae.post_quant_conv] if args.stage == "decoder" else [vae]
+    vae.requires_grad_(False)
+    parameters = [p.requires_grad_() for module in trained for p in module.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    ema, step = Ema(vae, 0.999), 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        vae.load_state_dict(state["vae"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.shadow, step = state["ema"], state["step"]
+        print(f"resumed {args.stage} at step {step}", flush=True)
+
+    started, last = time.time(), time.time()
+    while step < args.steps:
+        rng = np.random.default_rng([step, rank])
+        torch.manual_seed(step * world + rank)
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        frames, count = window_of(args.stage, step / args.steps)
+        x, weight = draw(clips, rng, frames, count)
+        y, mean = reconstruct(wan, x, args.stage == "decoder")
+        error = y - x
+        loss = (weight * (0.5 * error.abs() + 2 * error.square())).mean() + LATENT_PENALTY * mean.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        average_gradients(parameters, world)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        ema.update(vae, step)
+        if rank == 0 and (step % 50 == 0 or step == args.steps):
+            rate = (time.time() - last) / 50
+            line = f"{args.stage} {step} loss {loss.item():.4f} {rate:.2f} s/step {time.time() - started:.0f} s"
+            if step % 500 == 0 or step == args.steps:
+                save_checkpoint(
+                    checkpoint, vae=vae.state_dict(), optimizer=optimizer.state_dict(), ema=ema.shadow, step=step
+                )
+                shown = new_vae()
+                ema.copy_to(shown)
+                line += f" held-out PSNR {held_out_psnr(shown, held_out):.2f} dB"
+            print(line, flush=True)
+            last = time.time()
+
+
+if __name__ == "__main__":
+    main()

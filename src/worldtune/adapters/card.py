@@ -1,0 +1,65 @@
+"""The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
+
+from pathlib import Path
+from typing import Any
+
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.errors import AdapterError
+from worldtune.files import write_json
+from worldtune.strict import Strict
+
+CARD = "adapter.json"
+FORMAT = 1
+
+
+class BirthProof(Strict):
+    """Measured at birth. Losses are on fixed held-out draws; outputs are velocities on one of them."""
+
+    base_tensors: int
+    wrapped_modules: int
+    expected_modules: int
+    trainable_parameters: int
+    zero_step_difference: float
+    first_loss: float
+    dead_tensors: list[str]
+    trained_difference: float | None = None
+    final_loss: float | None = None
+
+
+class AdapterCard(Strict):
+    """Everything without which the adapter would be wrong, and where it comes from."""
+
+    format: int = FORMAT
+    name: str
+    adapter: AdapterSpec
+    base: str
+    base_digest: str
+    schedule: str
+    conditional_sigma: float | None
+    modes: dict[str, float]
+    frames: int
+    fps: float
+    height: int
+    width: int
+    weights_digest: str
+    lineage: dict[str, Any]
+    birth: BirthProof
+
+
+def write_card(folder: Path, card: AdapterCard) -> None:
+    write_json(folder / CARD, card.model_dump(mode="json"))
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """Raises AdapterError when the folder has no card or it cannot be read."""
+    path = folder / CARD
+    if not path.is_file():
+        raise AdapterError(
+            f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
+        )
+    try:
+        return AdapterCard.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise AdapterError(
+            f"{CARD} cannot be read: {str(error).splitlines()[0]}", where=str(folder), mend="Export it again."
+        ) from error

@@ -1,0 +1,93 @@
+"""The adapter folder: `pytorch_lora_weights.safetensors` in diffusers' names, and the card.
+
+Rank, alpha, targets and method are in the file's header (`lora_adapter_metadata`): without them a reload
+assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import CosmosTransformer3DModel
+from diffusers.loaders import CosmosLoraLoaderMixin
+from peft import get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from worldtune.adapters.card import AdapterCard, read_card, write_card
+from worldtune.adapters.inject import ADAPTER, inject, wrapped_modules
+from worldtune.errors import AdapterError
+from worldtune.files import atomic_folder, digest_file
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+METADATA = "lora_adapter_metadata"
+
+
+def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: AdapterCard) -> AdapterCard:
+    """Write the denoiser's adapter and `card`, whose `weights_digest` is filled in, as one atomic folder."""
+    layers = {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(denoiser).items()}
+    config = denoiser.peft_config[ADAPTER].to_dict()
+    config["target_modules"] = sorted(config["target_modules"])
+    with atomic_folder(folder) as partial:
+        CosmosLoraLoaderMixin.save_lora_weights(
+            partial, transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
+        )
+        card = card.model_copy(update={"weights_digest": digest_file(partial / WEIGHTS)})
+        write_card(partial, card)
+    return card
+
+
+def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
+    """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
+
+    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit.
+    """
+    card = read_card(folder)
+    if card.base_digest != base_digest:
+        raise AdapterError(
+            f"this adapter was made for another base: {card.base} {card.base_digest[:12]}, not {base_digest[:12]}",
+            where=str(folder),
+            mend="Load the base that the card names.",
+        )
+    tensors = _read_weights(folder / WEIGHTS)
+    if digest_file(folder / WEIGHTS) != card.weights_digest:
+        raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
+    parameters = inject(denoiser, card.adapter, seed=0)
+    expected = {f"transformer.{name.replace(f'.{ADAPTER}', '')}": name for name in parameters}
+    expected = {key.removesuffix(".weight") if "magnitude" in key else key: name for key, name in expected.items()}
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or extra:
+        raise AdapterError(
+            f"{len(missing)} tensors are missing and {len(extra)} unknown, first: {(missing + extra)[0]}",
+            where=str(folder),
+            mend="Export it again from its run.",
+        )
+    with torch.no_grad():
+        for key, name in expected.items():
+            if tensors[key].shape != parameters[name].shape:
+                raise AdapterError(
+                    f"{key} is {tuple(tensors[key].shape)}, not {tuple(parameters[name].shape)}",
+                    where=str(folder),
+                    mend="Export it again from its run.",
+                )
+            parameters[name].copy_(tensors[key])
+    denoiser.requires_grad_(False)
+    return card
+
+
+def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
+    """Back to the bare base, its weights untouched."""
+    if wrapped_modules(denoiser):
+        denoiser.delete_adapters(ADAPTER)
+        denoiser.unload_lora()
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            if METADATA not in (file.metadata() or {}):
+                raise AdapterError(
+                    f"{path.name} has no {METADATA}: its alpha is unknown", where=str(path.parent), mend="Export again."
+                )
+        return dict(load_file(path))
+    except (FileNotFoundError, SafetensorError) as error:
+        raise AdapterError(f"{path.name} cannot be read: {error}", where=str(path.parent), mend="Export again.") from error

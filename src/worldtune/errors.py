@@ -1,0 +1,34 @@
+"""The exceptions a user sees: one line that says what is wrong, where, and how to mend it."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the command line prints it and exits with code 2.
+
+    `what` is the fault, `where` the file, key or clip it is in, `mend` what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
+        super().__init__(f"{what} [{where}]. {mend}")
+        self.what = what
+        self.where = where
+        self.mend = mend
+
+
+class RecipeError(UserError):
+    """A recipe or request that cannot be understood."""
+
+
+class DataError(UserError):
+    """A dataset, clip, video or caption that cannot be used."""
+
+
+class BaseError(UserError):
+    """A base model that is absent, incomplete or of another kind."""
+
+
+class AdapterError(UserError):
+    """An adapter that is damaged or made for another base."""
+
+
+class BirthProofError(UserError):
+    """A training run whose adapter provably does not do what training must do."""

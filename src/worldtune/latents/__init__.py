@@ -1,0 +1,1 @@
+"""Clips and prompts encoded once, kept by content."""

@@ -1,0 +1,51 @@
+"""Encoded clips as training batches.
+
+Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worldtune.episodes.clip import Clip
+from worldtune.latents.store import load_tensor
+
+
+@dataclass(frozen=True)
+class LatentClip:
+    """A clip with the files that hold its latent (C, T, H, W) and its text (N, D)."""
+
+    clip: Clip
+    latent: Path
+    text: Path
+
+
+_load_text = lru_cache(maxsize=1024)(load_tensor)
+
+
+def load_batch(clips: list[LatentClip]) -> tuple[Tensor, Tensor]:
+    """z_BCTHW and text_BND of some clips."""
+    return torch.stack([load_tensor(c.latent) for c in clips]), torch.stack([_load_text(c.text) for c in clips])
+
+
+class ClipOrder:
+    """Which clip is the n-th sample: every epoch is one shuffle of all clips, fixed by the seed.
+
+    Stateless, so that a resumed run draws what the uninterrupted one would have drawn.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+        self._epoch = lru_cache(maxsize=2)(self._shuffle)
+
+    def _shuffle(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.randperm(self.count, generator=generator).tolist()
+
+    def __getitem__(self, sample: int) -> int:
+        epoch, position = divmod(sample, self.count)
+        return self._epoch(epoch)[position]

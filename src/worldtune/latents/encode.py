@@ -1,0 +1,63 @@
+"""Clips to latents and prompts to projected text, through the store.
+
+Latents are keyed by the codec's weights and the frames' bytes as decoded, which covers window, size, fit and
+speed; text by the encoder's and the projection's weights and the prompt. Text is kept after the frozen
+projection: exact, and 100 times smaller.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from worldtune.episodes.clip import Clip, read_clip
+from worldtune.files import digest_bytes
+from worldtune.latents.dataset import LatentClip
+from worldtune.latents.store import LatentStore
+from worldtune.worlds.world import World
+
+FORMAT = 1
+Progress = Callable[[str], None]
+
+
+def encode_clips(
+    world: World, clips: Iterable[Clip], store: LatentStore, on_clip: Progress = lambda name: None
+) -> list[LatentClip]:
+    """Every clip with the paths of its latent and its text, encoding what the store lacks.
+
+    Raises DataError when a clip cannot be decoded.
+    """
+    encoded = []
+    for clip in clips:
+        frames_THWC = read_clip(clip)
+        key = {
+            "format": FORMAT,
+            "codec": world.card.codec_digest,
+            "frames": digest_bytes(frames_THWC.tobytes()),
+            "shape": list(frames_THWC.shape),
+        }
+        path = store.path(key)
+        if not path.exists():
+            z_BCTHW = world.encode(torch.from_numpy(frames_THWC)[None])
+            store.save(key, z_BCTHW[0])
+        encoded.append(LatentClip(clip, path, encode_prompt(world, clip.caption, store)))
+        on_clip(clip.name)
+    return encoded
+
+
+def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:
+    """Path of the projected text (N, D) of one prompt."""
+    key = {"format": FORMAT, "text": world.card.text_digest, "prompt": prompt}
+    path = store.path(key)
+    if not path.exists():
+        store.save(key, world.encode_prompts([prompt])[0])
+    return path
+
+
+def encode_no_text(world: World, store: LatentStore) -> Path:
+    """Path of the projected text (N, D) of a dropped prompt."""
+    key = {"format": FORMAT, "text": world.card.text_digest, "prompt": None}
+    path = store.path(key)
+    if not path.exists():
+        store.save(key, world.no_text()[0])
+    return path

@@ -1,0 +1,120 @@
+"""One scripted demonstration: run the expert, film it at 16 frames a second.
+
+Time base: Meta-World's control runs at 80 Hz; every 5th state is filmed, so 21 frames span 100
+control steps and frame i is followed by the five commands `actions[i]`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+from metaworld.policies import ENV_POLICY_MAP
+
+from worldtune.sim.tasks import Task
+from worldtune.sim.views import LOOK_AT, View
+
+FPS = 16
+FRAMES = 21
+STEPS_PER_FRAME = 5
+SETTLE_STEPS = 6  # control steps the expert goes on after success, before it holds
+COMMAND_NOISE = 0.05  # standard deviation, in units of the command range [-1, 1]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """frames uint8 (21, H, W, 3); states (21, 4): hand x, y, z in metres and gripper opening;
+    actions (21, 5, 4): the commands dx, dy, dz, gripper sent after each frame."""
+
+    prompt: str
+    task: str
+    view: str
+    seed: int
+    success_step: int
+    frames: np.ndarray
+    states: np.ndarray
+    actions: np.ndarray
+
+
+def open_scene(task: Task) -> Any:
+    """The task's environment with a visible goal and layouts drawn from `env.seed`."""
+    env = ALL_V3_ENVIRONMENTS[task.environment]()
+    env._partially_observable = False
+    env._freeze_rand_vec = False
+    env.seeded_rand_vec = True
+    env._set_task_called = True
+    del env.sawyer_observation_space  # cached for the hidden-goal variant; it would clip the goal to 0
+    _dress(env.model, task)
+    return env
+
+
+def _dress(model: Any, task: Task) -> None:
+    """Show what a 64-pixel picture can hold: reach's goal as a 7 cm ball, no debug markers."""
+    for index in range(model.nsite):
+        if task.name == "reach" and model.site(index).name == "goal":
+            model.site_size[index] = 0.035
+        else:
+            model.site_rgba[index, 3] = 0
+    if task.name == "reach":
+        for index in range(model.ngeom):
+            if model.geom(index).name == "objGeom":  # the puck that reach never touches
+                model.geom_rgba[index, 3] = 0
+    model.vis.quality.offsamples = 0
+    model.vis.quality.shadowsize = 0
+
+
+def perform(
+    env: Any, task: Task, view: View, seed: int, renderer: mujoco.Renderer
+) -> Demonstration | None:
+    """Run the scripted expert from the layout of `seed` and film it through `view`, jittered.
+
+    Returns None when the expert has not succeeded before the last frame: not a demonstration.
+    """
+    rng = np.random.default_rng([seed, 7])
+    camera = _camera(view.jittered(rng))
+    env.seed(seed)
+    observation, _ = env.reset()
+    expert = ENV_POLICY_MAP[task.environment]()
+    frames, states = [], []
+    actions = np.zeros((FRAMES, STEPS_PER_FRAME, 4), np.float32)
+    success_step = -1
+    for step in range(FRAMES * STEPS_PER_FRAME):
+        index, sub = divmod(step, STEPS_PER_FRAME)
+        if sub == 0:
+            frames.append(_film(renderer, env.data, camera))
+            states.append(observation[:4].astype(np.float32))
+        if 0 <= success_step <= step - SETTLE_STEPS:
+            command = np.array([0, 0, 0, actions.reshape(-1, 4)[step - 1, 3]])
+        else:
+            command = expert.get_action(observation)
+            command[:3] += rng.normal(0, COMMAND_NOISE, 3)
+        command = np.clip(command, -1, 1)
+        actions[index, sub] = command
+        observation, _, _, _, info = env.step(command)
+        if success_step < 0 and info["success"]:
+            success_step = step
+    if not 0 <= success_step < (FRAMES - 1) * STEPS_PER_FRAME:
+        return None
+    prompt = f"{view.phrase}: the robot arm {task.phrase}."
+    return Demonstration(
+        prompt, task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions
+    )
+
+
+def _camera(view: View) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.lookat[:] = LOOK_AT
+    camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
+    return camera
+
+
+def _film(renderer: mujoco.Renderer, data: Any, camera: mujoco.MjvCamera) -> np.ndarray:
+    """One frame at half the renderer's size: averaging 2×2 pixels is the anti-aliasing."""
+    renderer.update_scene(data, camera)
+    renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+    renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+    picture = renderer.render()
+    height, width, _ = picture.shape
+    blocks = picture.reshape(height // 2, 2, width // 2, 2, 3).astype(np.uint16)
+    return ((blocks.sum((1, 3)) + 2) // 4).astype(np.uint8)

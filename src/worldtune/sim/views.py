@@ -1,0 +1,41 @@
+"""Cameras around the Meta-World table, named as a prompt names them.
+
+Angles are MuJoCo's free-camera degrees; distances are metres from `LOOK_AT`.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+LOOK_AT = (0.0, 0.65, 0.10)
+
+
+@dataclass(frozen=True)
+class View:
+    name: str
+    phrase: str
+    azimuth: float
+    elevation: float
+    distance: float
+
+    def jittered(self, rng: np.random.Generator) -> "View":
+        """The same view from a slightly different stand: ±4° and ±3° of angle, ±3 % of distance."""
+        return replace(
+            self,
+            azimuth=self.azimuth + rng.uniform(-4, 4),
+            elevation=self.elevation + rng.uniform(-3, 3),
+            distance=self.distance * rng.uniform(0.97, 1.03),
+        )
+
+
+VIEWS: dict[str, View] = {
+    view.name: view
+    for view in (
+        View("left", "Seen from the left", -130.0, -32.0, 1.10),
+        View("right", "Seen from the right", -50.0, -32.0, 1.10),
+        View("front", "Seen from the front", -90.0, -38.0, 1.10),
+        View("far-left", "Seen from the far left", -165.0, -32.0, 1.15),
+        View("far-right", "Seen from the far right", -15.0, -32.0, 1.15),
+        View("top", "Seen from above", 90.0, -80.0, 1.10),
+    )
+}

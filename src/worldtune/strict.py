@@ -1,0 +1,59 @@
+"""Settings that are read strictly: an unknown key is an error that names the nearest known one."""
+
+import difflib
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from worldtune.errors import RecipeError
+
+
+class Strict(BaseModel):
+    """A frozen settings object that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def parse(model: type[Settings], data: Any, where: str) -> Settings:
+    """`data` as `model`. Raises RecipeError that names the first fault, its key and the mend."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise _unknown_key(model, first["loc"], where) from None
+        if first["type"] == "missing":
+            raise RecipeError(f"the key '{key}' is missing", where=where, mend=f"Add '{key}'.") from None
+        raise RecipeError(
+            f"'{key}' is {first['input']!r}: {first['msg'].lower()}", where=where, mend=f"Correct '{key}'."
+        ) from None
+
+
+def _unknown_key(model: type[BaseModel], location: tuple[int | str, ...], where: str) -> RecipeError:
+    known = _keys_at(model, location[:-1])
+    key = str(location[-1])
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    mend = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+    return RecipeError(f"unknown key '{'.'.join(str(part) for part in location)}'", where=where, mend=mend)
+
+
+def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed in the section at `location`."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
+        model = _model_in(field.annotation) if field else model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel]:
+    """The settings class inside `X`, `X | None` or `list[X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_model_in(part) for part in getattr(annotation, "__args__", ()) if part is not type(None)]
+    return inner[0] if inner else Strict

@@ -1,0 +1,60 @@
+"""Checkpoints as torch DCP folders: adapter, optimizer state and step, renamed into place when whole."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+
+from worldtune.files import atomic_folder
+
+KEEP = 2
+
+
+def save_checkpoint(
+    folder: Path, step: int, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> None:
+    """Write `folder/step-NNNNNN` and drop all but the newest two."""
+    with atomic_folder(folder / f"step-{step:06d}") as partial:
+        dcp.save(_state(parameters, optimizer), checkpoint_id=partial, no_dist=True)
+    for old in checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+    """Restore the newest checkpoint in place and return its step; 0 when there is none."""
+    saved = checkpoints(folder)
+    if not saved:
+        return 0
+    _materialise(optimizer)
+    dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
+    return int(saved[-1].name.removeprefix("step-"))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(folder.glob("step-??????"))
+
+
+def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Tensors by name, shared with the live objects, so that loading fills them."""
+    state: dict[str, Any] = {f"adapter.{name}": parameter.data for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            state[f"optimizer.{name}.{key}"] = value
+    return state
+
+
+def _materialise(optimizer: torch.optim.Optimizer) -> None:
+    """Give AdamW its state tensors, by a step with zero gradients and no effect on the parameters."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

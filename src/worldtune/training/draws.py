@@ -1,0 +1,54 @@
+"""Every random number of a training step, from (seed, step) alone: a resumed run repeats them exactly.
+
+Shapes: B clips, C latent channels, T latent frames, H×W latent pixels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldtune.diffusion.conditioning import MODES, known_frames
+from worldtune.diffusion.flow import shifted_logit_normal
+
+
+@dataclass(frozen=True)
+class Draws:
+    """noise like the latents; sigma_B; known_BT; dropped_B: whose text is dropped."""
+
+    noise_BCTHW: Tensor
+    sigma_B: Tensor
+    known_BT: Tensor
+    dropped_B: Tensor
+
+
+def training_draws(
+    z_BCTHW: Tensor, modes: dict[str, float], shift: float, text_dropout: float, seed: int, step: int
+) -> Draws:
+    """What step `step` adds to its clips: noise, noise levels, modes and dropped prompts."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    batch, frames = z_BCTHW.shape[0], z_BCTHW.shape[2]
+    probabilities = torch.tensor([modes.get(mode, 0.0) for mode in MODES.values()])
+    k_B = torch.multinomial(probabilities, batch, replacement=True, generator=generator)
+    sigma_B = shifted_logit_normal(torch.randn(batch, generator=generator), shift)
+    dropped_B = torch.rand(batch, generator=generator) < text_dropout
+    noise_BCTHW = torch.randn(z_BCTHW.shape, generator=generator)
+    return Draws(noise_BCTHW, sigma_B, known_frames(k_B, frames), dropped_B)
+
+
+def held_out_draws(z_BCTHW: Tensor, mode: str, shift: float, quantile: float, clip_numbers: list[int]) -> Draws:
+    """The fixed draw of each held-out clip at one quantile of the training noise levels."""
+    frames = z_BCTHW.shape[2]
+    k = next(k for k, name in MODES.items() if name == mode)
+    noises = [
+        torch.randn(z_BCTHW.shape[1:], generator=torch.Generator().manual_seed(number * 7919 + round(quantile * 1e6)))
+        for number in clip_numbers
+    ]
+    batch = len(clip_numbers)
+    normal = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(quantile))
+    return Draws(
+        torch.stack(noises),
+        shifted_logit_normal(normal, shift).expand(batch),
+        known_frames(torch.full((batch,), k), frames),
+        torch.zeros(batch, dtype=torch.bool),
+    )

@@ -1,0 +1,65 @@
+"""Where an adapter comes from. The card holds no times: the same run gives the same bytes."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import worldtune
+from worldtune.adapters.card import AdapterCard, BirthProof
+from worldtune.files import digest_json
+from worldtune.training.data import TrainingData
+from worldtune.training.recipe import Recipe
+from worldtune.worlds.world import World
+
+
+def adapter_card(world: World, recipe: Recipe, data: TrainingData, proof: BirthProof) -> AdapterCard:
+    """The card of a finished run; its weights' digest is filled in when they are written."""
+    return AdapterCard(
+        name=recipe.name,
+        adapter=recipe.adapter,
+        base=world.card.name,
+        base_digest=world.card.digest,
+        schedule=world.card.schedule,
+        conditional_sigma=world.card.conditional_sigma,
+        modes=recipe.train.modes,
+        frames=recipe.data.frames,
+        fps=recipe.data.fps,
+        height=recipe.data.height,
+        width=recipe.data.width,
+        weights_digest="",
+        lineage=lineage(world, recipe, data),
+        birth=proof,
+    )
+
+
+def lineage(world: World, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """Digests and versions of everything that went into a run."""
+    return {
+        "recipe": digest_json(recipe.model_dump(mode="json", by_alias=True)),
+        "datasets": data.digests,
+        "clips": {"train": len(data.train), "held_out": len(data.held_out), "replay": len(data.replay)},
+        "base": {"source": world.card.source, "digest": world.card.digest},
+        "seed": recipe.train.seed,
+        "worldtune": worldtune.__version__,
+        "code": code_commit(),
+        "versions": {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "av")},
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "device": str(world.device)},
+    }
+
+
+def code_commit() -> str:
+    """The commit of the checkout that this code runs from, with '+' when it was changed; or 'installed'."""
+    here = Path(worldtune.__file__).parent
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--", str(here)])
+    try:
+        commit, changes = (
+            subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "installed"
+    return commit + ("+" if changes else "")

@@ -1,0 +1,94 @@
+"""The recipe: everything a training run depends on, typed, from YAML and `section.key=value` overrides."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.diffusion.conditioning import MODES
+from worldtune.episodes.dataset import DataSpec
+from worldtune.errors import RecipeError
+from worldtune.strict import Strict, parse
+
+
+class Replay(Strict):
+    """A second dataset, usually of the base's own domain, mixed in so that the base is not forgotten."""
+
+    data: DataSpec
+    share: float = Field(0.25, gt=0, lt=1, description="share of every batch")
+
+
+class Train(Strict):
+    steps: int = Field(300, ge=1)
+    batch: int = Field(8, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    warmup: int = Field(20, ge=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(1e-3, ge=0)
+    clip_grad: float = Field(1.0, gt=0)
+    modes: dict[str, float] = Field(default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25})
+    text_dropout: float = Field(0.1, ge=0, lt=1)
+    shift: float = Field(5.0, gt=0)
+    seed: int = 0
+    checkpoint_every: int = Field(100, ge=1)
+    preview_every: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _modes_are_probabilities(self) -> "Train":
+        unknown = set(self.modes) - set(MODES.values())
+        if unknown or abs(sum(self.modes.values()) - 1) > 1e-3 or min(self.modes.values()) < 0:
+            raise ValueError(f"modes are probabilities of {', '.join(MODES.values())} that sum to 1")
+        return self
+
+
+class Validate(Strict):
+    """Held-out loss on fixed draws: `sigmas` noise levels a clip, at the quantiles that training draws from."""
+
+    every: int = Field(50, ge=1)
+    sigmas: int = Field(4, ge=1)
+    mode: Literal["text2world", "image2world", "video2world"] = "image2world"
+
+
+class Recipe(Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    base: str
+    data: DataSpec
+    replay: Replay | None = None
+    adapter: AdapterSpec
+    train: Train
+    check: Validate = Field(default_factory=Validate, alias="validate")
+
+
+def load_recipe(path: Path, overrides: list[str]) -> Recipe:
+    """The recipe of a YAML file with `train.steps=500`-like overrides.
+
+    Raises RecipeError for a file that is absent or not YAML, and for unknown or wrong keys.
+    """
+    if not path.is_file():
+        raise RecipeError("there is no such recipe", where=str(path), mend="`worldtune recipes` lists the ready ones.")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise RecipeError(f"not YAML: {str(error).splitlines()[0]}", where=str(path), mend="Correct it.") from error
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
+    for override in overrides:
+        _override(data, override)
+    return parse(Recipe, data, str(path))
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise RecipeError(f"'{override}' is no override", where="command line", mend="Write section.key=value.")
+    *sections, last = key.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+    data[last] = yaml.safe_load(value)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)

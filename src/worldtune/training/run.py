@@ -1,0 +1,67 @@
+"""The run folder: recipe, metrics, checkpoints, previews and the adapter.
+
+Metrics hold no times, so that a resumed run writes the same bytes as an uninterrupted one.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from worldtune.errors import UserError
+from worldtune.files import atomic_file, make_folder
+from worldtune.training.recipe import Recipe, dump_recipe
+
+
+class RunFolder:
+    """Paths of one run. `start` makes it, `resume` checks that it is the same run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.previews = path / "previews"
+        self.adapter = path / "adapter"
+
+    def start(self, recipe: Recipe) -> None:
+        """Make the folder. Raises UserError when a run is already in it."""
+        make_folder(self.path)
+        if (self.path / "recipe.yaml").exists():
+            raise UserError(
+                "there is already a run in this folder",
+                where=str(self.path),
+                mend="Go on with it by --resume, or choose another folder with --out.",
+            )
+        self._write_recipe(recipe)
+
+    def resume(self, recipe: Recipe) -> None:
+        """Raises UserError when the folder holds no run, or one of another recipe."""
+        path = self.path / "recipe.yaml"
+        if not path.exists():
+            raise UserError("there is no run to resume", where=str(self.path), mend="Leave --resume out.")
+        if path.read_text() != dump_recipe(recipe):
+            raise UserError(
+                "the recipe is not the one this run was started with",
+                where=str(path),
+                mend="Resume with the run's own recipe.yaml, or start a new run.",
+            )
+
+    def _write_recipe(self, recipe: Recipe) -> None:
+        with atomic_file(self.path / "recipe.yaml") as partial:
+            partial.write_text(dump_recipe(recipe))
+
+    def log(self, **row: Any) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps after `step`: they are about to be made again."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        with atomic_file(self.metrics) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Metrics so far; a last line that a crash cut short is left out."""
+        if not self.metrics.exists():
+            return []
+        *whole, _cut_or_empty = self.metrics.read_text().split("\n")
+        return [json.loads(line) for line in whole]

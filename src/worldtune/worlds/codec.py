@@ -1,0 +1,67 @@
+"""Pictures to normalised latents and back: the Wan 2.1 VAE of Predict 2.5.
+
+z = (μ − mean) / std with the posterior's mean μ and the config's per-channel statistics; pictures in [−1, 1].
+
+Shapes: B clips, T frames, C channels, H×W pixels; latents have 1 + (T−1)/4 frames of H/8 × W/8.
+Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from worldtune.worlds.whole_clip_vae import WholeClipVae
+
+TEMPORAL, SPATIAL = 4, 8
+WHOLE_CLIP_PIXELS = 8_000_000  # above T·H·W of this, features of all frames at once need too much memory
+
+
+class Codec:
+    """The VAE of a diffusers folder, frozen."""
+
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=dtype)
+        self.vae.eval().requires_grad_(False).to(device)
+        self.whole_clip = WholeClipVae(self.vae)
+        config = self.vae.config
+        self.mean = torch.tensor(config.latents_mean, device=device).view(1, -1, 1, 1, 1)
+        self.std = torch.tensor(config.latents_std, device=device).view(1, -1, 1, 1, 1)
+
+    @torch.no_grad()
+    def encode(self, frames_BTHWC: Tensor) -> Tensor:
+        """Normalised latents z_BCTHW (fp32) of uint8 pictures; T must be 1 + 4n, H and W multiples of 16."""
+        x_BCTHW = frames_BTHWC.to(self.mean.device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        x_BCTHW = x_BCTHW.to(self.vae.dtype)
+        if _pixels(x_BCTHW) <= WHOLE_CLIP_PIXELS:
+            moments = self.whole_clip.encode(x_BCTHW)
+        else:
+            moments = self.vae._encode(x_BCTHW)
+        mean_BCTHW = moments.chunk(2, 1)[0].float()
+        return (mean_BCTHW - self.mean) / self.std
+
+    @torch.no_grad()
+    def decode(self, z_BCTHW: Tensor) -> Tensor:
+        """uint8 pictures frames_BTHWC of normalised latents."""
+        x_BCTHW = self.decode_float(z_BCTHW)
+        return ((x_BCTHW + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1)
+
+    @torch.no_grad()
+    def decode_float(self, z_BCTHW: Tensor) -> Tensor:
+        """Pictures x_BCTHW in [−1, 1] of normalised latents, before rounding."""
+        latents = (z_BCTHW * self.std + self.mean).to(self.vae.dtype)
+        if _pixels(latents) * SPATIAL**2 * TEMPORAL <= WHOLE_CLIP_PIXELS:
+            return self.whole_clip.decode(latents).float()
+        return self.vae.decode(latents).sample.float()
+
+
+def latent_frames(frames: int) -> int:
+    """Latent frames of `frames` pictures. Raises ValueError unless frames = 1 + 4n."""
+    if frames < 1 or (frames - 1) % TEMPORAL:
+        raise ValueError(f"{frames} frames: the codec takes 1, 5, 9, … (1 + {TEMPORAL}n)")
+    return 1 + (frames - 1) // TEMPORAL
+
+
+def _pixels(x_BCTHW: Tensor) -> int:
+    return x_BCTHW.shape[2] * x_BCTHW.shape[3] * x_BCTHW.shape[4]

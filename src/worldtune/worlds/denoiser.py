@@ -1,0 +1,92 @@
+"""Cosmos Predict 2.5's denoiser, run on the modules of diffusers' `CosmosTransformer3DModel`.
+
+Equal to that class's forward, and cheaper: a noise level belongs to a latent frame, so modulation is
+computed once a frame and broadcast over its tokens (diffusers expands it to every token first); and text
+arrives already projected. The padding mask is a channel of zeros, for which no torchvision is needed.
+
+Shapes: B clips, C channels, T latent frames, H×W latent pixels, S tokens a frame, N text tokens, D width.
+Source: diffusers `models/transformers/transformer_cosmos.py`; arXiv:2511.00062.
+"""
+
+import torch
+import torch.nn.functional as F
+from diffusers import CosmosTransformer3DModel
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def project_text(model: CosmosTransformer3DModel, embeddings_BNE: Tensor) -> Tensor:
+    """text_BND as cross-attention sees it: the frozen projection, or the embeddings where there is none."""
+    return model.crossattn_proj(embeddings_BNE) if model.config.use_crossattn_projection else embeddings_BNE
+
+
+def denoise(
+    model: CosmosTransformer3DModel, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text_BND: Tensor
+) -> Tensor:
+    """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
+
+    `known_BT` is 1.0 where the latent frame is given; `text_BND` comes from `project_text`.
+    """
+    config = model.config
+    mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
+    channels = [x_BCTHW, mask_BCTHW]
+    if config.concat_padding_mask:
+        channels.append(torch.zeros_like(mask_BCTHW))
+    inputs = torch.cat(channels, 1)
+    rope = model.rope(inputs)
+    patches = model.patch_embed(inputs)
+    batch, frames, height, width, dim = patches.shape
+    x_BTSD = patches.reshape(batch, frames, height * width, dim)
+
+    temb, embedded = model.time_embed(x_BTSD, sigma_BT.flatten())
+    temb_BTD, embedded_BTD = temb.view(batch, frames, -1), F.silu(embedded).view(batch, frames, -1)
+
+    for block in model.transformer_blocks:
+        if model.gradient_checkpointing and torch.is_grad_enabled():
+            x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, text_BND, rope, use_reentrant=False)
+        else:
+            x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, text_BND, rope)
+
+    shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
+    x_BTSD = model.proj_out(model.norm_out.norm(x_BTSD) * (1 + scale) + shift)
+    return _unpatchify(x_BTSD, height, width, config.patch_size)
+
+
+def _block(
+    block: nn.Module,
+    x_BTSD: Tensor,
+    embedded_BTD: Tensor,
+    temb_BTD: Tensor,
+    text_BND: Tensor,
+    rope: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Self-attention, cross-attention and MLP, each modulated and gated by the frame's noise level."""
+    shape = x_BTSD.shape
+
+    def tokens(x: Tensor) -> Tensor:
+        return x.flatten(1, 2)
+
+    shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3)
+    attended = block.attn1(tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), image_rotary_emb=rope)
+    x_BTSD = x_BTSD + gate * attended.view(shape)
+    shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
+    attended = block.attn2(
+        tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift), encoder_hidden_states=text_BND
+    )
+    x_BTSD = x_BTSD + gate * attended.view(shape)
+    shift, scale, gate = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
+    return x_BTSD + gate * block.ff(block.norm3.norm(x_BTSD) * (1 + scale) + shift)
+
+
+def _modulation(norm: nn.Module, embedded_BTD: Tensor, temb_BTD: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """Shift, scale (and gate) of an adaptive layer norm as (B, T, 1, D); `embedded` is past its SiLU."""
+    modulation = norm.linear_2(norm.linear_1(embedded_BTD)) + temb_BTD
+    return modulation.unsqueeze(2).chunk(parts, -1)
+
+
+def _unpatchify(x_BTSD: Tensor, height: int, width: int, patch_size: tuple[int, int, int]) -> Tensor:
+    """Tokens to latents; features are ordered (p_h, p_w, p_t, C), which is not the order of patchify."""
+    p_t, p_h, p_w = patch_size
+    x = x_BTSD.unflatten(2, (height, width)).unflatten(-1, (p_h, p_w, p_t, -1))
+    x = x.permute(0, 7, 1, 6, 2, 4, 3, 5)  # B, C, T, p_t, H, p_h, W, p_w
+    return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)

@@ -1,0 +1,58 @@
+"""Prompts to embeddings, as Predict 2.5 makes them with Cosmos-Reason1 (Qwen2.5-VL).
+
+The prompt goes into a chat template behind a fixed system text and is padded to a fixed length; the hidden
+states of every layer are standardised per token and concatenated. There is no attention mask: padding is
+attended to, so the length is part of the model. It is the tokenizer's `model_max_length`, at most 512.
+
+Shapes: B prompts, N tokens, E = layers × width.
+Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`, `_get_prompt_embeds`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+MAX_TOKENS = 512
+SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
+
+
+class TextEncoder:
+    """The tokenizer and encoder of a diffusers folder, frozen."""
+
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
+        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype)
+        self.model.eval().requires_grad_(False).to(device)
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Tensor:
+        """embeddings_BNE, fp32, before the denoiser's projection."""
+        tokens_BN = torch.tensor([self._tokens(prompt) for prompt in prompts], device=self.model.device)
+        states = self.model(tokens_BN, output_hidden_states=True).hidden_states[1:]
+        return torch.cat([_standardise(state) for state in states], -1).float()
+
+    def _tokens(self, prompt: str) -> list[int]:
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": text}]}
+            for role, text in (("system", SYSTEM), ("user", prompt))
+        ]
+        encoded = self.tokenizer.apply_chat_template(
+            messages,
+            tokenize=True,
+            add_generation_prompt=False,
+            add_vision_id=False,
+            max_length=self.length,
+            truncation=True,
+            padding="max_length",
+            return_dict=True,
+        )
+        return list(encoded["input_ids"])
+
+
+def _standardise(state_BNE: Tensor) -> Tensor:
+    mean, std = state_BNE.mean(-1, keepdim=True), state_BNE.std(-1, keepdim=True)
+    return (state_BNE - mean) / (std + 1e-8)

@@ -1,0 +1,96 @@
+"""A base model as the rest of the house sees it: encode, decode, read text, and one velocity.
+
+The codec and the text encoder are read from disk when first asked for and can be let go of, so that
+training holds the denoiser alone.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import CosmosTransformer3DModel
+from torch import Tensor
+
+from worldtune.worlds.codec import Codec
+from worldtune.worlds.denoiser import denoise, project_text
+from worldtune.worlds.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class WorldCard:
+    """What a base is and what it expects. `digest` covers its weights and configuration, file by file."""
+
+    name: str
+    source: str
+    digest: str
+    codec_digest: str
+    text_digest: str
+    schedule: str
+    conditional_sigma: float | None
+    frames: int
+    fps: float
+    height: int
+    width: int
+
+
+class World:
+    """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`."""
+
+    def __init__(
+        self, card: WorldCard, folder: Path, denoiser: CosmosTransformer3DModel, device: torch.device
+    ) -> None:
+        self.card = card
+        self.folder = folder
+        self.denoiser = denoiser
+        self.device = device
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors the base's denoiser has, all of them read from disk."""
+        return sum(".lora_" not in name for name in self.denoiser.state_dict())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.denoiser.dtype
+
+    @cached_property
+    def codec(self) -> Codec:
+        return Codec(self.folder, self.device, self.dtype)
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        return TextEncoder(self.folder, self.device, self.dtype)
+
+    def release_encoders(self) -> None:
+        """Let go of the codec and the text encoder; they are read again when next asked for."""
+        self.__dict__.pop("codec", None)
+        self.__dict__.pop("text", None)
+
+    def encode(self, frames_BTHWC: Tensor) -> Tensor:
+        """Normalised latents z_BCTHW of uint8 pictures."""
+        return self.codec.encode(frames_BTHWC)
+
+    def decode(self, z_BCTHW: Tensor) -> Tensor:
+        """uint8 pictures frames_BTHWC of normalised latents."""
+        return self.codec.decode(z_BCTHW)
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: list[str]) -> Tensor:
+        """text_BND, fp32, as cross-attention sees it (after the frozen projection)."""
+        return project_text(self.denoiser, self.text.embed(prompts).to(self.dtype)).float()
+
+    @torch.no_grad()
+    def no_text(self) -> Tensor:
+        """text_1ND of a dropped prompt: the projection of all-zero embeddings, which is not zero."""
+        config = self.denoiser.config
+        width = config.crossattn_proj_in_channels if config.use_crossattn_projection else config.text_embed_dim
+        zeros = torch.zeros(1, self.text.length, width, device=self.device, dtype=self.dtype)
+        return project_text(self.denoiser, zeros).float()
+
+    def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text_BND: Tensor) -> Tensor:
+        """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32."""
+        v_BCTHW = denoise(
+            self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text_BND.to(self.dtype)
+        )
+        return v_BCTHW.float()
