@@ -13,14 +13,14 @@ from pathlib import Path
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
-import av  # noqa: E402
-import mujoco  # noqa: E402
-import numpy as np  # noqa: E402
-from domain import SETS, SIZE, ClipSet  # noqa: E402
+import av
+import mujoco
+import numpy as np
 
-from worldtune.sim.demonstration import FPS, open_scene, perform  # noqa: E402
-from worldtune.sim.tasks import TASKS  # noqa: E402
-from worldtune.sim.views import VIEWS  # noqa: E402
+from domain import SETS, SIZE, ClipSet
+from worldtune.sim.demonstration import FPS, open_scene, perform
+from worldtune.sim.tasks import TASKS
+from worldtune.sim.views import VIEWS
 
 ATTEMPTS = 4  # seeds tried for one clip before the task is called unfit
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
 from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
 
 SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")

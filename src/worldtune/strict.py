@@ -1,6 +1,7 @@
 """Settings that are read strictly: an unknown key is an error that names the nearest known one."""
 
 import difflib
+import reprlib
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,7 +12,7 @@ from worldtune.errors import RecipeError
 class Strict(BaseModel):
     """A frozen settings object that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -22,15 +23,25 @@ def parse(model: type[Settings], data: Any, where: str) -> Settings:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise _unknown_key(model, first["loc"], where) from None
-        if first["type"] == "missing":
-            raise RecipeError(f"the key '{key}' is missing", where=where, mend=f"Add '{key}'.") from None
-        raise RecipeError(
-            f"'{key}' is {first['input']!r}: {first['msg'].lower()}", where=where, mend=f"Correct '{key}'."
-        ) from None
+        raise _first_fault(model, error, where) from None
+
+
+def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> RecipeError:
+    """Unknown keys first: one that is misspelt also shows as another that is missing."""
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"])
+    mend = f"Correct '{key}'." if key else "Correct it."
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(model, first["loc"], where)
+    if first["type"] == "missing":
+        return RecipeError(f"the key '{key}' is missing", where=where, mend=f"Add '{key}'.")
+    if first["type"] == "value_error":  # a rule over several keys, which says itself what it wants
+        rule = str(first["ctx"]["error"])
+        return RecipeError(f"'{key}': {rule}" if key else rule, where=where, mend=mend)
+    found = reprlib.repr(first["input"])
+    what = f"'{key}' is {found}" if key else found
+    return RecipeError(f"{what}: {first['msg'].lower()}", where=where, mend=mend)
 
 
 def _unknown_key(model: type[BaseModel], location: tuple[int | str, ...], where: str) -> RecipeError:

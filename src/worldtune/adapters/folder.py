@@ -4,6 +4,7 @@ Rank, alpha, targets and method are in the file's header (`lora_adapter_metadata
 assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from diffusers.loaders import CosmosLoraLoaderMixin
 from peft import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 from worldtune.adapters.card import AdapterCard, read_card, write_card
 from worldtune.adapters.inject import ADAPTER, inject, wrapped_modules
@@ -31,6 +33,7 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
         CosmosLoraLoaderMixin.save_lora_weights(
             partial, transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
         )
+        _sort_metadata(partial / WEIGHTS)
         card = card.model_copy(update={"weights_digest": digest_file(partial / WEIGHTS)})
         write_card(partial, card)
     return card
@@ -39,7 +42,8 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
 def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
     """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
 
-    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit.
+    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit; the
+    denoiser is then left bare.
     """
     card = read_card(folder)
     if card.base_digest != base_digest:
@@ -51,7 +55,18 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
     tensors = _read_weights(folder / WEIGHTS)
     if digest_file(folder / WEIGHTS) != card.weights_digest:
         raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
-    parameters = inject(denoiser, card.adapter, seed=0)
+    try:
+        _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
+    except AdapterError:
+        remove_adapter(denoiser)
+        raise
+    denoiser.requires_grad_(False)
+    return card
+
+
+@torch.no_grad()
+def _fill(parameters: dict[str, nn.Parameter], tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Copy every tensor of the file into its parameter."""
     expected = {f"transformer.{name.replace(f'.{ADAPTER}', '')}": name for name in parameters}
     expected = {key.removesuffix(".weight") if "magnitude" in key else key: name for key, name in expected.items()}
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
@@ -61,17 +76,14 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
             where=str(folder),
             mend="Export it again from its run.",
         )
-    with torch.no_grad():
-        for key, name in expected.items():
-            if tensors[key].shape != parameters[name].shape:
-                raise AdapterError(
-                    f"{key} is {tuple(tensors[key].shape)}, not {tuple(parameters[name].shape)}",
-                    where=str(folder),
-                    mend="Export it again from its run.",
-                )
-            parameters[name].copy_(tensors[key])
-    denoiser.requires_grad_(False)
-    return card
+    for key, name in expected.items():
+        if tensors[key].shape != parameters[name].shape:
+            raise AdapterError(
+                f"{key} is {tuple(tensors[key].shape)}, not {tuple(parameters[name].shape)}",
+                where=str(folder),
+                mend="Export it again from its run.",
+            )
+        parameters[name].copy_(tensors[key])
 
 
 def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
@@ -90,4 +102,20 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
                 )
         return dict(load_file(path))
     except (FileNotFoundError, SafetensorError) as error:
-        raise AdapterError(f"{path.name} cannot be read: {error}", where=str(path.parent), mend="Export again.") from error
+        raise AdapterError(
+            f"{path.name} cannot be read: {error}", where=str(path.parent), mend="Export again."
+        ) from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Rewrite a safetensors header with its metadata in order: safetensors writes them in a random one.
+
+    Format: 8 bytes of little-endian length, JSON padded with spaces to a multiple of 8, then the tensors.
+    """
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])

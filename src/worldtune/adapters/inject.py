@@ -19,7 +19,7 @@ def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> 
     denoiser.requires_grad_(False)
     config = LoraConfig(
         r=spec.rank,
-        lora_alpha=spec.scale * spec.rank,
+        lora_alpha=spec.alpha or spec.rank,
         target_modules=list(spec.modules),
         use_dora=spec.method == "dora",
         lora_dropout=0.0,

@@ -22,7 +22,3 @@ class AdapterSpec(Strict):
     @property
     def modules(self) -> tuple[str, ...]:
         return TARGETS[self.targets]
-
-    @property
-    def scale(self) -> float:
-        return 1.0 if self.alpha is None else self.alpha / self.rank

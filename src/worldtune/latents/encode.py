@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from worldtune.episodes.clip import Clip, read_clip
+from worldtune.episodes.clip import Clip, read_clips
 from worldtune.files import digest_bytes
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import LatentStore
@@ -23,13 +23,13 @@ Progress = Callable[[str], None]
 def encode_clips(
     world: World, clips: Iterable[Clip], store: LatentStore, on_clip: Progress = lambda name: None
 ) -> list[LatentClip]:
-    """Every clip with the paths of its latent and its text, encoding what the store lacks.
+    """Every clip, in order, with the paths of its latent and its text; what the store lacks is encoded.
 
     Raises DataError when a clip cannot be decoded.
     """
-    encoded = []
-    for clip in clips:
-        frames_THWC = read_clip(clip)
+    clips = list(clips)
+    latents: dict[Clip, Path] = {}
+    for clip, frames_THWC in read_clips(clips):
         key = {
             "format": FORMAT,
             "codec": world.card.codec_digest,
@@ -38,11 +38,10 @@ def encode_clips(
         }
         path = store.path(key)
         if not path.exists():
-            z_BCTHW = world.encode(torch.from_numpy(frames_THWC)[None])
-            store.save(key, z_BCTHW[0])
-        encoded.append(LatentClip(clip, path, encode_prompt(world, clip.caption, store)))
+            store.save(key, world.encode(torch.from_numpy(frames_THWC)[None])[0])
+        latents[clip] = path
         on_clip(clip.name)
-    return encoded
+    return [LatentClip(clip, latents[clip], encode_prompt(world, clip.caption, store)) for clip in clips]
 
 
 def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:

@@ -64,9 +64,7 @@ def _dress(model: Any, task: Task) -> None:
     model.vis.quality.shadowsize = 0
 
 
-def perform(
-    env: Any, task: Task, view: View, seed: int, renderer: mujoco.Renderer
-) -> Demonstration | None:
+def perform(env: Any, task: Task, view: View, seed: int, renderer: mujoco.Renderer) -> Demonstration | None:
     """Run the scripted expert from the layout of `seed` and film it through `view`, jittered.
 
     Returns None when the expert has not succeeded before the last frame: not a demonstration.
@@ -97,9 +95,7 @@ def perform(
     if not 0 <= success_step < (FRAMES - 1) * STEPS_PER_FRAME:
         return None
     prompt = f"{view.phrase}: the robot arm {task.phrase}."
-    return Demonstration(
-        prompt, task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions
-    )
+    return Demonstration(prompt, task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions)
 
 
 def _camera(view: View) -> mujoco.MjvCamera:

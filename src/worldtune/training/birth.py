@@ -40,9 +40,9 @@ def give_birth(world: World, spec: AdapterSpec, probe: LatentClip, shift: float,
     before, first_loss, guess = _probe(world, probe, shift)
     if not first_loss < guess:
         raise BirthProofError(
-            f"the base's loss {first_loss:.3f} is no better than predicting zero ({guess:.3f}): are its weights loaded?",
+            f"the base's loss {first_loss:.3f} is no better than predicting zero ({guess:.3f})",
             where=world.card.source,
-            mend="Check the base with `worldtune bases`, and that the clips are what it was trained for.",
+            mend="Are the weights those of this base, and are the clips videos of its kind?",
         )
     parameters = inject(world.denoiser, spec, seed)
     wrapped, expected = len(wrapped_modules(world.denoiser)), expected_modules(world.denoiser, spec)

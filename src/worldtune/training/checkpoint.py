@@ -30,12 +30,16 @@ def load_checkpoint(folder: Path, parameters: dict[str, nn.Parameter], optimizer
         return 0
     _materialise(optimizer)
     dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
-    return int(saved[-1].name.removeprefix("step-"))
+    return _step(saved[-1])
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted(folder.glob("step-??????"))
+    """Whole checkpoints, oldest first; unfinished ones have a hidden name."""
+    return sorted(folder.glob("step-*"), key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """From a recipe's datasets to encoded clips, before training begins."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from worldtune.episodes.dataset import Dataset, open_dataset
+from worldtune.episodes.dataset import open_dataset
 from worldtune.latents.dataset import ClipOrder, LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
@@ -16,36 +17,45 @@ from worldtune.worlds.world import World
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoded clips: trained on, held out, replayed, and held out of the replayed domain; text_1ND of no prompt."""
+    """Encoded clips: trained on, held out, replayed, and of the base's domain; text_1ND of a dropped prompt."""
 
     train: list[LatentClip]
     held_out: list[LatentClip]
     replay: list[LatentClip]
-    replay_held_out: list[LatentClip]
+    forgetting: list[LatentClip]
     no_text_1ND: Tensor
     digests: dict[str, str]
 
 
 def prepare_data(
-    world: World, recipe: Recipe, store: LatentStore, on_clip: Callable[[str], None] = lambda name: None
+    world: World, recipe: Recipe, store: LatentStore, on_clip: Callable[[int, int], None] = lambda done, total: None
 ) -> TrainingData:
-    """Open, encode and let the codec and text encoder go. Raises DataError as `open_dataset` does."""
-    dataset = open_dataset(recipe.data)
-    replay = open_dataset(recipe.replay.data) if recipe.replay else None
+    """Open and encode the recipe's datasets, then let the codec and text encoder go.
 
-    def encode(dataset: Dataset | None, part: str) -> list[LatentClip]:
-        return encode_clips(world, getattr(dataset, part), store, on_clip) if dataset else []
-
-    data = TrainingData(
-        train=encode(dataset, "train"),
-        held_out=encode(dataset, "held_out"),
-        replay=encode(replay, "train"),
-        replay_held_out=encode(replay, "held_out"),
-        no_text_1ND=load_tensor(encode_no_text(world, store))[None],
-        digests={"data": dataset.digest} | ({"replay": replay.digest} if replay else {}),
+    `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does.
+    """
+    specs = {"data": recipe.data}
+    if recipe.replay:
+        specs["replay"] = recipe.replay.data
+    if recipe.check.forgetting:
+        specs["forgetting"] = recipe.check.forgetting
+    datasets = {name: open_dataset(spec) for name, spec in specs.items()}
+    own = datasets["data"]
+    replay, forgetting = datasets.get("replay"), datasets.get("forgetting")
+    parts = [
+        own.train,
+        own.held_out,
+        replay.train if replay else [],
+        forgetting.train + forgetting.held_out if forgetting else [],
+    ]
+    done, total = itertools.count(1), sum(map(len, parts))
+    train, held_out, replayed, probed = (
+        encode_clips(world, part, store, lambda name: on_clip(next(done), total)) for part in parts
     )
+    no_text_1ND = load_tensor(encode_no_text(world, store))[None]
     world.release_encoders()
-    return data
+    digests = {name: dataset.digest for name, dataset in datasets.items()}
+    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests)
 
 
 def step_clips(data: TrainingData, recipe: Recipe, step: int) -> list[LatentClip]:

@@ -89,8 +89,8 @@ def learning_rate(settings: Train, step: int) -> float:
 
 
 def validate(world: World, recipe: Recipe, data: TrainingData, run: RunFolder, step: int) -> None:
-    """Log the mean held-out loss, and that of the replayed (base) domain where there is one."""
-    losses = {"held_out_loss": data.held_out, "base_domain_loss": data.replay_held_out}
+    """Log the mean held-out loss, and that of the base's domain where the recipe names one."""
+    losses = {"held_out_loss": data.held_out, "base_domain_loss": data.forgetting}
     check, shift, batch = recipe.check, recipe.train.shift, recipe.train.batch
     row = {
         name: math.fsum(values) / len(values)

@@ -14,7 +14,7 @@ from worldtune.strict import Strict, parse
 
 
 class Replay(Strict):
-    """A second dataset, usually of the base's own domain, mixed in so that the base is not forgotten."""
+    """Training clips of a second dataset, usually of the base's own domain, so that it is not forgotten."""
 
     data: DataSpec
     share: float = Field(0.25, gt=0, lt=1, description="share of every batch")
@@ -28,7 +28,9 @@ class Train(Strict):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(1e-3, ge=0)
     clip_grad: float = Field(1.0, gt=0)
-    modes: dict[str, float] = Field(default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25})
+    modes: dict[str, float] = Field(
+        default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
+    )
     text_dropout: float = Field(0.1, ge=0, lt=1)
     shift: float = Field(5.0, gt=0)
     seed: int = 0
@@ -44,11 +46,15 @@ class Train(Strict):
 
 
 class Validate(Strict):
-    """Held-out loss on fixed draws: `sigmas` noise levels a clip, at the quantiles that training draws from."""
+    """Held-out loss on fixed draws: `sigmas` noise levels a clip, at the quantiles that training draws from.
+
+    `forgetting` is a dataset of the base's own domain, all of it held out.
+    """
 
     every: int = Field(50, ge=1)
     sigmas: int = Field(4, ge=1)
     mode: Literal["text2world", "image2world", "video2world"] = "image2world"
+    forgetting: DataSpec | None = None
 
 
 class Recipe(Strict):

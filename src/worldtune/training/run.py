@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.errors import UserError
-from worldtune.files import atomic_file, make_folder
+from worldtune.files import atomic_file, make_folder, write_json
 from worldtune.training.recipe import Recipe, dump_recipe
 
 
@@ -23,9 +23,9 @@ class RunFolder:
         self.adapter = path / "adapter"
 
     def start(self, recipe: Recipe) -> None:
-        """Make the folder. Raises UserError when a run is already in it."""
+        """Make the folder. Raises UserError when a run is already in it, that is one which has measured something."""
         make_folder(self.path)
-        if (self.path / "recipe.yaml").exists():
+        if self.metrics.exists():
             raise UserError(
                 "there is already a run in this folder",
                 where=str(self.path),
@@ -54,8 +54,8 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drop metrics of steps after `step`: they are about to be made again."""
-        rows = [row for row in self.rows() if row["step"] <= step]
+        """Drop metrics of steps after `step`, all of them when it is 0: they are about to be made again."""
+        rows = [row for row in self.rows() if 0 < step >= row["step"]]
         with atomic_file(self.metrics) as partial:
             partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -65,3 +65,12 @@ class RunFolder:
             return []
         *whole, _cut_or_empty = self.metrics.read_text().split("\n")
         return [json.loads(line) for line in whole]
+
+    def note_time(self, seconds: float) -> None:
+        """Keep the duration of the last call beside the metrics, which must not depend on it."""
+        write_json(self.path / "timing.json", {"train_seconds": round(seconds, 1)})
+
+    def seconds(self) -> float | None:
+        """Duration of the training call that finished the run; None when it has not finished."""
+        path = self.path / "timing.json"
+        return float(json.loads(path.read_text())["train_seconds"]) if path.exists() else None

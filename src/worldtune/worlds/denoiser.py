@@ -70,9 +70,7 @@ def _block(
     attended = block.attn1(tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), image_rotary_emb=rope)
     x_BTSD = x_BTSD + gate * attended.view(shape)
     shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
-    attended = block.attn2(
-        tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift), encoder_hidden_states=text_BND
-    )
+    attended = block.attn2(tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift), encoder_hidden_states=text_BND)
     x_BTSD = x_BTSD + gate * attended.view(shape)
     shift, scale, gate = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
     return x_BTSD + gate * block.ff(block.norm3.norm(x_BTSD) * (1 + scale) + shift)

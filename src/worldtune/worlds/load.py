@@ -66,7 +66,9 @@ def check_layout(folder: Path, source: str) -> None:
 def _load_denoiser(folder: Path, dtype: torch.dtype) -> CosmosTransformer3DModel:
     config = CosmosTransformer3DModel.load_config(folder / "transformer")
     with torch.device("meta"):
-        expected = {name: tuple(t.shape) for name, t in CosmosTransformer3DModel.from_config(config).state_dict().items()}
+        expected = {
+            name: tuple(t.shape) for name, t in CosmosTransformer3DModel.from_config(config).state_dict().items()
+        }
     _compare(expected, _shapes_on_disk(folder / "transformer"), folder / "transformer")
     model = CosmosTransformer3DModel.from_pretrained(folder / "transformer", torch_dtype=dtype)
     return model.eval().requires_grad_(False)

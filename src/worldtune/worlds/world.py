@@ -37,9 +37,7 @@ class WorldCard:
 class World:
     """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`."""
 
-    def __init__(
-        self, card: WorldCard, folder: Path, denoiser: CosmosTransformer3DModel, device: torch.device
-    ) -> None:
+    def __init__(self, card: WorldCard, folder: Path, denoiser: CosmosTransformer3DModel, device: torch.device) -> None:
         self.card = card
         self.folder = folder
         self.denoiser = denoiser
@@ -90,7 +88,5 @@ class World:
 
     def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text_BND: Tensor) -> Tensor:
         """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32."""
-        v_BCTHW = denoise(
-            self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text_BND.to(self.dtype)
-        )
+        v_BCTHW = denoise(self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text_BND.to(self.dtype))
         return v_BCTHW.float()

@@ -1,0 +1,80 @@
+"""How much of full fine-tuning's gain does a LoRA reach? `python full_finetune.py RUN [--lr 5e-4]`.
+
+Trains every weight of the denoiser on the clips, steps and draws of the finished LoRA run RUN, evaluates base,
+LoRA and the fine-tuned model on the same held-out clips, and prints the shares as JSON.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from worldtune.bench.machine import machine
+from worldtune.evaluation.compare import compare
+from worldtune.evaluation.runs import read_runs
+from worldtune.evaluation.suite import SamplingPlan, candidates_of, cases_of, image2world
+from worldtune.latents.dataset import load_batch
+from worldtune.training.data import default_store, prepare_data, step_clips
+from worldtune.training.draws import training_draws
+from worldtune.training.held_out import held_out_losses
+from worldtune.training.loop import learning_rate
+from worldtune.training.objective import loss_per_clip
+from worldtune.worlds.load import open_world
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    args = parser.parse_args()
+    (run,) = read_runs({"LoRA": args.run})
+    recipe, settings = run.recipe, run.recipe.train
+    world, plan = open_world(recipe.base), SamplingPlan()
+    data = prepare_data(world, recipe, default_store())
+    videos = candidates_of(world, {"LoRA": run.folder.adapter}, data.held_out, plan)
+
+    parameters = [p.requires_grad_() for p in world.denoiser.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=settings.weight_decay)
+    for step in range(settings.steps):
+        z_BCTHW, text_BND = load_batch(step_clips(data, recipe, step))
+        draws = training_draws(z_BCTHW, settings.modes, settings.shift, settings.text_dropout, settings.seed, step)
+        text_BND = torch.where(draws.dropped_B[:, None, None], data.no_text_1ND, text_BND)
+        loss = loss_per_clip(world, z_BCTHW, text_BND, draws).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, settings.clip_grad)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step) * args.lr / settings.lr
+        optimizer.step()
+        if step % 50 == 0:
+            print(f"{step} loss {loss.item():.4f}", flush=True)
+    world.denoiser.requires_grad_(False)
+
+    check = recipe.check
+    losses = held_out_losses(world, data.held_out, check.mode, check.sigmas, settings.shift, settings.batch)
+    videos["full fine-tuning"] = image2world(world, data.held_out, plan)
+    comparison = compare(cases_of(data.held_out, "held out"), videos)
+    gains = {name: comparison.gain(name).mean for name in ("LoRA", "full fine-tuning")}
+    full = sum(losses) / len(losses)
+    base, lora = run.first("held_out_loss"), run.last("held_out_loss")
+    assert base is not None
+    assert lora is not None
+    assert gains["LoRA"]
+    assert gains["full fine-tuning"]
+    print(
+        json.dumps(
+            {
+                "held_out_loss": {"base": base, "LoRA": lora, "full fine-tuning": full},
+                "psnr_gain_db": gains,
+                "share of the loss gain": (base - lora) / (base - full),
+                "share of the PSNR gain": gains["LoRA"] / gains["full fine-tuning"],
+                "machine": machine(),
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

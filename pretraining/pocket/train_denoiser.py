@@ -1,0 +1,170 @@
+"""Train the pocket world's denoiser: `torchrun --nproc-per-node 2 train_denoiser.py CLIPS WORLD OUT --steps N`.
+
+The objective is Predict 2.5's: rectified flow, logit-normal noise levels with shift 5, known frames at σ = 1e-4,
+text dropped to zeros before the projection. Latents are encoded once from WORLD/vae (whose latent statistics
+this script measures) and kept in OUT/latents.pt. Resumes from OUT/denoiser.pt.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
+from torch import Tensor
+
+from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, save_checkpoint
+from worldtune.diffusion.conditioning import frame_sigmas, give_frames, known_frames
+from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
+from worldtune.diffusion.objective import squared_error_per_clip
+from worldtune.training.draws import Draws, held_out_draws
+from worldtune.worlds.denoiser import denoise, project_text
+from worldtune.worlds.text import TextEncoder
+from worldtune.worlds.whole_clip_vae import WholeClipVae
+
+MODES = torch.tensor([0.1, 0.65, 0.25])  # k = 0, 1, 2 known latent frames
+TEXT_DROPOUT = 0.1
+SHIFT = 5.0
+CONDITIONAL_SIGMA = 1e-4
+BATCH = 8  # clips a worker and step
+
+
+def new_denoiser() -> CosmosTransformer3DModel:
+    torch.manual_seed(0)
+    model = CosmosTransformer3DModel(
+        in_channels=17, out_channels=16, num_attention_heads=4, attention_head_dim=48, num_layers=6, mlp_ratio=4.0,
+        text_embed_dim=64, adaln_lora_dim=48, max_size=(16, 32, 32), patch_size=(1, 2, 2), rope_scale=(1.0, 1.0, 1.0),
+        concat_padding_mask=True, extra_pos_embed_type=None, use_crossattn_projection=True,
+        crossattn_proj_in_channels=128, encoder_hidden_states_channels=64,
+    )  # fmt: skip
+    with torch.no_grad():  # start from blocks that do nothing and an output of zero
+        for block in model.transformer_blocks:
+            for norm in (block.norm1, block.norm2, block.norm3):
+                norm.linear_2.weight.zero_()
+        model.norm_out.linear_2.weight.zero_()
+        model.proj_out.weight.zero_()
+    return model
+
+
+@torch.no_grad()
+def encode(clips: Clips, wan: WholeClipVae) -> Tensor:
+    """Posterior means (N, 16, 6, 8, 8), not normalised."""
+    parts = [wan.encode(as_video(clips.frames_NTHWC[i : i + 4])).chunk(2, 1)[0] for i in range(0, len(clips), 4)]
+    return torch.cat(parts)
+
+
+def load_latents(clips: Clips, held_out: Clips, world: Path, path: Path, rank: int) -> tuple[Tensor, Tensor]:
+    """Normalised latents of both sets; rank 0 makes them and writes the statistics into the VAE's config."""
+    if rank == 0 and not path.exists():
+        wan = WholeClipVae(AutoencoderKLWan.from_pretrained(world / "vae").eval())
+        means = [encode(clips, wan), encode(held_out, wan)]
+        axes = (0, 2, 3, 4)
+        config = json.loads((world / "vae" / "config.json").read_text())
+        config |= {"latents_mean": means[0].mean(axes).tolist(), "latents_std": means[0].std(axes).tolist()}
+        (world / "vae" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        shift, scale = (torch.tensor(config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
+        save_checkpoint(path, train=(means[0] - shift) / scale, held_out=(means[1] - shift) / scale)
+    if dist.is_initialized():
+        dist.barrier()
+    latents = torch.load(path, weights_only=True)
+    return latents["train"], latents["held_out"]
+
+
+def embed(prompts: list[str], encoder: TextEncoder) -> Tensor:
+    """One embedding (N, E) a clip, computed once a prompt."""
+    known = {prompt: encoder.embed([prompt])[0] for prompt in dict.fromkeys(prompts)}
+    return torch.stack([known[prompt] for prompt in prompts])
+
+
+def loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: Draws) -> Tensor:
+    """loss_B of some clips; text before the projection, zeros where dropped."""
+    x = give_frames(interpolate(z, draws.noise_BCTHW, draws.sigma_B), z, draws.known_BT)
+    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, CONDITIONAL_SIGMA)
+    text = torch.where(draws.dropped_B[:, None, None], 0.0, text)
+    v = denoise(model, x, sigma_BT, draws.known_BT, project_text(model, text))
+    return squared_error_per_clip(v, velocity(z, draws.noise_BCTHW), draws.known_BT)
+
+
+@torch.no_grad()
+def held_out_loss(model: CosmosTransformer3DModel, z: Tensor, text: Tensor) -> float:
+    losses = []
+    for first in range(0, len(z), 16):
+        numbers = list(range(first, min(first + 16, len(z))))
+        for quantile in (0.125, 0.375, 0.625, 0.875):
+            draws = held_out_draws(z[numbers], "image2world", SHIFT, quantile, numbers)
+            losses.append(loss_of(model, z[numbers], text[numbers], draws))
+    return torch.cat(losses).mean().item()
+
+
+def draw(z: Tensor, generator: torch.Generator) -> Draws:
+    batch = len(z)
+    k_B = torch.multinomial(MODES, batch, replacement=True, generator=generator)
+    return Draws(
+        torch.randn(z.shape, generator=generator),
+        shifted_logit_normal(torch.randn(batch, generator=generator), SHIFT),
+        known_frames(k_B, z.shape[2]),
+        torch.rand(batch, generator=generator) < TEXT_DROPOUT,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    args = parser.parse_args()
+    rank, world_size = join_workers()
+    args.out.mkdir(parents=True, exist_ok=True)
+    clips, held_out = load_clips(args.clips, ("base",)), load_clips(args.clips, ("base-held-out",))
+    z_train, z_held_out = load_latents(clips, held_out, args.world, args.out / "latents.pt", rank)
+    encoder = TextEncoder(args.world, torch.device("cpu"), torch.float32)
+    text_train, text_held_out = embed(clips.prompts, encoder), embed(held_out.prompts, encoder)
+
+    model = new_denoiser()
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    ema, step, checkpoint = Ema(model, 0.999), 0, args.out / "denoiser.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.shadow, step = state["ema"], state["step"]
+        print(f"resumed at step {step}", flush=True)
+
+    started, last = time.time(), time.time()
+    while step < args.steps:
+        generator = torch.Generator().manual_seed(step * world_size + rank)
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        index = torch.randint(len(z_train), (BATCH,), generator=generator)
+        z = z_train[index]
+        loss = loss_of(model, z, text_train[index], draw(z, generator)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        average_gradients(parameters, world_size)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        ema.update(model, step)
+        if rank == 0 and (step % 100 == 0 or step == args.steps):
+            line = (
+                f"{step} loss {loss.item():.4f} {(time.time() - last) / 100:.2f} s/step {time.time() - started:.0f} s"
+            )
+            if step % 500 == 0 or step == args.steps:
+                save_checkpoint(
+                    checkpoint, model=model.state_dict(), optimizer=optimizer.state_dict(), ema=ema.shadow, step=step
+                )
+                shown = new_denoiser()
+                ema.copy_to(shown)
+                line += f" held-out loss {held_out_loss(shown, z_held_out, text_held_out):.4f}"
+            print(line, flush=True)
+            last = time.time()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What was promised, measured: each bench prints figures beside their goals."""

@@ -1,0 +1,111 @@
+"""The pocket world's own figures, on held-out episodes of its base domain.
+
+Shapes: B clips, T frames, H×W pixels, C channels, N text tokens, D text width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldtune.episodes.clip import read_clip
+from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.evaluation.compare import compare
+from worldtune.evaluation.comparison import FROZEN
+from worldtune.evaluation.contact_sheet import write_contact_sheet
+from worldtune.evaluation.figures import figure
+from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world
+from worldtune.latents.dataset import LatentClip
+from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompt
+from worldtune.latents.store import LatentStore
+from worldtune.training.held_out import held_out_losses
+from worldtune.worlds.world import World
+
+SHIFT, SIGMAS, BATCH = 5.0, 4, 8
+STEPS = 12
+
+
+def held_out_spec(world: World) -> DataSpec:
+    """The base domain's held-out episodes, which the package ships."""
+    card = world.card
+    return DataSpec(
+        path="builtin:pocket-base-held-out", frames=card.frames, fps=card.fps, height=card.height, width=card.width
+    )
+
+
+def measure(
+    world: World, store: LatentStore, *, quick: bool, plot: Path | None, on_clip: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    """Codec, image2world and text figures; `quick` takes every tenth clip and two steps."""
+    spec = held_out_spec(world)
+    clips = encode_clips(world, open_dataset(spec).train[:: 10 if quick else 1], store)
+    cases = cases_of(clips, "base domain, held out")
+    videos = image2world(world, clips, SamplingPlan(steps=2 if quick else STEPS), lambda n: on_clip(n, len(clips)))
+    comparison = compare(cases, {"base": videos})
+    result = comparison.headline.results["base"]
+    losses = text_losses(world, clips, store)
+    if plot:
+        prompt_strip(world, clips, store, plot / "pocket-prompts.png")
+    size = f"{world.card.height}×{world.card.width}"
+    return [
+        figure(f"VAE PSNR at {size}", codec_psnr(world, clips), "dB", "higher", 30.0),
+        figure("image2world PSNR", result.means["psnr_db"].mean, "dB", "higher", 26.0),
+        figure("image2world moving-region PSNR", result.means["moving_psnr_db"].mean, "dB", "higher", 18.5),
+        figure(
+            "image2world over frozen first frame", comparison.gain("base", against=FROZEN).mean, "dB", "higher", 5.0
+        ),
+        figure("held-out loss, right prompt", losses["right"], "", "lower"),
+        figure("held-out loss, no prompt", losses["none"], "", "lower"),
+        figure("held-out loss, wrong prompt", losses["wrong"], "", "lower"),
+        figure("no prompt over right prompt", losses["none"] / losses["right"], "×", "higher", 1.0),
+        figure("wrong prompt over no prompt", losses["wrong"] / losses["none"], "×", "higher", 1.0),
+    ]
+
+
+def codec_psnr(world: World, clips: Sequence[LatentClip]) -> float:
+    """Mean PSNR in dB of whole clips through the codec and back."""
+    scores = []
+    for clip in clips:
+        frames_THWC = read_clip(clip.clip)
+        back_THWC = world.decode(world.encode(torch.from_numpy(frames_THWC)[None]))[0].numpy()
+        mse = np.square(frames_THWC.astype(np.float64) - back_THWC).mean()
+        scores.append(10 * np.log10(255**2 / mse))
+    return float(np.mean(scores))
+
+
+def text_losses(world: World, clips: Sequence[LatentClip], store: LatentStore) -> dict[str, float]:
+    """Held-out loss with the right prompt, none, and another task's prompt."""
+    no_text = encode_no_text(world, store)
+    prompts = {
+        "right": list(clips),
+        "none": [replace(clip, text=no_text) for clip in clips],
+        "wrong": [replace(clip, text=encode_prompt(world, other_task(clip, clips), store)) for clip in clips],
+    }
+    return {
+        name: float(np.mean(held_out_losses(world, chosen, "image2world", SIGMAS, SHIFT, BATCH)))
+        for name, chosen in prompts.items()
+    }
+
+
+def other_task(clip: LatentClip, clips: Sequence[LatentClip]) -> str:
+    """The prompt of the next clip whose words after the view differ."""
+    index = list(clips).index(clip)
+    rotated = [*clips[index + 1 :], *clips[:index]]
+    view, _, task = clip.clip.caption.partition(":")
+    others = [other.clip.caption.partition(":")[2] for other in rotated]
+    return f"{view}:{next(other for other in others if other != task)}"
+
+
+def prompt_strip(world: World, clips: Sequence[LatentClip], store: LatentStore, path: Path) -> None:
+    """One first frame, three prompts, three motions."""
+    clip = clips[0]
+    tasks = list(dict.fromkeys(other.clip.caption.partition(":")[2] for other in clips))[:3]
+    view = clip.clip.caption.partition(":")[0]
+    candidates = {}
+    for task in tasks:
+        asked = replace(clip, text=encode_prompt(world, f"{view}:{task}", store))
+        candidates[task.strip()] = image2world(world, [asked], SamplingPlan(steps=STEPS))
+    write_contact_sheet(path, cases_of([clip], "prompts"), candidates, columns=list(candidates))

@@ -1,0 +1,38 @@
+"""`worldtune bench`: figures, measured now."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BENCHES = ("pocket",)
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on the last line.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version: does it run?")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for plots, as docs/figures.")] = None,
+) -> None:
+    """Measure a part of worldtune and print its figures.
+
+    Example:
+
+        worldtune bench pocket --json
+    """
+    from worldtune.bench.machine import machine
+    from worldtune.bench.pocket import measure
+    from worldtune.cli.figures import say
+    from worldtune.cli.progress import progress
+    from worldtune.errors import UserError
+    from worldtune.training.data import default_store
+    from worldtune.worlds.load import open_world
+
+    if name not in BENCHES:
+        raise UserError(f"there is no bench '{name}'", where="command line", mend=f"One of: {', '.join(BENCHES)}.")
+    with progress(f"bench {name}") as advance:
+        figures = measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)
+    say(figures)
+    if as_json:
+        typer.echo(json.dumps({"bench": name, "machine": machine(), "figures": figures}))

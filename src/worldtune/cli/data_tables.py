@@ -1,0 +1,50 @@
+"""What `inspect` and `check` print: tables that stay readable at 80 columns."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from worldtune.episodes.episode import Problem
+from worldtune.episodes.ledger import Ledger
+
+SHOWN = 12  # rows of a long list; --json has them all
+
+
+def open_console() -> Console:
+    """A console that prints task texts as they are, brackets and all."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """The first `SHOWN` rows; a column whose name ends in "#" (not printed) is of numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        number = name.endswith("#")
+        table.add_column(name.rstrip("#"), justify="right" if number else "left", no_wrap=number, overflow="fold")
+    rows = list(rows)
+    for row in rows[:SHOWN]:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"… and {len(rows) - SHOWN} more; --json lists all\n")
+
+
+def print_problems(console: Console, problems: Sequence[Problem]) -> None:
+    if problems:
+        rows = [(problem.level, problem.where, problem.what) for problem in problems]
+        print_table(console, f"Problems ({len(problems)})", ("level", "where", "what"), rows)
+    else:
+        console.print("No contradictions between metadata, files and frames.\n")
+
+
+def print_lost(console: Console, ledger: Ledger) -> None:
+    """Each reason with how many rows it cost and the episodes it struck."""
+    rows = []
+    for reason, count in ledger.reasons().items():
+        struck = list(dict.fromkeys(row.episode for row in ledger.rows if row.reason.split(" (")[0] == reason))
+        more = f", … {len(struck)} in all" if len(struck) > 3 else ""
+        rows.append((count, reason, ", ".join(struck[:3]) + more))
+    if rows:
+        print_table(console, "Not used", ("rows#", "reason", "episodes"), rows)

@@ -1,0 +1,30 @@
+"""`worldtune encode`: clips and prompts into the latent store, before training."""
+
+from typing import Annotated
+
+import typer
+
+
+def encode(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see `worldtune recipes`) or its YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value, as data.path=my/data")] = None,
+) -> None:
+    """Encode clips and prompts into the latent store.
+
+    Training does this by itself; on a machine of its own it keeps the text encoder and the codec off the
+    training GPU. What is in the store already, by content, is not encoded again.
+
+    Example:
+
+        worldtune encode pocket-new-view
+    """
+    from worldtune.cli.progress import progress
+    from worldtune.cli.recipes import find_recipe
+    from worldtune.training.data import default_store, prepare_data
+    from worldtune.worlds.load import open_world
+
+    loaded = find_recipe(recipe, overrides or [])
+    store = default_store()
+    with progress("encode") as advance:
+        data = prepare_data(open_world(loaded.base), loaded, store, advance)
+    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out: {store.folder}")

@@ -1,0 +1,46 @@
+"""`worldtune evaluate`: the base and adapters on the same held-out clips."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of one base and one dataset.")],
+    out: Annotated[Path | None, typer.Option(help="The report's folder; RUN/report when not given.")] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Only the first held-out clips.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Evaluations of the denoiser for each clip.")] = 12,
+    guidance: Annotated[int, typer.Option(min=0, max=7, help="v + g·(v − v_dropped).")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, which all candidates share.")] = 0,
+) -> None:
+    """Compare the base and adapters on held-out clips.
+
+    Every candidate starts from the same first frame, prompt and noise. The report has paired differences with
+    intervals, the worst clips first, and a frozen first frame as the control.
+
+    Example:
+
+        worldtune evaluate runs/pocket-new-view --clips 8
+    """
+    from worldtune.cli.evaluating import evaluate_runs
+    from worldtune.evaluation.suite import SamplingPlan
+    from worldtune.evaluation.verdict import verdict
+    from worldtune.training.recipe import load_recipe
+    from worldtune.worlds.load import open_world
+
+    report = out or runs[0] / "report"
+    base = load_recipe(runs[0] / "recipe.yaml", []).base
+    comparison, trained, _ = evaluate_runs(
+        open_world(base),
+        {run.name: run for run in runs},
+        report,
+        SamplingPlan(steps, guidance, seed),
+        title=f"Held-out clips of {runs[0].name}",
+        reproduce=f"worldtune evaluate {' '.join(map(str, runs))} --steps {steps} --guidance {guidance} --seed {seed}",
+        goals={},
+        clips=clips,
+    )
+    for run in trained:
+        typer.echo(verdict(comparison, run.name).text)
+    typer.echo(report / "index.html")

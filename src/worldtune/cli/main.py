@@ -1,0 +1,156 @@
+"""`worldtune`: finds the verb, imports that verb's file alone, and says what went wrong in one line.
+
+A verb NAME is the function NAME in `worldtune/cli/NAME.py`; its docstring is its help page, printed as it is
+written. To add one: write the file, and its name and the docstring's first line into `VERBS`.
+
+Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 1 our fault.
+"""
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from worldtune import __version__
+from worldtune.errors import UserError
+
+INTERRUPTED = 130
+INTERRUPTION = "interrupted: nothing is left half-written"
+
+VERBS: dict[str, dict[str, str]] = {
+    "Start here": {
+        "demo": "Tune the pocket world to a new camera and a new task, and show that it helped.",
+        "doctor": "Say whether this machine and this installation can do the work.",
+        "bases": "List the base models worldtune knows.",
+        "recipes": "List the ready recipes, or print one.",
+    },
+    "Data": {
+        "inspect": "Say what a dataset really holds.",
+        "check": "Say which clips of a dataset a recipe would use, and why not the others.",
+        "encode": "Encode clips and prompts into the latent store.",
+    },
+    "Adapter": {
+        "train": "Train an adapter from a recipe.",
+        "generate": "Generate videos from a request file or from options.",
+        "evaluate": "Compare the base and adapters on held-out clips.",
+        "report": "Draw an evaluation's HTML report again, from its results.json and the videos beside it.",
+    },
+    "Figures": {
+        "bench": "Measure a part of worldtune and print its figures.",
+    },
+}
+
+
+class Verb(TyperCommand):
+    """A command whose help page is its docstring, line for line, so that examples stay as written."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        formatter.write_paragraph()
+        for line in (self.help or "").splitlines():
+            formatter.write(f"  {line}".rstrip() + "\n")
+
+
+class Verbs(TyperGroup):
+    """The verbs by section; the help page needs no verb's file."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for section in VERBS.values() for name in section]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load_verb(cmd_name) if cmd_name in self.list_commands(ctx) else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            nearest = get_close_matches(args[0], known, n=1, cutoff=0.4)
+            mend = f"Did you mean '{nearest[0]}'?" if nearest else f"The verbs are {', '.join(known)}."
+            raise UserError(f"no such verb: '{args[0]}'", where="worldtune", mend=mend)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for section, verbs in VERBS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(8), line) for name, line in verbs.items()])
+
+    def invoke(self, ctx: Any) -> None:
+        super().invoke(ctx)  # a verb's return value is not an exit code
+
+
+def load_verb(name: str) -> TyperCommand:
+    """The command of the function `name` in `worldtune/cli/<name>.py`, imported now."""
+    function = getattr(import_module(f"worldtune.cli.{name}"), name)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, cls=Verb)(function)
+    command = get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+app = typer.Typer(
+    cls=Verbs,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def worldtune(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Tune a video world model to one robot, prove that the result helps, ship it with a paper trail."""
+    if version:
+        typer.echo(f"worldtune {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line; whatever the user can mend is one line on stderr."""
+    try:
+        code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
+    except UserError as error:
+        return _say(f"error: {error}")
+    except typer.TyperException as error:
+        return _say(f"error: {_usage(error)}")
+    if code == INTERRUPTED:
+        _say(INTERRUPTION)
+    return code or 0
+
+
+def main() -> None:
+    """Entry point of the `worldtune` script."""
+    sys.excepthook = _our_fault
+    sys.exit(run(sys.argv[1:]))
+
+
+def _say(message: str) -> int:
+    print(" ".join(message.splitlines()), file=sys.stderr)
+    return 2
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A misused option or argument: what, in which verb, and the nearest option or the help page."""
+    context, nearest = getattr(error, "ctx", None), getattr(error, "possibilities", None)
+    where = context.command_path if context is not None else "worldtune"
+    mend = f"Did you mean '{nearest[0]}'?" if nearest else f"See '{where} --help'."
+    what = error.message if nearest else error.format_message()
+    return f"{what[:1].lower()}{what[1:].rstrip('.')} [{where}]. {mend}"
+
+
+def _our_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):  # before the verb began; Python then exits with 130
+        _say(INTERRUPTION)
+        return
+    sys.__excepthook__(kind, error, trace)
+    print(
+        f"worldtune {__version__}: this is our fault, not yours. "
+        "Please report the lines above with the output of 'worldtune doctor --json'.",
+        file=sys.stderr,
+    )

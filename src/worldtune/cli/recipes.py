@@ -1,0 +1,48 @@
+"""`worldtune recipes`: the ready recipes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from worldtune.training.recipe import Recipe
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe's YAML.")] = None,
+) -> None:
+    """List the ready recipes, or print one.
+
+    A printed recipe is a starting point for your own.
+
+    Example:
+
+        worldtune recipes pocket-new-view > my-robot.yaml
+    """
+    if name is not None:
+        typer.echo(recipe_path(name).read_text(), nl=False)
+        return
+    for path in sorted(recipe_folder().glob("*.yaml")):
+        first_line = path.read_text().splitlines()[0].removeprefix("# ")
+        typer.echo(f"{path.stem:<24}{first_line}")
+
+
+def recipe_folder() -> Path:
+    """Where the package keeps its recipes."""
+    from importlib.resources import files
+
+    return Path(str(files("worldtune"))) / "recipes"
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a ready recipe, or `name` itself as a path."""
+    ready = recipe_folder() / f"{name}.yaml"
+    return ready if ready.is_file() else Path(name)
+
+
+def find_recipe(name: str, overrides: list[str]) -> "Recipe":
+    """The recipe of a name or file. Raises RecipeError as `load_recipe` does."""
+    from worldtune.training.recipe import load_recipe
+
+    return load_recipe(recipe_path(name), overrides)

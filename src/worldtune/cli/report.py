@@ -1,0 +1,22 @@
+"""`worldtune report`: draw the HTML report of an evaluation again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run_or_results: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_RESULTS", help="A run or report folder, or its results.json.")
+    ],
+) -> None:
+    """Draw an evaluation's HTML report again, from its results.json and the videos beside it.
+
+    No clip is generated and no score computed. Example:
+
+        worldtune report runs/demo
+    """
+    from worldtune.evaluation.report import find_results, rebuild_report
+
+    typer.echo(rebuild_report(find_results(run_or_results)))

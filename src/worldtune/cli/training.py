@@ -1,0 +1,63 @@
+"""A training run as the command line shows it: two progress bars, a preview, a loss plot."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from worldtune.cli.progress import progress
+
+if TYPE_CHECKING:
+    from worldtune.adapters.card import AdapterCard
+    from worldtune.training.data import TrainingData
+    from worldtune.training.recipe import Recipe
+    from worldtune.training.run import RunFolder
+    from worldtune.worlds.world import World
+
+
+def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: bool) -> "AdapterCard":
+    """Start or resume `run`, train, and draw the loss plot. The world is left bare again."""
+    from worldtune.adapters.folder import remove_adapter
+    from worldtune.evaluation.plots import write_loss_plot
+    from worldtune.training.data import default_store, prepare_data
+    from worldtune.training.loop import train
+
+    if resume:
+        run.resume(recipe)
+    else:
+        run.start(recipe)
+    with progress("encode") as advance:
+        data = prepare_data(world, recipe, default_store(), advance)
+    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out, {len(data.replay)} replayed")
+    started = time.monotonic()
+    with progress(f"train {recipe.name}") as advance:
+        card = train(
+            world,
+            recipe,
+            data,
+            run,
+            resume=resume,
+            on_step=lambda step, loss: advance(step, recipe.train.steps, f"loss {loss:.3f}"),
+            on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
+        )
+    run.note_time(time.monotonic() - started)
+    remove_adapter(world.denoiser)
+    write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
+    return card
+
+
+def write_preview(world: "World", data: "TrainingData", path: Path) -> None:
+    """The first held-out clip, generated with the adapter as it is now, beside the truth."""
+    import numpy as np
+
+    from worldtune.episodes.clip import read_clip
+    from worldtune.evaluation.preview_video import write_preview as write
+    from worldtune.evaluation.suite import SamplingPlan, image2world
+    from worldtune.files import atomic_file
+
+    clip = (data.held_out or data.train)[0]
+    (frames_THWC,) = image2world(world, [clip], SamplingPlan()).values()
+    world.release_encoders()
+    with atomic_file(path) as partial:
+        write(partial, np.concatenate([read_clip(clip.clip), frames_THWC], axis=2), clip.clip.fps)

@@ -1,0 +1,1 @@
+"""Where the data comes from: sources read in place, windows, ledger, split, and the LeRobot writer."""

@@ -1,0 +1,93 @@
+"""The ledger: one row for every clip that a dataset gives and for everything it does not give, with the reason."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldtune.files import atomic_file
+
+SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("episode", pa.string()),
+        ("camera", pa.string()),
+        ("task", pa.string()),
+        ("caption", pa.string()),
+        ("first_frame", pa.int64()),
+        ("frames", pa.int64()),
+        ("fps_in", pa.float64()),
+        ("fps_out", pa.float64()),
+        ("kept", pa.bool_()),
+        ("split", pa.string()),
+        ("reason", pa.string()),
+        ("note", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip that is used, or one that is not and why.
+
+    `first_frame` counts the source's frames of the episode, `frames` those of the clip at fps_out
+    (of a lost recording: the source's, at fps_in; fps_in is None when it could not be read).
+    """
+
+    source: str
+    episode: str
+    camera: str
+    task: str
+    caption: str
+    first_frame: int
+    frames: int
+    fps_in: float | None
+    fps_out: float
+    kept: bool = False
+    split: Literal["train", "held_out", ""] = ""
+    reason: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The rows of one dataset, in the order of its episodes and cameras."""
+
+    rows: tuple[Row, ...]
+
+    def reasons(self) -> dict[str, int]:
+        """How many rows were not used for each reason (what stands in brackets left out), most first."""
+        return dict(Counter(row.reason.split(" (")[0] for row in self.rows if not row.kept).most_common())
+
+    def recordings(self) -> dict[tuple[str, str], bool]:
+        """For each (episode, camera) that was asked for: is any clip of it kept?"""
+        found: dict[tuple[str, str], bool] = {}
+        for row in self.rows:
+            if row.reason != UNASKED:
+                found[row.episode, row.camera] = found.get((row.episode, row.camera), False) or row.kept
+        return found
+
+    def share_lost(self) -> float:
+        """The share of the recordings asked for that give no clip at all; 1 when there are none."""
+        found = self.recordings()
+        return sum(not kept for kept in found.values()) / len(found) if found else 1.0
+
+    def summary(self) -> str:
+        """Counts and reasons, a few lines of at most 80 columns."""
+        splits = Counter(row.split for row in self.rows if row.kept)
+        lost = sum(not row.kept for row in self.rows)
+        lines = [f"{splits['train']} clips for training, {splits['held_out']} held out, {lost} rows not used"]
+        lines += [f"  {count:>5}  {reason}" for reason, count in self.reasons().items()]
+        return "\n".join(line if len(line) <= 80 else line[:79] + "…" for line in lines)
+
+    def write(self, path: Path) -> None:
+        """Write `ledger.parquet`, atomically. Raises UserError when the folder cannot be written."""
+        table = pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA)
+        with atomic_file(path) as partial:
+            pq.write_table(table, partial)
+
+
+UNASKED = "task not asked for"

@@ -1,0 +1,90 @@
+"""Reading the metadata files of a LeRobot dataset, with one line about what is wrong with them."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldtune.errors import DataError
+
+Record = dict[str, Any]
+
+
+def read_info(path: Path) -> Record:
+    """`meta/info.json`. Raises DataError when it cannot be read or lacks what a reader needs."""
+    info = _parse(path, path.read_text(encoding="utf-8"))
+    for key in ("codebase_version", "fps", "features", "data_path"):
+        if key not in info:
+            raise DataError(f"the key '{key}' is missing", where=str(path), mend="Restore the dataset's info.json.")
+    if not float(info["fps"]) > 0:
+        raise DataError(f"fps is {info['fps']}", where=str(path), mend="State the recording's frame rate.")
+    return info
+
+
+def read_jsonl(path: Path, *keys: str) -> list[Record]:
+    """One record a line, each with all of `keys`. Raises DataError otherwise."""
+    if not path.is_file():
+        raise DataError("the metadata file is missing", where=str(path), mend="Restore it from the dataset's origin.")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _with_keys([_parse(path, line) for line in lines if line.strip()], keys, path)
+
+
+def _parse(path: Path, text: str) -> Record:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error}", where=str(path), mend="Restore the file.") from error
+    if not isinstance(value, dict):
+        raise DataError("not a JSON object", where=str(path), mend="Restore the file.")
+    return value
+
+
+def read_records(paths: list[Path], *keys: str) -> list[Record]:
+    """The rows of parquet files, without the bulky `stats/…` columns. Raises DataError when keys lack."""
+    records: list[Record] = []
+    for path in paths:
+        table = read_table(path)
+        slim = table.select([name for name in table.column_names if not name.startswith("stats/")])
+        records += _with_keys(slim.to_pylist(), keys, path)
+    return records
+
+
+def _with_keys(records: list[Record], keys: tuple[str, ...], path: Path) -> list[Record]:
+    for record in records:
+        for key in keys:
+            if record.get(key) is None:
+                raise DataError(f"a record has no '{key}'", where=str(path), mend="Restore the file.")
+    return records
+
+
+def read_table(path: Path) -> pa.Table:
+    """A parquet file; the last two stay in memory, since episodes share files. Raises DataError when unreadable."""
+    if not path.is_file():
+        raise DataError("the metadata file is missing", where=str(path), mend="Restore it from the dataset's origin.")
+    state = path.stat()
+    return _read_table(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_table(path: Path, size: int, changed_ns: int) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"not a readable parquet file: {str(error).splitlines()[0]}", where=str(path), mend="Restore the file."
+        ) from error
+
+
+def read_column(table: pa.Table, name: str, path: Path) -> np.ndarray | None:
+    """A numeric column as float32 (T, D), None when the table has none. Raises DataError when ragged."""
+    if name not in table.column_names:
+        return None
+    column = table.column(name).combine_chunks()
+    flat = column.flatten() if pa.types.is_nested(column.type) else column
+    if column.null_count or (len(column) and len(flat) % len(column)):
+        raise DataError(f"the column {name} has gaps or rows of unequal length", where=str(path), mend="Restore it.")
+    return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(column), -1)

@@ -1,0 +1,144 @@
+"""Where a LeRobot dataset contradicts itself: info.json against the other metadata, the files and the frames."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from worldtune.episodes.episode import Problem
+from worldtune.episodes.sources.lerobot_meta import Promise, same_rate
+from worldtune.episodes.sources.tasks import is_flag
+from worldtune.episodes.video import measure
+from worldtune.errors import DataError
+
+if TYPE_CHECKING:
+    from worldtune.episodes.sources.lerobot import LeRobotSource
+
+
+def find_problems(source: LeRobotSource) -> list[Problem]:
+    """Every contradiction found, metadata first, then episode by episode."""
+    found = [*_counts(source), *_splits(source), *_cameras(source), *_tasks(source), *_packing(source)]
+    for promise in source.promises:
+        found += _rows(source, promise)
+        for camera in source.present:
+            found += _recording(source, promise, camera)
+    return found
+
+
+def _counts(source: LeRobotSource) -> Iterator[Problem]:
+    episodes = len(source.promises)
+    real = {
+        "total_episodes": episodes,
+        "total_frames": sum(promise.length for promise in source.promises),
+        "total_tasks": len(source.task_texts),
+    }
+    if source.version == 2:
+        chunk = int(source.info["chunks_size"])
+        real["total_videos"] = sum(1 for _ in (source.folder / "videos").glob("*/*/*.mp4"))
+        real["total_chunks"] = len({promise.index // chunk for promise in source.promises})
+    for key, value in real.items():
+        stated = source.info.get(key, value)
+        if stated != value:
+            yield Problem("warning", "info.json", f"{key} is {stated}, there are {value}")
+
+
+def _splits(source: LeRobotSource) -> Iterator[Problem]:
+    episodes = len(source.promises)
+    for name, text in source.info.get("splits", {}).items():
+        parts = str(text).split(":")
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            yield Problem("warning", "info.json", f"split {name} is {text!r}, not a range of episodes")
+        elif not int(parts[0]) <= int(parts[1]) <= episodes:
+            yield Problem("warning", "info.json", f"split {name} is {text}, there are {episodes} episodes")
+
+
+def _cameras(source: LeRobotSource) -> Iterator[Problem]:
+    for camera in source.cameras:
+        if camera not in source.present:
+            yield Problem("warning", "info.json", f"camera {camera} is not on disk", camera)
+    for name, feature in source.info["features"].items():
+        if feature.get("dtype") == "image":
+            yield Problem("warning", "info.json", f"{name} is stored as pictures, not video: it is not read")
+    for folder in sorted((source.folder / "videos").glob("*/*" if source.version == 2 else "*")):
+        if folder.is_dir() and folder.name not in source.cameras:
+            yield Problem("warning", f"videos/{folder.name}", "on disk, but not in info.json")
+
+
+def _tasks(source: LeRobotSource) -> Iterator[Problem]:
+    file = "tasks.jsonl" if source.version == 2 else "tasks.parquet"
+    known = set(source.task_texts.values())
+    for index, task in source.task_texts.items():
+        if is_flag(task):
+            yield Problem("warning", file, f"task {index} is {task!r}: a flag, not a task")
+        elif not any(task in promise.tasks for promise in source.promises):
+            yield Problem("warning", file, f"no episode has task {index}, {task!r}")
+    for promise in source.promises:
+        unknown = [task for task in promise.tasks if task not in known]
+        if unknown:
+            yield Problem("warning", f"episode {promise.name}", f"its task {unknown[0]!r} is not in {file}")
+
+
+def _packing(source: LeRobotSource) -> Iterator[Problem]:
+    """Recordings in one video must follow each other: from_timestamp is known to drift (lerobot issue 3177)."""
+    spans: dict[tuple[str, Path], list[tuple[int, int, Promise]]] = defaultdict(list)
+    for promise in source.promises if source.version == 3 else []:
+        for camera, span in promise.spans.items():
+            spans[camera, span.video].append((span.start, span.start + span.frames, promise))
+            if span.frames != promise.length:
+                text = f"{camera}: timestamps span {span.frames} frames, the length is {promise.length}"
+                yield Problem("error", f"episode {promise.name}", text, camera)
+    for (camera, video), ranges in spans.items():
+        for (_, end, _), (start, _, promise) in pairwise(sorted(ranges, key=lambda entry: entry[0])):
+            if start < end:
+                text = f"{camera}: begins at frame {start} of {video.name}, where another lasts until {end}"
+                yield Problem("error", f"episode {promise.name}", text, camera)
+
+
+def _rows(source: LeRobotSource, promise: Promise) -> Iterator[Problem]:
+    where = f"episode {promise.name}"
+    if not promise.data.is_file():
+        yield Problem("error", where, f"its data file {promise.data.name} is missing")
+        return
+    data = source.data(promise)
+    if not data.task:
+        yield Problem("warning", where, "no task text")
+    if data.rows != promise.length:
+        yield Problem("error", where, f"{data.rows} rows of states and actions, the length is {promise.length}")
+    if promise.rows is not None and promise.rows[1] - promise.rows[0] != promise.length:
+        text = f"dataset_from_index … dataset_to_index is {promise.rows[0]} … {promise.rows[1]}"
+        yield Problem("error", where, f"{text}, the length is {promise.length}")
+    for name, array_TD in (("states", data.states), ("actions", data.actions)):
+        if array_TD is not None and not np.isfinite(array_TD).all():
+            yield Problem("error", where, f"{name} hold values that are not finite")
+
+
+def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator[Problem]:
+    where = f"episode {promise.name}"
+    span = promise.spans.get(camera)
+    if span is None:
+        yield Problem("warning", where, f"{camera}: no video is named", camera)
+        return
+    try:
+        facts = measure(span.video)
+    except DataError as error:
+        yield Problem("warning", where, f"{camera}: {error.what}", camera)
+        return
+    there = facts.frames if source.version == 2 else max(0, facts.frames - span.start)
+    if there < promise.length or (source.version == 2 and there != promise.length):
+        yield Problem("warning", where, f"{camera}: {there} frames decode, the length is {promise.length}", camera)
+    if not same_rate(span, facts.fps, source.fps):
+        yield Problem(
+            "warning", where, f"{camera}: {facts.fps:g} fps in the video, {source.fps:g} in info.json", camera
+        )
+    if not facts.steady:
+        yield Problem("warning", where, f"{camera}: frames not evenly spaced in time", camera)
+    shape = source.info["features"][camera].get("shape", [])
+    if sorted(shape) != sorted([facts.height, facts.width, 3]):
+        yield Problem(
+            "warning", where, f"{camera}: {facts.height}×{facts.width} pixels, info.json says {shape}", camera
+        )

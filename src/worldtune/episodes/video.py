@@ -1,0 +1,175 @@
+"""Reading and writing mp4 files, frame by frame.
+
+Shapes: T frames, H height, W width, C colour channels (red, green, blue). All pictures are uint8.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import Colorspace
+from av.video.stream import VideoStream
+
+from worldtune.errors import DataError
+
+Fit = Literal["stretch", "cover", "letterbox"]
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What decoding the whole file showed. `steady`: every frame lies within half a frame time of i/fps."""
+
+    frames: int
+    fps: float
+    height: int
+    width: int
+    steady: bool
+
+
+def measure(path: Path) -> VideoFacts:
+    """Decode every frame of `path` and count it: containers state lengths that are not there.
+
+    The answer is remembered for as long as the file's size and time of change stay the same.
+    Raises DataError when the file is missing, damaged, cut short or has no frame rate.
+    """
+    if not path.is_file():
+        raise DataError("the video file is missing", where=str(path), mend="Restore the file or remove its episode.")
+    state = path.stat()
+    if (whole := _declared_size(path)) > state.st_size:
+        raise DataError(
+            f"the video is cut short ({state.st_size:,} of {whole:,} bytes)",
+            where=str(path),
+            mend="Copy it again, or remove its episode.",
+        )
+    return _measure(path, state.st_size, state.st_mtime_ns)
+
+
+def _declared_size(path: Path) -> int:
+    """Bytes the top-level boxes claim (ISO/IEC 14496-12 §4.2): a cut between two frames decodes without an error."""
+    end = 0
+    with path.open("rb") as file:
+        while len(header := file.read(16)) >= 8:
+            size, kind = int.from_bytes(header[:4]), header[4:8]
+            if end == 0 and kind != b"ftyp":
+                return 0
+            size = int.from_bytes(header[8:]) if size == 1 else size
+            if size < 8:  # 0: the box goes on to the end of the file
+                break
+            end += size
+            file.seek(end)
+    return end
+
+
+@lru_cache(maxsize=65536)
+def _measure(path: Path, size: int, changed_ns: int) -> VideoFacts:
+    times: list[float] = []
+    height = width = 0
+    for frame in _decode(path):
+        times.append(frame.time if frame.time is not None else np.nan)
+        height, width = frame.height, frame.width
+    with av.open(str(path)) as container:
+        rate = container.streams.video[0].average_rate
+    if not rate or not times:
+        raise DataError("the video has no frames or no frame rate", where=str(path), mend="Export it again.")
+    fps = float(rate)
+    drift = np.abs(np.asarray(times) - times[0] - np.arange(len(times)) / fps)
+    return VideoFacts(len(times), fps, height, width, bool((drift < 0.5 / fps).all()))
+
+
+def _decode(path: Path) -> Iterator[av.VideoFrame]:
+    """The frames in order of presentation. Raises DataError at the first one that cannot be decoded."""
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError("the file has no video stream", where=str(path), mend="Export it again.")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for packet in container.demux(stream):
+                for frame in packet.decode():
+                    if packet.is_corrupt or frame.is_corrupt:
+                        raise _damaged(path, count, "damaged data")
+                    yield frame
+                    count += 1
+    except (FFmpegError, IndexError) as error:  # PyAV raises IndexError on a header without streams
+        text = error.strerror if isinstance(error, FFmpegError) else "no stream in the header"
+        raise _damaged(path, count, str(text)) from error
+
+
+def _damaged(path: Path, count: int, text: str) -> DataError:
+    return DataError(
+        f"the video cannot be decoded past frame {count}: {text}",
+        where=str(path),
+        mend="Export it again, or remove its episode.",
+    )
+
+
+def read_frames(path: Path) -> Iterator[np.ndarray]:
+    """Every frame of the file in order, as uint8 (H, W, 3). Raises DataError where decoding fails."""
+    for frame in _decode(path):
+        yield frame.to_ndarray(format="rgb24")
+
+
+def fit_frame(frame_HWC: np.ndarray, height: int, width: int, fit: Fit) -> np.ndarray:
+    """The picture at height × width.
+
+    stretch: both sides scaled on their own; cover: scaled to cover, centre cut out; letterbox: scaled
+    to fit inside, black bars. Area averaging on the way down, linear on the way up; a picture that
+    has the size already is returned as it is.
+    """
+    old_height, old_width = frame_HWC.shape[:2]
+    if (old_height, old_width) == (height, width):
+        return frame_HWC
+    if fit == "stretch":
+        return _resize(frame_HWC, height, width)
+    ratios = height / old_height, width / old_width
+    scale = max(ratios) if fit == "cover" else min(ratios)
+    inner = _resize(frame_HWC, max(1, round(old_height * scale)), max(1, round(old_width * scale)))
+    top, left = (inner.shape[0] - height) // 2, (inner.shape[1] - width) // 2
+    if fit == "cover":
+        return inner[top : top + height, left : left + width]
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[-top : inner.shape[0] - top, -left : inner.shape[1] - left] = inner
+    return canvas
+
+
+def _resize(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
+    shrinks = height * width < frame_HWC.shape[0] * frame_HWC.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame_HWC, (width, height), interpolation=method), np.uint8)
+
+
+def write_video(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
+    """Write an h264 yuv420p mp4 at a constant rate: crf 14, a key frame every 2 frames, index in front.
+
+    One encoder thread and no B-frames, so that the bytes do not depend on the machine's cores.
+    Raises DataError unless the frames are uint8 (T, H, W, 3), T ≥ 1, with even sides (yuv420p has
+    one colour sample for 2×2 pixels).
+    """
+    T, H, W, C = frames_THWC.shape if frames_THWC.ndim == 4 else (0, 0, 0, 0)
+    if frames_THWC.dtype != np.uint8 or C != 3 or T < 1 or H % 2 or W % 2:
+        raise DataError(
+            f"frames are {frames_THWC.dtype} {frames_THWC.shape}, not uint8 (T, H, W, 3) with even sides",
+            where=str(path),
+            mend="Give at least one frame, and sides that are multiples of 2.",
+        )
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        _set_up(stream, H, W)
+        for frame_HWC in frames_THWC:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)))
+        container.mux(stream.encode(None))
+
+
+def _set_up(stream: VideoStream, height: int, width: int) -> None:
+    stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+    stream.codec_context.thread_count = 1
+    stream.options = {"crf": "14", "g": "2", "bf": "0", "colorspace": "smpte170m"}

@@ -1,0 +1,157 @@
+"""Score every candidate on every case and compare them pair by pair.
+
+Shape letters: T frames, H height, W width, C channels.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from worldtune.errors import UserError
+from worldtune.evaluation.case import BASE_DOMAIN, Case, Frames, check_frames
+from worldtune.evaluation.comparison import (
+    FROZEN,
+    METRICS,
+    PAIRED_METRICS,
+    REFERENCE,
+    CandidateResult,
+    CaseRow,
+    Comparison,
+    Group,
+    Scores,
+)
+from worldtune.evaluation.metrics.fidelity import PEAK, moving_psnr, mse_by_frame, psnr_from_mse, ssim
+from worldtune.evaluation.metrics.motion import motion_ratio
+from worldtune.evaluation.statistics import estimate, paired
+
+Candidates = Mapping[str, Mapping[str, Frames]]
+
+
+def compare(cases: Sequence[Case], candidates: Candidates, reference_candidate: str = "base") -> Comparison:
+    """Compare `candidates` (name → case name → uint8 frames_THWC) with the base and with a frozen first frame.
+
+    The frozen control is made here from each case's first frame. Raises UserError when there is no case, a
+    case's name is used twice, the reference candidate is absent, or a candidate lacks a case, holds a case of
+    another evaluation, or differs from a reference in shape.
+    """
+    _refuse_unfit(cases, candidates, reference_candidate)
+    order = [reference_candidate, *(name for name in candidates if name != reference_candidate), FROZEN]
+    rows = [_row(case, candidates, order) for case in cases]
+    headline = [row for row in rows if row.domain != BASE_DOMAIN] or rows
+
+    def groups(of: Sequence[CaseRow], key: Callable[[CaseRow], str]) -> list[Group]:
+        names = dict.fromkeys(map(key, of))
+        return [_group(name, [r for r in of if key(r) == name], order, reference_candidate) for name in names]
+
+    return Comparison(
+        reference_candidate=reference_candidate,
+        candidates=order,
+        rows=rows,
+        headline=_group(", ".join(dict.fromkeys(r.domain for r in headline)), headline, order, reference_candidate),
+        domains=groups(rows, lambda row: row.domain),
+        tasks=groups(headline, lambda row: row.task),
+        cameras=groups(headline, lambda row: row.camera),
+    )
+
+
+def frozen(case: Case) -> Frames:
+    """The first frame of the reference, held for its whole length: (T, H, W, C)."""
+    return np.broadcast_to(case.reference_THWC[:1], case.reference_THWC.shape)
+
+
+def score(frames_THWC: Frames, reference_THWC: Frames) -> Scores:
+    """Every metric of one generated clip; both (T, H, W, 3) uint8."""
+    mse_t = mse_by_frame(frames_THWC, reference_THWC)
+    return Scores(
+        psnr_db=psnr_from_mse(float(mse_t.mean())),
+        moving_psnr_db=moving_psnr(frames_THWC, reference_THWC),
+        ssim=ssim(frames_THWC, reference_THWC),
+        motion_ratio=motion_ratio(frames_THWC, reference_THWC),
+        psnr_by_frame_db=[psnr_from_mse(mse) for mse in mse_t.tolist()],
+    )
+
+
+def _row(case: Case, candidates: Candidates, order: Sequence[str]) -> CaseRow:
+    frames, height, width, _ = case.reference_THWC.shape
+    clips = {name: frozen(case) if name == FROZEN else candidates[name][case.name] for name in order}
+    scores = {name: score(clip_THWC, case.reference_THWC) for name, clip_THWC in clips.items()}
+    return CaseRow(case.name, case.task, case.camera, case.domain, case.prompt, frames, height, width, scores)
+
+
+def _group(name: str, rows: Sequence[CaseRow], order: Sequence[str], reference_candidate: str) -> Group:
+    values = {
+        candidate: {metric: [_metric(row.scores[candidate], metric) for row in rows] for metric in METRICS}
+        for candidate in order
+    }
+    results = {
+        candidate: CandidateResult(
+            means={metric: estimate(values[candidate][metric]) for metric in METRICS},
+            against={
+                rival: {metric: paired(values[candidate][metric], values[rival][metric]) for metric in PAIRED_METRICS}
+                for rival in (reference_candidate, FROZEN)
+                if rival != candidate
+            },
+        )
+        for candidate in order
+    }
+    horizon = {candidate: _horizon([row.scores[candidate].psnr_by_frame_db for row in rows]) for candidate in order}
+    return Group(name, [row.name for row in rows], results, horizon)
+
+
+def _metric(scores: Scores, metric: str) -> float | None:
+    value: float | None = getattr(scores, metric)
+    return value
+
+
+def _horizon(psnr_by_clip_db: Sequence[Sequence[float]]) -> list[float]:
+    """PSNR at each frame 1..T-1 of the squared error pooled over the clips that reach it."""
+    length = max(len(clip) for clip in psnr_by_clip_db)
+    mse = [[PEAK**2 / 10 ** (clip[t] / 10) for clip in psnr_by_clip_db if t < len(clip)] for t in range(length)]
+    return [psnr_from_mse(float(np.mean(at_frame))) for at_frame in mse]
+
+
+def _refuse_unfit(cases: Sequence[Case], candidates: Candidates, reference_candidate: str) -> None:
+    if not cases:
+        raise UserError("there is no case to judge on", where="cases", mend="Give at least one held-out clip.")
+    counts = Counter(case.name for case in cases)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise UserError("cases share a name", where=twice[0], mend="Give each case its own name.")
+    if reference_candidate not in candidates:
+        raise UserError(
+            f"the candidate to compare with, {reference_candidate!r}, is absent",
+            where=f"candidates: {', '.join(candidates) or 'none'}",
+            mend="Generate its clips too, or name another reference candidate.",
+        )
+    for taken in (FROZEN, REFERENCE):
+        if taken in candidates:
+            raise UserError(
+                f"the name {taken!r} is taken: the comparison adds it itself", where="candidates", mend="Leave it out."
+            )
+    for candidate, clips in candidates.items():
+        _refuse_unfit_clips(cases, candidate, clips)
+
+
+def _refuse_unfit_clips(cases: Sequence[Case], candidate: str, clips: Mapping[str, Frames]) -> None:
+    names = {case.name for case in cases}
+    if lacking := [case.name for case in cases if case.name not in clips]:
+        raise UserError(
+            f"{candidate} lacks {len(lacking)} of {len(cases)} cases",
+            where=lacking[0],
+            mend="Every candidate must be judged on the same clips: generate what is missing.",
+        )
+    if strange := [name for name in clips if name not in names]:
+        raise UserError(
+            f"{candidate} holds {len(strange)} clips that are no case",
+            where=strange[0],
+            mend="Leave them out, or add their references.",
+        )
+    for case in cases:
+        where = f"case {case.name}, candidate {candidate}"
+        check_frames(clips[case.name], where=where)
+        if clips[case.name].shape != case.reference_THWC.shape:
+            raise UserError(
+                f"shape {clips[case.name].shape} differs from the reference's {case.reference_THWC.shape}",
+                where=where,
+                mend="Generate with the frames, height and width of the held-out clip.",
+            )

@@ -1,0 +1,116 @@
+"""The outcome of an evaluation as plain values: what results.json holds.
+
+Metrics by name: `psnr_db`, `moving_psnr_db`, `ssim` (higher is better) and `motion_ratio` (1 is right).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from worldtune.errors import DataError
+from worldtune.evaluation.statistics import Estimate, Paired
+
+FROZEN: Final = "first frame frozen"
+"""The control that every comparison adds by itself: the given frame, held still."""
+REFERENCE: Final = "reference"
+"""The name of the real video's column: no candidate may bear it."""
+METRICS: Final = ("psnr_db", "moving_psnr_db", "ssim", "motion_ratio")
+PAIRED_METRICS: Final = ("psnr_db", "moving_psnr_db", "ssim")
+
+_EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One candidate on one clip; frame 0 is given and not scored. Null: the metric does not apply."""
+
+    __pydantic_config__ = _EXACT
+
+    psnr_db: float
+    moving_psnr_db: float | None
+    ssim: float
+    motion_ratio: float | None
+    psnr_by_frame_db: list[float]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One clip with the scores of every candidate."""
+
+    __pydantic_config__ = _EXACT
+
+    name: str
+    task: str
+    camera: str
+    domain: str
+    prompt: str
+    frames: int
+    height: int
+    width: int
+    scores: dict[str, Scores]
+
+    def gain_db(self, candidate: str, against: str) -> float:
+        """PSNR of `candidate` minus PSNR of `against` on this clip, in dB."""
+        return self.scores[candidate].psnr_db - self.scores[against].psnr_db
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """One candidate over a group of clips: means by metric, and paired results by rival and metric."""
+
+    __pydantic_config__ = _EXACT
+
+    means: dict[str, Estimate]
+    against: dict[str, dict[str, Paired]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A set of clips that belong together: a task, a camera, a domain, or all that the headline counts."""
+
+    __pydantic_config__ = _EXACT
+
+    name: str
+    cases: list[str]
+    results: dict[str, CandidateResult]
+    horizon_psnr_db: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every clip and every candidate, and what follows from them.
+
+    `headline` counts the clips outside the base domain (all clips when there are no others);
+    `tasks` and `cameras` divide the headline's clips; `domains` divides all clips.
+    """
+
+    __pydantic_config__ = _EXACT
+
+    reference_candidate: str
+    candidates: list[str]
+    rows: list[CaseRow]
+    headline: Group
+    domains: list[Group]
+    tasks: list[Group]
+    cameras: list[Group]
+
+    def gain(self, candidate: str, metric: str = "psnr_db", against: str | None = None) -> Paired:
+        """The headline's paired result of `candidate` against a rival (the base unless named)."""
+        return self.headline.results[candidate].against[against or self.reference_candidate][metric]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings."""
+        return asdict(self)
+
+
+def comparison_from_json(value: Any, *, where: str) -> Comparison:
+    """The Comparison that `to_json` wrote. Raises DataError when a field is missing, unknown or of a wrong type."""
+    try:
+        return TypeAdapter(Comparison).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"not a comparison: {key}: {first['msg']}", where=where, mend="Run the evaluation again."
+        ) from error

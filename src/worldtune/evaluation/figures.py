@@ -1,0 +1,61 @@
+"""Measured figures beside their goals, and the ones that every evaluation of runs has."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from worldtune.evaluation.comparison import FROZEN, Comparison
+from worldtune.evaluation.runs import TrainedRun
+
+Figure = dict[str, Any]
+
+
+def figure(
+    name: str,
+    value: float | None,
+    unit: str,
+    better: Literal["higher", "lower"],
+    goal: float | None = None,
+    why: str | None = None,
+) -> Figure:
+    """One figure; `reached` is None where there is no goal. A value of None needs its reason in `why`."""
+    reached = None
+    if goal is not None:
+        reached = value is not None and (value >= goal if better == "higher" else value <= goal)
+    row: Figure = {"name": name, "value": value, "unit": unit, "goal": goal, "better": better, "reached": reached}
+    return row | ({"why": why} if why else {})
+
+
+def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[str, float]) -> list[Figure]:
+    """Loss, gain and forgetting of each run; `goals` by the name of the figure without its run."""
+    base = comparison.gain("base", against=FROZEN).mean
+    figures = [
+        figure("base: held-out loss", runs[0].first("held_out_loss"), "", "lower"),
+        figure("base: PSNR", comparison.headline.results["base"].means["psnr_db"].mean, "dB", "higher"),
+        figure("base: PSNR over frozen first frame", base, "dB", "higher"),
+    ]
+    for run in runs:
+        figures += _of_run(comparison, run, goals)
+    return figures
+
+
+def _of_run(comparison: Comparison, run: TrainedRun, goals: dict[str, float]) -> list[Figure]:
+    gain, frozen = comparison.gain(run.name), comparison.gain(run.name, against=FROZEN)
+    means = comparison.headline.results[run.name].means
+    rows: list[tuple[str, float | None, str, Literal["higher", "lower"]]] = [
+        ("held-out loss", run.last("held_out_loss"), "", "lower"),
+        ("held-out loss, share of the base's", run.ratio("held_out_loss"), "×", "lower"),
+        ("PSNR", means["psnr_db"].mean, "dB", "higher"),
+        ("PSNR gain over the base", gain.mean, "dB", "higher"),
+        ("PSNR gain, lower end of the 95 % interval", gain.low, "dB", "higher"),
+        ("share of clips better than the base", gain.win_rate, "", "higher"),
+        ("PSNR over frozen first frame", frozen.mean, "dB", "higher"),
+        ("moving-region PSNR", means["moving_psnr_db"].mean, "dB", "higher"),
+        ("base-domain loss, share of the base's", run.ratio("base_domain_loss"), "×", "lower"),
+        ("training time", run.seconds, "s", "lower"),
+    ]
+    return [
+        figure(
+            f"{run.name}: {name}", value, unit, better, goals.get(name), None if value is not None else "not measured"
+        )
+        for name, value, unit, better in rows
+    ]

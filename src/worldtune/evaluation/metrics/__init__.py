@@ -1,0 +1,1 @@
+"""What one generated clip is worth, measured against its reference."""

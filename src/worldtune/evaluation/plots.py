@@ -1,0 +1,208 @@
+"""Line charts and the clip-by-clip gain chart as SVG text, drawn here: no plotting library.
+
+Colours are classes (`s0`, `s1`, ... and `control`), so a page styles them for light and dark; a file written
+alone carries `STYLE` itself.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from worldtune.files import atomic_file
+
+Points = Sequence[tuple[float, float]]
+
+WIDTH, HEIGHT = 420, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 96, 26, 40
+LABEL_GAP = 14.0
+LOG_RATIO = 20.0
+LOSSES = {
+    "held_out_loss": "Held-out loss",
+    "loss": "Training loss",
+    "base_domain_loss": "Loss on the base domain",
+}
+
+STYLE = """
+.chart{font:12px system-ui,sans-serif;--ink:#1b1f24;--soft:#59636e;--line:#d1d9e0;
+--s0:#c2560c;--s1:#2a78d6;--s2:#138a5e;--s3:#8a4fc9;--s4:#b8357d;--s5:#8a6d00;--control:#7d8590}
+@media (prefers-color-scheme:dark){.chart{--ink:#e6edf3;--soft:#9aa4af;--line:#373e47;
+--s0:#f08a3c;--s1:#5aa2f5;--s2:#3fc08e;--s3:#b48cf2;--s4:#ec7ab4;--s5:#d3b13c;--control:#8b949e}}
+.chart text{fill:var(--soft)}.chart .title{fill:var(--ink);font-weight:600;font-size:13px}
+.chart .grid{stroke:var(--line);stroke-width:1}.chart .zero{stroke:var(--soft);stroke-width:1}
+.chart .line{fill:none;stroke-width:2;stroke-linejoin:round}.chart .faint{stroke-width:1;opacity:.45}
+.chart .s0{stroke:var(--s0)}.chart .s1{stroke:var(--s1)}.chart .s2{stroke:var(--s2)}.chart .s3{stroke:var(--s3)}
+.chart .s4{stroke:var(--s4)}.chart .s5{stroke:var(--s5)}.chart .control{stroke:var(--control);stroke-dasharray:5 4}
+.chart .name{stroke:none;font-weight:600}.chart .name.s0{fill:var(--s0)}.chart .name.s1{fill:var(--s1)}
+.chart .name.s2{fill:var(--s2)}.chart .name.s3{fill:var(--s3)}.chart .name.s4{fill:var(--s4)}
+.chart .name.s5{fill:var(--s5)}.chart .name.control{fill:var(--control)}
+.chart .won{fill:var(--s1)}.chart .lost{fill:var(--s0)}
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One named line; `points` are (x, y), `style` its class, `faint` the raw points behind a smoothed line."""
+
+    name: str
+    points: Points
+    style: str
+    faint: Points = ()
+
+
+def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
+    """An SVG line chart with a label at each line's end; the y axis is logarithmic when y spans more than 20×."""
+    ys = [y for one in series for _, y in (*one.points, *one.faint)]
+    xs = [x for one in series for x, _ in (*one.points, *one.faint)]
+    log = min(ys) > 0 and max(ys) / min(ys) > LOG_RATIO
+    ticks_y = _log_ticks(min(ys), max(ys)) if log else _ticks(min(ys), max(ys))
+    ticks_x = _ticks(min(xs), max(xs), inside=True)
+    low_y, high_y = _scaled(min(ticks_y[0], min(ys)), log), _scaled(max(ticks_y[-1], max(ys)), log)
+    low_x, span_x = min(xs), (max(xs) - min(xs)) or 1.0
+
+    def at_x(x: float) -> float:
+        return LEFT + (x - low_x) / span_x * (WIDTH - LEFT - RIGHT)
+
+    def at_y(y: float) -> float:
+        return HEIGHT - BOTTOM - (_scaled(y, log) - low_y) / ((high_y - low_y) or 1.0) * (HEIGHT - TOP - BOTTOM)
+
+    def path(points: Points) -> str:
+        return "M" + "L".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
+
+    parts = [_text(LEFT, 14, title, "title")]
+    for y in ticks_y:
+        parts.append(f'<path class="grid" d="M{LEFT},{at_y(y):.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
+    parts += [_text(at_x(x), HEIGHT - BOTTOM + 16, _number(x), anchor="middle") for x in ticks_x]
+    scale = " · log scale" if log else ""
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label + scale, anchor="middle"))
+    for one in series:
+        if one.faint:
+            parts.append(f'<path class="line faint {one.style}" d="{path(one.faint)}"/>')
+        parts.append(f'<path class="line {one.style}" d="{path(one.points)}"/>')
+    ends = _spread([at_y(one.points[-1][1]) for one in series])
+    for one, end in zip(series, ends, strict=True):
+        parts.append(_text(WIDTH - RIGHT + 6, end + 4, _shortened(one.name), f"name {one.style}"))
+    return _svg(parts, title, WIDTH, HEIGHT)
+
+
+def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
+    """An SVG bar a clip, in the order given: its gain in dB, with the clip's name on hover."""
+    values = [gain for _, gain in gains]
+    ticks = _ticks(min(0.0, *values), max(0.0, *values))
+    low, high = min(ticks[0], *values), max(ticks[-1], *values)
+    wide = WIDTH - LEFT - 12
+
+    def at_y(y: float) -> float:
+        return HEIGHT - BOTTOM - (y - low) / ((high - low) or 1.0) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [_text(LEFT, 14, title, "title")]
+    for y in ticks:
+        parts.append(f'<path class="{"grid" if y else "zero"}" d="M{LEFT},{at_y(y):.1f}h{wide}"/>')
+        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
+    step = wide / len(gains)
+    for place, (name, gain) in enumerate(gains):
+        top, tall = min(at_y(0), at_y(gain)), abs(at_y(gain) - at_y(0))
+        x, width = LEFT + place * step, max(1.0, min(step - 2, 24))
+        parts.append(
+            f'<rect class="{"won" if gain > 0 else "lost"}" x="{x + (step - width) / 2:.1f}" y="{top:.1f}" '
+            f'width="{width:.1f}" height="{tall:.1f}"><title>{escape(name)}: {gain:+.2f} dB</title></rect>'
+        )
+    parts.append(_text(LEFT + wide / 2, HEIGHT - 6, f"{len(gains)} clips, worst first · dB", anchor="middle"))
+    return _svg(parts, title, WIDTH, HEIGHT)
+
+
+def loss_charts(curves: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mapping[str, str]) -> list[str]:
+    """One chart a loss (held-out, training, base domain) over steps, with a line for each run that logged it.
+
+    `curves` maps a run's name to the rows of its metrics.jsonl; a training loss is drawn as a moving average
+    over a twentieth of its points, with the raw points faint behind it.
+    """
+    charts = []
+    for key, title in LOSSES.items():
+        series = []
+        for name, rows in curves.items():
+            points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key) is not None]
+            if points:
+                noisy = key == "loss"
+                series.append(Series(name, _smooth(points) if noisy else points, styles[name], points if noisy else ()))
+        if series:
+            charts.append(line_chart(series, title=title, x_label="step"))
+    return charts
+
+
+def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write the loss charts of one or more runs, one under another, as a single SVG file that stands alone."""
+    charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
+    stacked = "".join(f'<g transform="translate(0,{HEIGHT * place})">{svg}</g>' for place, svg in enumerate(charts))
+    tall = HEIGHT * len(charts)
+    with atomic_file(path) as partial:
+        partial.write_text(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {tall}" width="{WIDTH}" height="{tall}">'
+            f"<style>{STYLE}</style>{stacked}</svg>\n",
+            encoding="utf-8",
+        )
+
+
+def _svg(parts: Sequence[str], title: str, width: int, height: int) -> str:
+    return (
+        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _ticks(low: float, high: float, inside: bool = False) -> list[float]:
+    """Round numbers that cover low..high (or lie inside it), about five of them."""
+    span = (high - low) or abs(high) or 1.0
+    rough = span / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9) if inside else math.floor(low / step + 1e-9)
+    last = math.floor(high / step + 1e-9) if inside else math.ceil(high / step - 1e-9)
+    return [step * k for k in range(first, max(last, first + (not inside)) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    first = max(k for k, tick in enumerate(ticks) if tick <= low * 1.001)
+    last = min((k for k, tick in enumerate(ticks) if tick >= high * 0.999), default=len(ticks) - 1)
+    return ticks[first : last + 1]
+
+
+def _scaled(y: float, log: bool) -> float:
+    return math.log10(y) if log else y
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _shortened(name: str) -> str:
+    return "frozen frame" if name == "first frame frozen" else name if len(name) <= 13 else name[:12] + "…"
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Label heights pushed apart to `LABEL_GAP`, in the order given."""
+    order = sorted(range(len(heights)), key=lambda k: heights[k])
+    placed = list(heights)
+    for above, below in pairwise(order):
+        placed[below] = max(placed[below], placed[above] + LABEL_GAP)
+    over = max(0.0, max(placed) - (HEIGHT - BOTTOM))
+    return [height - over for height in placed]
+
+
+def _smooth(points: Points) -> list[tuple[float, float]]:
+    reach = max(1, len(points) // 40)
+    smoothed = []
+    for place, (x, _) in enumerate(points):
+        window = [y for _, y in points[max(0, place - reach) : place + reach + 1]]
+        smoothed.append((x, sum(window) / len(window)))
+    return smoothed

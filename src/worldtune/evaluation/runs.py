@@ -1,0 +1,93 @@
+"""Finished training runs as an evaluation sees them, and what their report is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldtune.adapters.card import AdapterCard, read_card
+from worldtune.errors import UserError
+from worldtune.training.recipe import Recipe, load_recipe
+from worldtune.training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """One run under the name its report shows."""
+
+    name: str
+    folder: RunFolder
+    recipe: Recipe
+    card: AdapterCard
+    rows: list[dict[str, Any]]
+    seconds: float | None
+
+    def first(self, metric: str) -> float | None:
+        """The metric before training; None where it was not measured."""
+        return self._values(metric)[0] if self._values(metric) else None
+
+    def last(self, metric: str) -> float | None:
+        """The metric at the end."""
+        return self._values(metric)[-1] if self._values(metric) else None
+
+    def ratio(self, metric: str) -> float | None:
+        """Last over first."""
+        first, last = self.first(metric), self.last(metric)
+        return last / first if first and last is not None else None
+
+    def _values(self, metric: str) -> list[float]:
+        return [row[metric] for row in self.rows if metric in row]
+
+
+def read_runs(folders: Mapping[str, Path]) -> list[TrainedRun]:
+    """The runs of some folders, by the name to show.
+
+    Raises UserError when a run is not finished, or the runs are not of one base and one dataset.
+    """
+    runs = [_read_run(name, RunFolder(path)) for name, path in folders.items()]
+    for run in runs[1:]:
+        if (run.recipe.base, run.recipe.data) != (runs[0].recipe.base, runs[0].recipe.data):
+            raise UserError(
+                f"{run.name} and {runs[0].name} were not trained on the same base and data",
+                where=str(run.folder.path),
+                mend="Evaluate them one by one: their held-out clips are not the same.",
+            )
+    return runs
+
+
+def _read_run(name: str, folder: RunFolder) -> TrainedRun:
+    if not (folder.adapter / "adapter.json").is_file():
+        raise UserError(
+            "this run has no adapter yet",
+            where=str(folder.path),
+            mend="Train it to its end (worldtune train --resume).",
+        )
+    recipe = load_recipe(folder.path / "recipe.yaml", [])
+    return TrainedRun(name, folder, recipe, read_card(folder.adapter), folder.rows(), folder.seconds())
+
+
+def lineage_of(runs: Sequence[TrainedRun]) -> dict[str, Any]:
+    """What each adapter is and where it comes from, for the report."""
+    return {
+        run.name: {
+            "adapter": run.card.weights_digest,
+            "method": f"{run.card.adapter.method}, rank {run.card.adapter.rank}",
+            "birth proof": run.card.birth.model_dump(mode="json"),
+            **run.card.lineage,
+        }
+        for run in runs
+    }
+
+
+def forgetting_of(runs: Sequence[TrainedRun]) -> list[dict[str, Any]]:
+    """Loss on clips of the base's own domain, before and after each run."""
+    return [
+        {
+            "run": run.name,
+            "base-domain loss before": run.first("base_domain_loss"),
+            "after": run.last("base_domain_loss"),
+            "times": run.ratio("base_domain_loss"),
+        }
+        for run in runs
+        if run.first("base_domain_loss") is not None
+    ]

@@ -1,0 +1,182 @@
+// One clock for all videos: they play by themselves and are put right when they drift by more than a frame.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const fps = Number(document.body.dataset.fps);
+  const frames = Number(document.body.dataset.frames);
+  const HOLD = 0.7; // seconds the last frame stays before the loop begins again
+  const at = (id) => document.getElementById(id);
+  const videos = [...document.querySelectorAll("video")];
+  const near = new Set();
+  let time = 0;
+  let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let rate = 1;
+  let before = null;
+  let stale = true;
+
+  root.dataset.violations = "0";
+  document.addEventListener("securitypolicyviolation", () => {
+    root.dataset.violations = String(Number(root.dataset.violations) + 1);
+  });
+
+  const frame = () => Math.min(frames - 1, Math.floor(time * fps + 1e-6));
+  // The middle of a frame: rounding never shows its neighbour.
+  const middle = (video) => (Math.min(frame(), Number(video.dataset.frames) - 1) + 0.5) / fps;
+
+  function follow(video) {
+    if (video.readyState < 2 || video.seeking) return;
+    const last = (Number(video.dataset.frames) - 0.5) / fps;
+    const wanted = Math.min(time, last);
+    if (Math.abs(video.currentTime - wanted) > 1.5 / fps) video.currentTime = wanted;
+    else if (video.paused && wanted < last) video.play().catch(() => {}); // unloaded meanwhile: it is no longer near
+  }
+
+  function stand() {
+    for (const video of near) {
+      video.pause();
+      video.currentTime = middle(video);
+    }
+  }
+
+  function go(toFrame) {
+    setPlaying(false);
+    time = Math.max(0, Math.min(frames - 1, toFrame)) / fps;
+    stand();
+    show();
+  }
+
+  function setPlaying(on) {
+    playing = on;
+    before = null;
+    at("play").textContent = on ? "❚❚" : "▶";
+    root.dataset.player = on ? "playing" : "paused";
+    if (!on) stand();
+  }
+
+  function setRate(value) {
+    rate = value;
+    for (const video of near) video.playbackRate = rate;
+  }
+
+  function show() {
+    const now = String(frame());
+    if (root.dataset.frame === now) return;
+    root.dataset.frame = now;
+    at("scrub").value = now;
+    at("counter").textContent = `frame ${now} of ${frames - 1}`;
+  }
+
+  // Each video is shown through a canvas: a paused <video> that was sought off screen may show an old frame.
+  function draw(video, differing) {
+    const canvas = video.nextElementSibling;
+    const truth = video.closest(".row").querySelector(".truth video");
+    if (video.readyState < 2 || truth.readyState < 2) return;
+    if (canvas.width !== video.videoWidth || canvas.height !== video.videoHeight) {
+      canvas.width = video.videoWidth;
+      canvas.height = video.videoHeight;
+    }
+    const brush = canvas.getContext("2d");
+    brush.globalCompositeOperation = "copy";
+    brush.drawImage(video, 0, 0);
+    if (!differing || video === truth) return;
+    brush.globalCompositeOperation = "difference";
+    brush.drawImage(truth, 0, 0);
+  }
+
+  function tick(now) {
+    if (playing) {
+      if (before !== null) time += ((now - before) / 1000) * rate;
+      before = now;
+      if (time >= frames / fps + HOLD) time = 0;
+      near.forEach(follow);
+      show();
+    }
+    if (playing || stale) {
+      stale = false;
+      const differing = document.body.classList.contains("differing");
+      near.forEach((video) => draw(video, differing));
+    }
+    requestAnimationFrame(tick);
+  }
+
+  function load(video) {
+    near.add(video);
+    stale = true;
+    if (!video.hasAttribute("src")) video.src = video.dataset.src;
+    video.preload = "auto";
+    video.playbackRate = rate;
+    if (!playing && video.readyState > 0) video.currentTime = middle(video);
+    root.dataset.near = String(near.size);
+  }
+
+  function unload(video) {
+    near.delete(video);
+    video.pause();
+    video.removeAttribute("src"); // browsers allow only some dozens of open players
+    video.load();
+    root.dataset.near = String(near.size);
+  }
+
+  const watcher = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (isIntersecting) load(target);
+        else if (near.has(target)) unload(target);
+      }
+    },
+    { rootMargin: "300px 0px" },
+  );
+  for (const video of videos) {
+    video.after(document.createElement("canvas"));
+    video.addEventListener("loadeddata", () => {
+      stale = true;
+      if (!playing) video.currentTime = middle(video);
+    });
+    video.addEventListener("seeked", () => {
+      stale = true;
+    });
+    watcher.observe(video);
+  }
+
+  function filter() {
+    const task = at("task").value;
+    let shown = 0;
+    const rows = document.querySelectorAll("article.row");
+    for (const row of rows) {
+      const here = task === "all" || row.dataset.task === task;
+      row.classList.toggle("away", !here);
+      shown += here ? 1 : 0;
+    }
+    at("shown").textContent = `${shown} of ${rows.length} clips`;
+    root.dataset.shown = String(shown);
+  }
+
+  at("play").addEventListener("click", () => {
+    if (!playing && frame() === frames - 1) time = 0;
+    setPlaying(!playing);
+  });
+  at("back").addEventListener("click", () => go(frame() - 1));
+  at("forward").addEventListener("click", () => go(frame() + 1));
+  at("scrub").addEventListener("input", () => go(Number(at("scrub").value)));
+  at("speed").addEventListener("change", () => setRate(Number(at("speed").value)));
+  at("task").addEventListener("change", filter);
+  at("difference").addEventListener("click", () => {
+    const on = document.body.classList.toggle("differing");
+    at("difference").setAttribute("aria-pressed", String(on));
+    stale = true;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.target.closest("input, select, button, summary, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = { " ": () => at("play").click(), ArrowLeft: () => go(frame() - 1), ArrowRight: () => go(frame() + 1) };
+    if (!act[event.key]) return;
+    event.preventDefault();
+    act[event.key]();
+  });
+
+  root.dataset.videos = String(videos.length);
+  root.dataset.near = "0";
+  filter();
+  setPlaying(playing);
+  show();
+  requestAnimationFrame(tick);
+})();

@@ -1,0 +1,107 @@
+"""Generation requests with the field names of NVIDIA's `examples/inference.py`, from JSON, JSONL or YAML.
+
+Source: https://github.com/nvidia-cosmos/cosmos-predict2.5 (docs/inference.md). Paths are relative to the file.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from worldtune.diffusion.conditioning import MODES
+from worldtune.errors import RecipeError
+from worldtune.strict import Strict, parse
+
+InferenceType = Literal["text2world", "image2world", "video2world"]
+NEGATIVE_PROMPT = (
+    "The video captures a series of frames showing ugly scenes, static with no motion, motion blur, over-saturation, "
+    "shaky footage, low resolution, grainy texture, pixelated images, poorly lit areas, underexposed and overexposed "
+    "scenes, poor color balance, washed out colors, choppy sequences, jerky movements, low frame rate, artifacting, "
+    "color banding, unnatural transitions, outdated special effects, fake elements, unconvincing visuals, poorly "
+    "edited content, jump cuts, visual noise, and flickering. Overall, the video is of poor quality."
+)
+
+
+class GenerationRequest(Strict):
+    """One video. `resolution` is "none" (the base's own) or "H,W"; `guidance` g means v + g·(v − v_negative)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    inference_type: InferenceType
+    prompt: str | None = None
+    prompt_path: Path | None = None
+    negative_prompt: str = NEGATIVE_PROMPT
+    input_path: Path | None = None
+    seed: int = Field(0, ge=0)
+    guidance: int = Field(7, ge=0, le=7)
+    resolution: str = Field("none", pattern=r"^(none|[0-9]+,[0-9]+)$")
+    num_output_frames: int | None = Field(None, ge=1, description="the base's own number when not given")
+    num_steps: int = Field(35, ge=1)
+    adapter: Path | None = None
+
+    @model_validator(mode="after")
+    def _inputs_fit_the_mode(self) -> "GenerationRequest":
+        if (self.prompt is None) == (self.prompt_path is None):
+            raise ValueError("give either prompt or prompt_path")
+        if (self.inference_type == "text2world") != (self.input_path is None):
+            raise ValueError("image2world and video2world need input_path, and text2world takes none")
+        return self
+
+    @property
+    def known_latents(self) -> int:
+        """Latent frames that the input gives: 0, 1 or 2."""
+        return next(k for k, mode in MODES.items() if mode == self.inference_type)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width), or None for the base's own."""
+        if self.resolution == "none":
+            return None
+        height, width = self.resolution.split(",")
+        return int(height), int(width)
+
+    def text(self) -> str:
+        """The prompt. Raises RecipeError when its file cannot be read."""
+        if self.prompt is not None:
+            return self.prompt
+        assert self.prompt_path is not None
+        if not self.prompt_path.is_file():
+            raise RecipeError("the prompt file is missing", where=str(self.prompt_path), mend="Correct prompt_path.")
+        return self.prompt_path.read_text().strip()
+
+
+def load_requests(path: Path) -> list[GenerationRequest]:
+    """Every request of a file: one object, a list, or one object a line (JSONL).
+
+    Raises RecipeError for a file that is absent or malformed, unknown fields, and names that occur twice.
+    """
+    if not path.is_file():
+        raise RecipeError("there is no such request file", where=str(path), mend="Correct the path.")
+    requests = [parse(GenerationRequest, _anchored(item, path.parent), str(path)) for item in _items(path)]
+    names = [request.name for request in requests]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"the name '{twice[0]}' occurs twice", where=str(path), mend="Names become file names.")
+    return requests
+
+
+def _items(path: Path) -> list[Any]:
+    text = path.read_text()
+    try:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(
+            f"cannot be read: {str(error).splitlines()[0]}", where=str(path), mend="Correct it."
+        ) from error
+    return data if isinstance(data, list) else [data]
+
+
+def _anchored(item: Any, folder: Path) -> Any:
+    """Relative paths of a request are meant from its file."""
+    if not isinstance(item, dict):
+        return item
+    paths = ("prompt_path", "input_path", "adapter")
+    return {key: folder / value if key in paths and isinstance(value, str) else value for key, value in item.items()}

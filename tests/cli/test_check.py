@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ..episodes.films import cosmos_folder, truncate, write_packed_v3, write_v2
+from .in_process import Verb, in_process
+
+__all__ = ["in_process"]
+
+STEMS = ["a", "b", "c", "d"]
+
+
+def test_good_data_pass_and_the_ledger_is_written(in_process: Verb, tmp_path: Path) -> None:
+    cosmos_folder(tmp_path / "d", dict.fromkeys(STEMS, 25))
+    done = in_process("check", "d", "--ledger", "ledger.parquet")
+    assert done.code == 0, done.out + done.err
+    assert "4 clips for training" in done.out
+    assert done.out.splitlines()[-1] == "usable"
+    assert pq.read_table(tmp_path / "ledger.parquet").num_rows == 8
+
+
+def test_too_much_lost_is_2_and_a_larger_allowance_is_0(in_process: Verb, tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", dict.fromkeys(STEMS, 21))
+    truncate(root / "videos/b.mp4")
+    done = in_process("check", "d")
+    text = " ".join(done.out.split())
+    assert done.code == 2
+    assert "1 of 4 recordings give no clip (25%, allowed are 5%)" in text
+    assert "1 the video is cut short b" in text
+    assert in_process("check", "d", "--max-loss", "0.25").code == 0
+
+
+def test_nothing_left_is_2_with_reasons(in_process: Verb, tmp_path: Path) -> None:
+    cosmos_folder(tmp_path / "d", {"a": 21})
+    done = in_process("check", "d", "--frames", "22", "--max-loss", "1", "--json")
+    (report,) = json.loads(done.out)
+    assert done.code == 2
+    assert (report["usable"], report["faults"]) == (False, ["nothing is left for training"])
+    assert [row["reason"] for row in report["not_used"]] == ["shorter than the window (21 of 22 frames)"]
+
+
+def test_contradictions_of_a_used_camera_are_2(in_process: Verb, tmp_path: Path) -> None:
+    layout = {"front": [[0, 1]], "wrist": [[0], [1]]}
+    write_packed_v3(tmp_path / "d", (22, 24), layout, shift=-0.25)
+    done = in_process("check", "d", "--max-loss", "1")
+    assert done.code == 2
+    assert "episode 000001: front: begins at frame 18" in " ".join(done.out.split())
+    done = in_process("check", "d", "--camera", "wrist")
+    assert done.code == 0, done.out
+
+
+def test_a_recipe_brings_its_own_data(in_process: Verb, tmp_path: Path) -> None:
+    write_v2(tmp_path / "d", (9, 9))
+    data = {"path": "d", "frames": 9, "fps": 16, "height": 32, "width": 32, "held_out": 0.5}
+    recipe = {"name": "r", "base": "pocket", "data": data, "adapter": {}, "train": {}}
+    (tmp_path / "r.yaml").write_text(json.dumps(recipe))
+    done = in_process("check", "r.yaml", "--json")
+    assert done.code == 0, done.err
+    (report,) = json.loads(done.out)
+    assert (report["train"], report["held_out"], report["data"]["height"]) == (1, 1, 32)
+    done = in_process("check", "r.yaml", "--frames", "8")
+    assert (done.code, done.err.startswith("error: --frames does not go with a recipe")) == (2, True)
+
+
+def test_the_real_dataset_passes_with_the_camera_it_has(in_process: Verb, real_data: Path) -> None:
+    done = in_process("check", real_data / "gr1_picknplace")
+    assert done.code == 2
+    text = " ".join(done.out.split())
+    assert (
+        "5 of 10 recordings give no clip (50%, allowed are 5%); cameras with files: observation.images.ego_view" in text
+    )
+    done = in_process("check", real_data / "gr1_picknplace", "--camera", "observation.images.ego_view")
+    assert done.code == 0
+    assert "76 clips for training" in done.out
+    assert "Problems (5)" in done.out

@@ -1,0 +1,29 @@
+"""The main job in its quick form: everything it promises to leave behind is there and says what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldtune.cli.main import run
+
+
+@pytest.mark.slow
+def test_quick_demo_leaves_report_picture_and_results(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert run(["demo", "--quick", "--out", str(out)]) == 0
+    assert (out / "report" / "index.html").is_file()
+    assert (out / "report-new-task" / "index.html").is_file()
+    assert (out / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
+    result = json.loads((out / "results.json").read_text())
+    names = {row["name"] for row in result["figures"]}
+    for wanted in ("base: PSNR", "LoRA: PSNR", "DoRA: PSNR", "time of the demo", "peak memory"):
+        assert wanted in names
+    for run_name in ("lora", "dora", "new-task"):
+        card = json.loads((out / run_name / "adapter" / "adapter.json").read_text())
+        assert card["birth"]["zero_step_difference"] == 0
+        assert card["birth"]["wrapped_modules"] == card["birth"]["expected_modules"] == 60
+        assert card["birth"]["trained_difference"] > 0
+        assert (out / run_name / "loss.svg").is_file()
+    assert not list(out.rglob("*.partial"))
+    assert run(["demo", "--quick", "--out", str(out)]) == 0, "the demo can be run again"

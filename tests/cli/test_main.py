@@ -1,0 +1,160 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from conftest import CommandLine
+from worldtune import __version__
+from worldtune.cli.main import VERBS, load_verb, run
+
+TABLE = {name: line for section in VERBS.values() for name, line in section.items()}
+
+# A verb made up on the spot, in a real process: BODY is what it does.
+WITH_VERB = """
+import sys, time, types
+from worldtune.cli import main
+def made_up():
+    '''Do as the test says.'''
+    BODY
+sys.modules["worldtune.cli.made_up"] = module = types.ModuleType("worldtune.cli.made_up")
+module.made_up = made_up
+main.VERBS["Start here"]["made_up"] = "Do as the test says."
+main.main()
+"""
+
+
+def made_up_verb(body: str) -> list[str]:
+    return [sys.executable, "-c", WITH_VERB.replace("BODY", body), "made_up"]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_verbs_own_help_begins_as_the_table_says(name: str) -> None:
+    help_page = load_verb(name).help or ""
+    assert help_page.splitlines()[0] == TABLE[name]
+    assert "Example" in help_page
+    assert f"worldtune {name}" in help_page
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_lists_every_verb(worldtune: CommandLine, arguments: list[str]) -> None:
+    done = worldtune(*arguments)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    text = " ".join(done.stdout.split())
+    for name, line in TABLE.items():
+        assert f"{name} {line}" in text
+
+
+def test_help_imports_no_verb_and_nothing_heavy() -> None:
+    code = (
+        "import sys; from worldtune.cli.main import run; run(['--help']);"
+        "print(*[name for name in sys.modules if name.startswith('worldtune.') or '.' not in name], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert {name for name in loaded if name.startswith("worldtune.")} == {
+        "worldtune.cli",
+        "worldtune.cli.main",
+        "worldtune.errors",
+    }
+    assert not loaded & {"torch", "numpy", "diffusers", "rich", "pydantic", "yaml"}
+
+
+def test_no_verbs_help_page_imports_anything_heavy() -> None:
+    code = (
+        "import sys; from worldtune.cli.main import VERBS, load_verb;"
+        "[load_verb(name) for verbs in VERBS.values() for name in verbs];"
+        "print(*[name for name in sys.modules if '.' not in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {
+        "torch",
+        "numpy",
+        "diffusers",
+        "transformers",
+        "peft",
+        "cv2",
+        "pyarrow",
+        "av",
+    }
+
+
+def test_version(worldtune: CommandLine) -> None:
+    assert worldtune("--version").stdout == f"worldtune {__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("trian", "train"), ("eval", "evaluate"), ("generat", "generate")])
+def test_an_unknown_verb_names_the_nearest(worldtune: CommandLine, typed: str, meant: str) -> None:
+    done = worldtune(typed)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: no such verb: '{typed}' [worldtune]. Did you mean '{meant}'?\n"
+
+
+def test_a_verb_like_no_other_gets_the_list(worldtune: CommandLine) -> None:
+    done = worldtune("qqqq")
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in TABLE)
+
+
+def test_an_unknown_option_names_the_nearest(worldtune: CommandLine) -> None:
+    done = worldtune("bases", "--jsno")
+    assert done.returncode == 2
+    assert done.stderr == "error: no such option: --jsno [worldtune bases]. Did you mean '--json'?\n"
+
+
+def test_an_option_like_no_other_gets_the_help_page(worldtune: CommandLine) -> None:
+    done = worldtune("bases", "--qqqq")
+    assert done.returncode == 2
+    assert done.stderr == "error: no such option: --qqqq [worldtune bases]. See 'worldtune bases --help'.\n"
+
+
+def test_a_missing_argument_is_one_line(worldtune: CommandLine) -> None:
+    done = worldtune("train")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: missing argument")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_users_mistake_is_one_line_even_when_its_text_is_not() -> None:
+    body = "from worldtune.errors import DataError; raise DataError('two\\nlines', where='a', mend='Mend it.')"
+    done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: two lines [a]. Mend it.\n"
+
+
+def test_ctrl_c_is_one_line_and_130() -> None:
+    body = "print('working', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        made_up_verb(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr == "interrupted: nothing is left half-written\n"
+
+
+def test_our_fault_shows_the_traceback_and_says_so() -> None:
+    done = subprocess.run(made_up_verb("return {}['absent']"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert "KeyError: 'absent'" in done.stderr
+    assert "our fault" in done.stderr.splitlines()[-1]
+
+
+def test_what_a_verb_returns_is_not_an_exit_code() -> None:
+    assert subprocess.run(made_up_verb("return 7"), check=False).returncode == 0
+
+
+def test_a_verb_may_choose_its_exit_code() -> None:
+    body = "import typer; raise typer.Exit(2)"
+    assert subprocess.run(made_up_verb(body), check=False).returncode == 2
+
+
+def test_run_gives_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert run(["nonsense"]) == 2
+    assert capsys.readouterr().out == f"worldtune {__version__}\n"

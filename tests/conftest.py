@@ -1,0 +1,35 @@
+"""What every test may use: the same threads everywhere, the command line, real data where there is some."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MUJOCO_GL", "osmesa")  # before anything imports mujoco
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before anything imports torch
+
+WORLDTUNE = (sys.executable, "-c", "from worldtune.cli.main import main; main()")
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def worldtune(tmp_path: Path) -> CommandLine:
+    """`worldtune("train", "x.yaml")` in a process of its own, in an empty folder unless `cwd` is given."""
+
+    def run(*arguments: str | Path, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*WORLDTUNE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real robot datasets that WORLDTUNE_TEST_DATA names; they are too large to ship."""
+    named = os.environ.get("WORLDTUNE_TEST_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("WORLDTUNE_TEST_DATA names no folder")
+    return Path(named)

@@ -1,0 +1,55 @@
+"""A real dataset that nobody here made: GR1 humanoid, LeRobot v2.0 in GR00T's flavour, five episodes."""
+
+from pathlib import Path
+
+import pytest
+
+from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.episode import Episode
+from worldtune.episodes.sources import open_source
+
+LENGTHS = [416, 470, 470, 412, 328]
+THINGS = ["pear", "sweet potato", "meat", "salt", "cupcake"]
+
+
+@pytest.fixture(scope="module")
+def gr1(real_data: Path) -> str:
+    if not (real_data / "gr1_picknplace").is_dir():
+        pytest.skip("no gr1_picknplace among the real datasets")
+    return str(real_data / "gr1_picknplace")
+
+
+def test_it_is_described_fully(gr1: str) -> None:
+    source = open_source(gr1)
+    assert source.kind == "LeRobot v2.0"
+    assert source.present == ["observation.images.ego_view"]
+    assert [(problem.where, problem.what) for problem in source.problems()] == [
+        ("info.json", "total_videos is 2, there are 5"),
+        ("info.json", "total_chunks is 0, there are 1"),
+        ("info.json", "split train is 0:100, there are 5 episodes"),
+        ("info.json", "camera observation.images.egoview is not on disk"),
+        ("tasks.jsonl", "task 1 is 'valid': a flag, not a task"),
+    ]
+
+
+def test_its_tasks_are_never_the_flag(gr1: str) -> None:
+    for recording, length, thing in zip(
+        open_source(gr1).recordings(["observation.images.ego_view"]), LENGTHS, THINGS, strict=True
+    ):
+        assert isinstance(recording, Episode)
+        assert recording.states is not None
+        assert recording.actions is not None
+        assert (recording.frames, recording.fps, recording.height, recording.width) == (length, 20, 256, 256)
+        assert recording.states.shape == recording.actions.shape == (length, 44)
+        assert recording.task == f"pick the {thing} from the counter and place it in the plate"
+
+
+def test_its_present_camera_trains(gr1: str) -> None:
+    dataset = open_dataset(DataSpec(path=gr1, frames=21, fps=16, height=64, width=64, held_out=0.2))
+    assert len(dataset.train) + len(dataset.held_out) == sum(round(n * 0.8) // 21 for n in LENGTHS) == 76
+    assert len({clip.episode for clip in dataset.held_out}) == 1
+    assert dataset.ledger.reasons() == {
+        "camera named in info.json but absent on disk": 5,
+        "shorter than the window": 5,
+    }
+    assert dataset.ledger.share_lost() == 0.5

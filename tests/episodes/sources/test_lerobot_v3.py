@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from worldtune.episodes.clip import read_clip
+from worldtune.episodes.episode import Episode, Lost
+from worldtune.episodes.sources import open_source
+from worldtune.errors import DataError
+
+from ..films import edit_info, read_back, truncate, whole, write_packed_v3
+
+LENGTHS = (7, 12, 9, 5)
+LAYOUT = {"front": [[0, 1, 2, 3]], "wrist": [[2], [0, 3], [1]]}  # the wrist's files follow no order of the data
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    return write_packed_v3(tmp_path / "packed", LENGTHS, LAYOUT)
+
+
+def test_each_camera_has_its_own_files_and_offsets(packed: Path) -> None:
+    source = open_source(str(packed))
+    assert (source.kind, source.cameras, source.present) == ("LeRobot v3.0", ["front", "wrist"], ["front", "wrist"])
+    found = list(source.recordings(source.cameras))
+    assert [(r.name, r.camera) for r in found] == [(f"{e:06d}", c) for e in range(4) for c in ("front", "wrist")]
+    for recording in found:
+        assert isinstance(recording, Episode)
+        episode, camera = int(recording.name), source.cameras.index(recording.camera)
+        assert recording.frames == LENGTHS[episode]
+        clip = whole(recording.video, recording.frames, recording.video_start)
+        assert read_back(read_clip(clip)) == [(10 * camera + episode, t) for t in range(LENGTHS[episode])]
+    assert source.problems() == []
+
+
+def test_states_actions_and_tasks_belong_to_the_episode(packed: Path) -> None:
+    for recording in open_source(str(packed)).recordings(["wrist"]):
+        assert isinstance(recording, Episode)
+        assert recording.states is not None
+        assert recording.actions is not None
+        episode = int(recording.name)
+        assert recording.task == recording.caption == f"task {episode % 2}"
+        assert recording.states.dtype == np.float32
+        assert recording.states[:, 0].tolist() == list(range(LENGTHS[episode]))
+        assert recording.actions.tolist() == [[episode]] * LENGTHS[episode]
+
+
+@pytest.mark.parametrize("fps", [10, 24, 30])
+def test_every_rate_finds_the_right_frames(tmp_path: Path, fps: int) -> None:
+    root = write_packed_v3(tmp_path / "d", (23, 31, 17), {"front": [[0, 1, 2]]}, fps=fps)
+    starts = [recording.video_start for recording in open_source(str(root)).recordings(["front"])]  # type: ignore[union-attr]
+    assert starts == [0, 23, 54]
+
+
+def test_drifting_timestamps_are_an_error_of_that_camera(tmp_path: Path) -> None:
+    root = write_packed_v3(
+        tmp_path / "d", LENGTHS, {"front": [[0, 1, 2, 3]], "wrist": [[0], [1], [2], [3]]}, shift=-0.2
+    )
+    problems = open_source(str(root)).problems()
+    assert {(problem.level, problem.camera) for problem in problems} == {("error", "front")}
+    assert "front: begins at frame 4 of file-000.mp4, where another lasts until 7" in [p.what for p in problems]
+
+
+def test_an_episode_behind_the_end_of_its_video_is_lost(tmp_path: Path) -> None:
+    root = write_packed_v3(tmp_path / "d", LENGTHS, {"front": [[0, 1, 2, 3]]}, shift=0.5)
+    *_, last = open_source(str(root)).recordings(["front"])
+    assert isinstance(last, Lost)
+    assert last.reason == "fewer frames than the metadata promise (0 of 5)"
+
+
+def test_a_truncated_file_loses_its_episodes_only(packed: Path) -> None:
+    truncate(packed / "videos/wrist/chunk-001/file-001.mp4")
+    found = list(open_source(str(packed)).recordings(["front", "wrist"]))
+    assert [(r.name, r.camera) for r in found if isinstance(r, Lost)] == [("000000", "wrist"), ("000003", "wrist")]
+
+
+def test_a_missing_file_is_lost_with_its_reason(packed: Path) -> None:
+    (packed / "videos/wrist/chunk-000/file-000.mp4").unlink()
+    lost = [r for r in open_source(str(packed)).recordings(["wrist"]) if isinstance(r, Lost)]
+    assert [(r.name, r.frames, r.reason) for r in lost] == [("000002", 9, "the video file is missing")]
+
+
+def test_a_video_of_another_rate_is_lost(packed: Path) -> None:
+    edit_info(packed, fps=20)
+    source = open_source(str(packed))
+    reasons = {r.reason for r in source.recordings(["front"]) if isinstance(r, Lost)}
+    assert reasons == {"the video's frame rate is not the dataset's (16, not 20 fps)"}
+
+
+def test_rows_that_do_not_match_the_length_are_an_error(packed: Path) -> None:
+    path = packed / "data/chunk-000/file-000.parquet"
+    pq.write_table(pq.read_table(path).slice(2), path)
+    problems = open_source(str(packed)).problems()
+    assert [(p.level, p.where, p.what) for p in problems] == [
+        ("error", "episode 000000", "5 rows of states and actions, the length is 7")
+    ]
+
+
+def test_a_depth_map_is_no_picture(packed: Path) -> None:
+    source = open_source(str(packed))
+    features = source.info["features"]  # type: ignore[attr-defined]
+    features["wrist"]["info"] = {"is_depth_map": True}
+    edit_info(packed, features=features)
+    found = list(open_source(str(packed)).recordings(["wrist"]))
+    assert {r.reason for r in found if isinstance(r, Lost)} == {"a depth map, not a picture"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("meta/tasks.parquet", r"missing.*tasks\.parquet"),
+        ("meta/episodes/chunk-000/file-000.parquet", "no episodes are listed"),
+    ],
+)
+def test_missing_metadata_are_named(packed: Path, damage: str, message: str) -> None:
+    (packed / damage).unlink()
+    with pytest.raises(DataError, match=message):
+        open_source(str(packed))
+
+
+def test_damaged_metadata_are_named(packed: Path) -> None:
+    (packed / "meta/episodes/chunk-000/file-000.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(DataError, match="not a readable parquet file"):
+        open_source(str(packed))
+    (packed / "meta/info.json").write_text("{")
+    with pytest.raises(DataError, match=r"not JSON.*info\.json"):
+        open_source(str(packed))
+
+
+@pytest.mark.parametrize("version", ["v1.6", "v4.0", "3.0"])
+def test_other_versions_are_refused(packed: Path, version: str) -> None:
+    edit_info(packed, codebase_version=version)
+    with pytest.raises(DataError, match="cannot be read"):
+        open_source(str(packed))
+
+
+def test_a_dataset_without_video_is_refused(packed: Path) -> None:
+    edit_info(packed, features={"observation.state": {"dtype": "float32"}})
+    with pytest.raises(DataError, match="no video features"):
+        open_source(str(packed))

@@ -1,0 +1,200 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from worldtune.episodes.builtin import resolve
+from worldtune.episodes.clip import read_clip
+from worldtune.episodes.dataset import DataSpec, open_dataset, take_stock
+from worldtune.errors import DataError, UserError
+
+from .films import cosmos_folder, edit_info, read_back, truncate, write_packed_v3, write_v2
+
+
+def spec(path: Path, frames: int = 8, **settings: Any) -> DataSpec:
+    return DataSpec.model_validate(
+        {"path": str(path), "frames": frames, "fps": 16, "height": 64, "width": 64} | settings
+    )
+
+
+def lost(path: Path, frames: int = 8, **settings: Any) -> list[tuple[str, str]]:
+    return [(row.episode, row.reason) for row in take_stock(spec(path, frames, **settings)).ledger.rows if not row.kept]
+
+
+def test_windows_do_not_overlap_and_the_rest_is_told(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 20})
+    dataset = open_dataset(spec(root))
+    assert [clip.name for clip in dataset.train] == ["push/video/0", "push/video/8"]
+    shown = [[t for _, t in read_back(read_clip(clip))] for clip in dataset.train]
+    assert shown == [list(range(8)), list(range(8, 16))]
+    *kept, rest = dataset.ledger.rows
+    assert all(row.kept and row.split == "train" and not row.reason for row in kept)
+    assert (rest.kept, rest.first_frame, rest.frames, rest.reason, rest.note) == (
+        False, 16, 4, "shorter than the window (4 of 8 frames)", "what is left at the episode's end",
+    )  # fmt: skip
+    assert dataset.ledger.share_lost() == 0
+
+
+def test_a_stride_shorter_than_the_window_overlaps(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 20})
+    assert [clip.picks[0] for clip in open_dataset(spec(root, stride=3)).train] == [0, 3, 6, 9, 12]
+
+
+def test_a_clip_of_exactly_the_window_is_used(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 8, "short": 7})
+    assert [clip.name for clip in open_dataset(spec(root)).train] == ["push/video/0"]
+    assert lost(root) == [("short", "shorter than the window (7 of 8 frames)")]
+
+
+def test_retiming_is_told_and_picks_the_nearest_frames(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 21}, fps=20)
+    dataset = open_dataset(spec(root))
+    assert dataset.train[0].picks == (0, 1, 3, 4, 5, 6, 8, 9)
+    assert [t for _, t in read_back(read_clip(dataset.train[0]))] == [0, 1, 3, 4, 5, 6, 8, 9]
+    row = dataset.ledger.rows[0]
+    assert (row.fps_in, row.fps_out, row.note) == (20, 16, "retimed from 20 to 16 fps")
+    assert open_dataset(spec(root, fps=25)).ledger.rows[0].note == "retimed from 20 to 25 fps, frames repeat"
+
+
+def test_two_clips_never_begin_at_the_same_frame(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 8}, fps=8)
+    with pytest.raises(DataError, match="stride 1 at 16 fps is finer"):
+        open_dataset(spec(root, stride=1))
+
+
+def test_bad_recordings_are_rows_with_reasons(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"cut": 9, "empty": 9, "fine": 9, "mute": 9, "short": 3})
+    truncate(root / "videos/cut.mp4")
+    (root / "metas/mute.txt").unlink()
+    (root / "metas/empty.txt").write_text("\n")
+    (cut, *others) = lost(root)
+    assert cut[0] == "cut"
+    assert cut[1].startswith("the video is cut short (")
+    assert others == [
+        ("empty", "caption missing"),
+        ("fine", "shorter than the window (1 of 8 frames)"),
+        ("mute", "caption missing"),
+        ("short", "shorter than the window (3 of 8 frames)"),
+    ]
+    dataset = open_dataset(spec(root))
+    assert [clip.name for clip in dataset.train] == ["fine/video/0"]
+    assert dataset.ledger.share_lost() == 0.8
+    assert dataset.ledger.summary().splitlines()[0] == "1 clips for training, 0 held out, 5 rows not used"
+
+
+def test_a_missing_video_is_a_row(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "d", (9, 9))
+    (root / "videos/chunk-000/cam/episode_000001.mp4").unlink()
+    assert ("000001", "the video file is missing") in lost(root)
+
+
+def test_a_camera_that_is_absent_is_a_row_for_every_episode(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "d", (8, 8))
+    features = json.loads((root / "meta/info.json").read_text())["features"]
+    edit_info(root, features=features | {"top": features["cam"]})
+    assert lost(root) == [(f"{e:06d}", "camera named in info.json but absent on disk") for e in range(2)]
+    assert lost(root, cameras=["cam"]) == []
+    with pytest.raises(DataError, match=r"no camera top.*Cameras there: cam"):
+        open_dataset(spec(root, cameras=["top"]))
+
+
+def test_only_the_tasks_asked_for(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "d", (8, 8, 8))
+    dataset = open_dataset(spec(root, tasks=["task 0"]))
+    assert [clip.episode for clip in dataset.train] == ["000000", "000002"]
+    assert lost(root, tasks=["task 0"]) == [("000001", "task not asked for")]
+    assert dataset.ledger.share_lost() == 0
+    with pytest.raises(DataError, match=r"no episode has the task 'task 00'.*Did you mean 'task 0'"):
+        open_dataset(spec(root, tasks=["task 00"]))
+
+
+def test_the_caption_template(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "d", (8,))
+    (clip,) = open_dataset(spec(root, caption="Camera {camera}: {task}.")).train
+    assert (clip.caption, clip.task) == ("Camera cam: task 0.", "task 0")
+
+
+def test_cameras_and_windows_of_an_episode_stay_together(tmp_path: Path) -> None:
+    layout = {"front": [[0, 1, 2, 3, 4, 5]], "wrist": [[0, 1, 2], [3, 4, 5]]}
+    root = write_packed_v3(tmp_path / "d", (17,) * 6, layout)
+    dataset = open_dataset(spec(root, held_out=0.34, seed=3))
+    train, held_out = ({clip.episode for clip in part} for part in (dataset.train, dataset.held_out))
+    assert (len(train), len(held_out), train & held_out) == (4, 2, set())
+    assert {clip.task for clip in dataset.held_out} == {"task 0", "task 1"}
+    assert len(dataset.held_out) == 2 * 2 * 2
+    assert {row.split for row in dataset.ledger.rows if row.episode in held_out and row.kept} == {"held_out"}
+    for clip in dataset.held_out:
+        assert read_back(read_clip(clip))[0] == (10 * (clip.camera == "wrist") + int(clip.episode), clip.picks[0])
+
+
+def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 5, "lift": 5})
+    with pytest.raises(DataError, match=r"no clip can be used.*2: shorter than the window"):
+        open_dataset(spec(root))
+    one = cosmos_folder(tmp_path / "one", {"push": 9})
+    with pytest.raises(DataError, match=r"nothing is left for training.*of 1 usable episode"):
+        open_dataset(spec(one, held_out=0.2))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"frames": 0}, {"fps": 0}, {"stride": 0}, {"held_out": 1}, {"fit": "crop"}, {"caption": "{x}"}, {"windw": 3}],
+)
+def test_settings_without_sense_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        spec(tmp_path, **settings)
+
+
+def test_the_digest_is_of_content_not_of_place(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 20, "lift": 9})
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    digest = open_dataset(spec(root)).digest
+    assert open_dataset(spec(copy)).digest == digest
+    assert open_dataset(spec(root, seed=1)).digest != digest
+    assert open_dataset(spec(root, width=32)).digest != digest
+    (copy / "metas/push.txt").write_text("the robot waits")
+    assert open_dataset(spec(copy)).digest != digest
+    shutil.copy(root / "metas/push.txt", copy / "metas/push.txt")
+    (copy / "videos/lift.mp4").write_bytes((root / "videos/lift.mp4").read_bytes() + b"\0\0\0\x08free")
+    assert open_dataset(spec(copy)).digest != digest
+
+
+def test_the_ledger_is_written_as_parquet(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"cut": 9, "push": 20})
+    truncate(root / "videos/cut.mp4")
+    ledger = open_dataset(spec(root)).ledger
+    ledger.write(tmp_path / "out/ledger.parquet")
+    rows = pq.read_table(tmp_path / "out/ledger.parquet").to_pylist()
+    assert [(row["episode"], row["first_frame"], row["kept"], row["split"]) for row in rows] == [
+        ("cut", 0, False, ""),
+        ("push", 0, True, "train"),
+        ("push", 8, True, "train"),
+        ("push", 16, False, ""),
+    ]
+    assert rows[0]["fps_in"] is None
+    assert rows[1] | {"source": ""} == {
+        "source": "", "episode": "push", "camera": "video", "task": "", "caption": "the robot does push",
+        "first_frame": 0, "frames": 8, "fps_in": 16.0, "fps_out": 16.0, "kept": True, "split": "train",
+        "reason": "", "note": "",
+    }  # fmt: skip
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError):
+        ledger.write(tmp_path / "file/ledger.parquet")
+
+
+def test_an_unknown_builtin_is_refused() -> None:
+    with pytest.raises(DataError, match="no such built-in dataset"):
+        resolve("builtin:nothing-of-that-name")
+    with pytest.raises(DataError, match="no such built-in dataset"):
+        resolve("builtin:../episodes")
+
+
+def test_progress_counts_every_recording(tmp_path: Path) -> None:
+    root = write_packed_v3(tmp_path / "d", (9, 4), {"front": [[0, 1]], "wrist": [[0], [1]]})
+    told: list[tuple[int, int]] = []
+    take_stock(spec(root), lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -1,0 +1,125 @@
+"""The report in a real Chromium: the script runs, the videos play in step, hostile text stays text."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worldtune.evaluation.compare import compare
+from worldtune.evaluation.report import write_report
+
+from .browser import CHROMIUM, Page, chromium
+from .test_report import HOSTILE, content
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+
+STATE = "document.documentElement.dataset"
+READY = "[...document.querySelectorAll('video[src]')].every(v => v.readyState >= 2 && !v.seeking)"
+TIMES = "[...document.querySelectorAll('video[src]')].slice(0, 3).map(v => v.currentTime)"
+
+
+def shows(name: str) -> str:
+    return f"a.innerText.includes({json.dumps(name)})"
+
+
+def seen(page: Page, case: str, column: str, folder: Path) -> np.ndarray:
+    """What stands on the screen in one cell of the grid, reduced to the clip's own size: (H, W, 3)."""
+    page.wait_for(READY)
+    page.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    cell = f"[...document.querySelectorAll('article')].find(a => {shows(case)})"
+    video = f"{cell}.querySelector('video[aria-label^=\"{column}\"]')"
+    left, top, wide, tall = page.value(
+        f"(() => {{ const r = {video}.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; }})()"
+    )
+    page.picture(folder / "seen.png")
+    picture = Image.open(folder / "seen.png").convert("RGB")
+    box = (left, top, left + wide, top + tall)
+    return np.asarray(picture.resize((64, 64), Image.Resampling.BOX, box=box), dtype=float)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    made = content(5)
+    judged = [replace(case, prompt=HOSTILE, task=f"{HOSTILE}{place % 2}") for place, case in enumerate(made.cases)]
+    hostile = replace(made, cases=judged, comparison=compare(judged, made.candidates), lineage={HOSTILE: HOSTILE})
+    index = write_report(tmp_path_factory.mktemp("run") / "report", hostile)
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        opened.open(index.as_uri())
+        opened.wait_for(f"{STATE}.player === 'playing' && {READY}")
+        yield opened
+
+
+def test_the_player_runs_and_the_policy_is_kept(page: Page) -> None:
+    assert page.value(f"{STATE}.videos") == str(6 * 4 + 3)
+    page.wait_for(f"{STATE}.frame !== '0'")
+    assert page.value(f"{STATE}.violations") == "0"
+    assert page.log == []
+
+
+def test_hostile_text_stayed_text(page: Page) -> None:
+    assert page.value("document.title") == "Pocket to a new camera"
+    assert page.value("document.images.length") == 0
+    assert page.value("document.scripts.length") == 1
+    assert HOSTILE in page.value("document.body.innerText")
+
+
+def test_stepping_moves_every_video_to_the_same_frame(page: Page) -> None:
+    page.value("document.getElementById('scrub').value = 7")
+    page.value("document.getElementById('scrub').dispatchEvent(new Event('input'))")
+    page.value("document.getElementById('forward').click()")
+    page.wait_for(READY)
+    assert page.value(f"[{STATE}.player, {STATE}.frame]") == ["paused", "8"]
+    assert page.value(TIMES) == pytest.approx([8.5 / 16] * 3, abs=1e-3)
+    page.value("document.getElementById('back').click()")
+    page.wait_for(READY)
+    assert page.value(TIMES) == pytest.approx([7.5 / 16] * 3, abs=1e-3)
+
+
+def test_videos_below_load_when_they_come_near_and_leave_again(page: Page) -> None:
+    last = "[...document.querySelectorAll('video')].at(-1)"
+    assert page.value(f"{last}.hasAttribute('src')") is False
+    page.value(f"{last}.scrollIntoView()")
+    page.wait_for(f"{last}.readyState >= 2 && !{last}.seeking")
+    assert page.value(f"[{last}.videoWidth, {last}.videoHeight]") == [256, 256]
+    assert page.value(f"{last}.currentTime") == pytest.approx((int(page.value(f"{STATE}.frame")) + 0.5) / 16, abs=1e-3)
+    page.value("scrollTo(0, 0)")
+    page.wait_for(f"!{last}.hasAttribute('src')")
+
+
+def test_what_is_seen_is_the_frame_that_is_named(page: Page, tmp_path: Path) -> None:
+    case = content(5).cases[0]
+    page.value(f"[...document.querySelectorAll('article')].find(a => {shows(case.name)}).scrollIntoView()")
+    for frame in (2, 9):
+        page.value(f"document.getElementById('scrub').value = {frame}")
+        page.value("document.getElementById('scrub').dispatchEvent(new Event('input'))")
+        truth_HWC = case.reference_THWC[frame].astype(float)
+        assert np.abs(seen(page, case.name, "reference", tmp_path) - truth_HWC).mean() < 4
+        base_HWC = content(5).candidates["base"][case.name][frame].astype(float)
+        assert np.abs(seen(page, case.name, "base", tmp_path) - base_HWC).mean() < 8
+
+    page.value("document.getElementById('difference').click()")
+    distance_HW = np.abs(base_HWC - truth_HWC) @ [0.2126, 0.7152, 0.0722]
+    shown_HWC = seen(page, case.name, "base", tmp_path)
+    assert np.corrcoef(shown_HWC[..., 0].ravel(), (4 * distance_HW).clip(0, 255).ravel())[0, 1] > 0.9
+    assert np.ptp(shown_HWC, axis=2).max() == 0, "the difference is grey"
+    assert np.abs(seen(page, case.name, "reference", tmp_path) - truth_HWC).mean() < 4
+    page.value("document.getElementById('difference').click()")
+
+
+def test_the_filter_keeps_one_task(page: Page) -> None:
+    page.value("document.getElementById('task').value = '1'")
+    page.value("document.getElementById('task').dispatchEvent(new Event('change'))")
+    assert page.value(f"{STATE}.shown") == "3"
+    page.value("document.getElementById('task').value = 'all'")
+    page.value("document.getElementById('task').dispatchEvent(new Event('change'))")
+    assert page.value(f"{STATE}.shown") == "6"
+
+
+@pytest.mark.parametrize("width", [1366, 800])
+def test_nothing_runs_over_the_side_of_the_screen(page: Page, width: int) -> None:
+    page.send("Emulation.setDeviceMetricsOverride", width=width, height=768, deviceScaleFactor=1, mobile=False)
+    assert page.value("document.documentElement.scrollWidth") <= width

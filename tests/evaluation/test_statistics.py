@@ -1,0 +1,82 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worldtune.evaluation.statistics import bootstrap_interval, estimate, paired, sign_test
+
+DB = st.floats(-20, 60)
+
+
+def test_interval_agrees_with_the_normal_approximation_on_many_values() -> None:
+    values = np.random.default_rng(5).normal(3.0, 2.0, 400)
+    half = 1.96 * values.std() / 20
+    low, high = bootstrap_interval(list(values))
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_interval_of_two_values_by_hand() -> None:
+    """Resamples of {0, 1} have the means 0, ½, ½, 1, so a quarter of them lies at either end."""
+    assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
+
+
+def test_interval_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [float(value) for value in range(30)]
+    whole = bootstrap_interval(values)
+    monkeypatch.setattr("worldtune.evaluation.statistics.BLOCK", 1000)
+    assert bootstrap_interval(values) == whole
+
+
+def test_interval_is_seeded() -> None:
+    values = [1.0, 2.0, 4.0, 8.0]
+    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
+
+
+@settings(max_examples=25)
+@given(st.lists(DB, min_size=2, max_size=12))
+def test_interval_holds_the_mean_and_stays_within_the_values(values: list[float]) -> None:
+    low, high = bootstrap_interval(values)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+def test_estimate_leaves_nulls_out_and_says_so() -> None:
+    assert estimate([None, 2.0, None, 4.0]).n == 2
+    assert estimate([None, 2.0, None, 4.0]).mean == 3.0
+    assert estimate([1.0]).low is None
+    assert estimate([None]).mean is None
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (5, 0), (6, 0), (9, 3), (3, 9), (4, 4)])
+def test_sign_test_against_counting_every_outcome(wins: int, losses: int) -> None:
+    n = wins + losses
+    uneven = abs(wins - losses)
+    outcomes = [abs(2 * sum(flips) - n) >= uneven for flips in product((0, 1), repeat=n)]
+    assert sign_test(wins, losses) == pytest.approx(sum(outcomes) / len(outcomes))
+
+
+def test_paired_counts_wins_losses_and_ties() -> None:
+    result = paired([3.0, 1.0, 2.0, None, 5.0], [1.0, 2.0, 2.0, 9.0, None])
+    assert (result.n, result.wins, result.losses, result.ties) == (3, 1, 1, 1)
+    assert result.mean == pytest.approx(1 / 3)
+    assert result.win_rate == pytest.approx(1 / 3)
+
+
+def test_verdicts() -> None:
+    base = [20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0]
+    assert paired([b + 1 for b in base], base).verdict == "better"
+    assert paired([b - 1 for b in base], base).verdict == "worse"
+    assert paired([b + (-1) ** k for k, b in enumerate(base)], base).verdict == "no difference shown"
+    assert paired([b + 1 for b in base[:5]], base[:5]).verdict == "too few clips to tell"
+    assert paired([None], [1.0]).verdict == "too few clips to tell"
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(DB, DB), min_size=2, max_size=12))
+def test_swapping_the_candidates_mirrors_the_result(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+    forth, back = paired(ours, theirs), paired(theirs, ours)
+    assert (forth.wins, forth.losses, forth.sign_p) == (back.losses, back.wins, back.sign_p)
+    assert forth.mean == pytest.approx(-(back.mean or 0.0), abs=1e-9)

@@ -1,0 +1,38 @@
+"""What the pocket world is shown and what it is never shown."""
+
+import sys
+from itertools import combinations
+from pathlib import Path
+
+from worldtune.sim.tasks import TASKS
+from worldtune.sim.views import VIEWS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "pretraining" / "pocket"))
+
+from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW, NEW_VIEW_TASKS, SETS  # noqa: E402
+
+GROUP_SEEDS = 900 * 1000  # render.py: a group's number below 900, a thousand seeds each
+
+
+def test_the_base_has_ten_tasks_and_four_views_or_more() -> None:
+    assert len(BASE_TASKS) >= 10
+    assert len(BASE_VIEWS) >= 4
+
+
+def test_the_new_view_and_the_new_tasks_are_never_shown_to_the_base() -> None:
+    base = next(clips for clips in SETS if clips.name == "base")
+    assert NEW_VIEW not in base.views
+    assert not set(NEW_TASKS) & set(base.tasks)
+    assert len(NEW_TASKS) >= 3
+    assert set(NEW_VIEW_TASKS) <= set(BASE_TASKS)
+
+
+def test_no_two_sets_share_a_layout() -> None:
+    for a, b in combinations(SETS, 2):
+        assert abs(a.first_seed - b.first_seed) > GROUP_SEEDS
+
+
+def test_every_task_and_view_is_known_to_the_simulator() -> None:
+    for clips in SETS:
+        assert set(clips.tasks) <= set(TASKS)
+        assert set(clips.views) <= set(VIEWS)

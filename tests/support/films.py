@@ -1,0 +1,39 @@
+"""Small films to train on: a square crosses a plain background; the task says which way.
+
+Shapes: T frames, H×W pixels, C colours.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from worldtune.episodes.lerobot_writer import write_lerobot
+
+SIZE, FRAMES, FPS = 32, 9, 16
+TASKS = {"the square goes right": (0, 2), "the square goes down": (2, 0)}
+
+
+def film(number: int, task: str, background: tuple[int, int, int]) -> np.ndarray:
+    """frames_THWC of one episode; the number decides where the square starts."""
+    rng = np.random.default_rng(number)
+    top, left = rng.integers(0, 6, 2)
+    down, right = TASKS[task]
+    frames_THWC = np.empty((FRAMES, SIZE, SIZE, 3), np.uint8)
+    frames_THWC[:] = background
+    for t, frame_HWC in enumerate(frames_THWC):
+        frame_HWC[top + down * t :, left + right * t :][:9, :9] = (230, 60, 40)
+    return frames_THWC
+
+
+def films(count: int, background: tuple[int, int, int] = (40, 90, 150)) -> list[tuple[np.ndarray, str]]:
+    """`count` films and their tasks, one task after the other."""
+    tasks = list(TASKS)
+    return [(film(i, tasks[i % 2], background), tasks[i % 2]) for i in range(count)]
+
+
+def write_films(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
+    """The films as a LeRobot dataset, with states and actions of two numbers."""
+    rows = np.zeros((FRAMES, 2), np.float32)
+    episodes = ((frames_THWC, rows, rows, task) for frames_THWC, task in films(count, background))
+    write_lerobot(folder, episodes, fps=FPS, robot_type="square", camera="observation.images.scene")
+    return folder

@@ -1,0 +1,153 @@
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldtune.errors import UserError
+from worldtune.files import (
+    CHUNK,
+    atomic_file,
+    atomic_folder,
+    digest_bytes,
+    digest_file,
+    digest_json,
+    make_folder,
+    write_json,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def half_a_file(path: Path) -> None:
+    with atomic_file(path) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+
+
+def half_a_folder(path: Path) -> None:
+    with atomic_folder(path) as partial:
+        (partial / "new").write_text("new")
+        raise ZeroDivisionError
+
+
+def test_digest_is_sha256() -> None:
+    assert digest_bytes(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 7])
+def test_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
+    data = bytes(i % 251 for i in range(size))
+    path = tmp_path / "data"
+    path.write_bytes(data)
+    assert digest_file(path) == hashlib.sha256(data).hexdigest()
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=6), st.randoms(use_true_random=False))
+def test_digest_of_json_ignores_the_order_of_keys(value: dict[str, Any], random: Any) -> None:
+    shuffled = list(value.items())
+    random.shuffle(shuffled)
+    assert digest_json(dict(shuffled)) == digest_json(value)
+
+
+@given(JSON, JSON)
+def test_digest_of_json_tells_values_apart(one: Any, other: Any) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (digest_json(one) == digest_json(other)) == same
+
+
+@given(value=JSON)
+def test_json_comes_back(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    path = tmp_path_factory.mktemp("json") / "value.json"
+    write_json(path, value)
+    assert json.loads(path.read_text()) == value
+    assert [file.name for file in path.parent.iterdir()] == ["value.json"]
+
+
+def test_a_file_appears_only_when_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "file"
+    with atomic_file(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        half_a_file(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for name in ("first", "second"):
+        with atomic_folder(folder) as partial:
+            (partial / name).write_text(name)
+    assert [file.name for file in folder.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        half_a_folder(folder)
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from worldtune.files import atomic_file, atomic_folder
+path = Path(sys.argv[2])
+with {"file": atomic_file, "folder": atomic_folder}[sys.argv[1]](path) as partial:
+    (partial if sys.argv[1] == "file" else partial / "inside").write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_killed_write_leaves_the_old_content(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "result"
+    inside = path if kind == "file" else path / "inside"
+    inside.parent.mkdir(exist_ok=True)
+    inside.write_text("old")
+    with subprocess.Popen([sys.executable, "-c", KILLED, kind, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert inside.read_text() == "old"
+
+
+def test_a_file_in_the_way_of_a_folder_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError) as caught:
+        make_folder(tmp_path / "out" / "videos")
+    assert caught.value.where == str(tmp_path / "out" / "videos")
+    assert "folder you can write to" in caught.value.mend
+
+
+def test_writing_below_a_file_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError):
+        write_json(tmp_path / "out" / "results.json", {})
+    assert (tmp_path / "out").read_text() == "a file"

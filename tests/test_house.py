@@ -1,0 +1,67 @@
+"""The house rules that a machine can check."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HOUSE = Path(__file__).parents[1]
+FILES = sorted([*(HOUSE / "src").rglob("*.py"), *(HOUSE / "pretraining").rglob("*.py")])
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+
+
+def test_floors() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-logo", "--no-cache"], cwd=HOUSE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_holds_one_idea() -> None:
+    assert [place(path) for path in FILES if len(path.read_text().splitlines()) > 350] == []
+
+
+def test_nothing_unfinished_is_shipped() -> None:
+    assert [place(path) for path in FILES if UNFINISHED.search(path.read_text())] == []
+
+
+def test_no_broad_except() -> None:
+    broad = {"None", "Exception", "BaseException"}
+    assert [where for where, node in nodes(ast.ExceptHandler) if broad & caught(node)] == []
+
+
+def test_no_torchvision() -> None:
+    assert [where for where, node in nodes(ast.Import, ast.ImportFrom) if "torchvision" in packages(node)] == []
+
+
+def test_no_pickle_is_loaded() -> None:
+    assert [where for where, node in nodes(ast.Import, ast.ImportFrom) if PICKLES & packages(node)] == []
+    assert [where for where, node in nodes(ast.keyword) if node.arg in {"allow_pickle", "trust_remote_code"}] == []
+    loads = [(where, node) for where, node in nodes(ast.Call) if ast.unparse(node.func) == "torch.load"]
+    assert [where for where, node in loads if where.startswith("src")] == []
+    assert [where for where, node in loads if "weights_only=True" not in ast.unparse(node)] == []
+
+
+def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    """Every node of these kinds in our code, with its file and line."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, kinds):
+                yield f"{place(path)}:{getattr(node, 'lineno', '?')}", node
+
+
+def caught(handler: ast.ExceptHandler) -> set[str]:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return {"None" if kind is None else ast.unparse(kind) for kind in kinds}
+
+
+def packages(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names = [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    return {name.split(".")[0] for name in names}
+
+
+def place(path: Path) -> str:
+    return str(path.relative_to(HOUSE))
