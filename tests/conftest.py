@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("house", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("house")
 os.environ.setdefault("MUJOCO_GL", "osmesa")  # before anything imports mujoco
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before anything imports torch
 
@@ -24,6 +27,14 @@ def worldtune(tmp_path: Path) -> CommandLine:
         return subprocess.run([*WORLDTUNE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base model. Do not write into it."""
+    from support.tiny_world import make_tiny_world
+
+    return make_tiny_world(tmp_path_factory.mktemp("bases") / "tiny")
 
 
 @pytest.fixture(scope="session")

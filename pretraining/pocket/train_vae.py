@@ -1,6 +1,6 @@
 """Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|decoder --steps N`.
 
-`joint` trains encoder and decoder on 1, then 5, then 9 frames; `decoder` freezes the encoder, so that
+`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `decoder` freezes the encoder, so that
 latents stay what the denoiser learned, and trains on whole clips. Both resume from OUT/STAGE.pt.
 """
 
@@ -18,7 +18,7 @@ from clips import Clips, Ema, as_video, average_gradients, join_workers, load_cl
 from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
 
 SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")
-WINDOWS = ((0.2, 1, 9), (0.55, 5, 2), (1.0, 9, 1))  # up to this share of the steps: frames, clips
+WINDOWS = ((0.15, 1, 9), (0.4, 5, 2), (0.75, 9, 1), (1.0, 21, 1))  # up to this share of the steps: frames, clips
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 3e-4
 

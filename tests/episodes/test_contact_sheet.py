@@ -6,6 +6,7 @@ from PIL import Image
 
 from worldtune.episodes.contact_sheet import GAP, LABEL, MARGIN, TILE_HEIGHT, write_sheet
 from worldtune.episodes.inspection import inspect_source
+from worldtune.episodes.sources import open_source
 from worldtune.errors import DataError
 
 from .films import read_back, write_packed_v3
@@ -13,7 +14,7 @@ from .films import read_back, write_packed_v3
 
 def test_rows_show_evenly_spaced_frames_of_the_right_episodes(tmp_path: Path) -> None:
     root = write_packed_v3(tmp_path / "d", (15, 8, 22), {"front": [[0, 1, 2]]})
-    usable = inspect_source(str(root)).usable
+    usable = inspect_source(open_source(str(root))).usable
     assert write_sheet(tmp_path / "sheet.png", usable, rows=2, columns=8) == 2
     sheet_HWC = np.asarray(Image.open(tmp_path / "sheet.png"))
     for row, (tag, numbers) in enumerate([(0, [0, 2, 4, 6, 8, 10, 12, 14]), (2, [0, 3, 6, 9, 12, 15, 18, 21])]):
@@ -26,7 +27,7 @@ def test_rows_show_evenly_spaced_frames_of_the_right_episodes(tmp_path: Path) ->
 
 def test_an_episode_of_one_frame_is_one_tile(tmp_path: Path) -> None:
     root = write_packed_v3(tmp_path / "d", (1, 3), {"front": [[0, 1]]})
-    assert write_sheet(tmp_path / "sheet.png", inspect_source(str(root)).usable) == 2
+    assert write_sheet(tmp_path / "sheet.png", inspect_source(open_source(str(root))).usable) == 2
 
 
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:

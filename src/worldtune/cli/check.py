@@ -80,9 +80,10 @@ def _specs(source: str, given: dict[str, Any]) -> "list[DataSpec]":
 def _report(spec: "DataSpec", max_loss: float) -> Report:
     from worldtune.cli.progress import progress
     from worldtune.episodes.dataset import take_stock
-    from worldtune.episodes.sources import open_source
+    from worldtune.episodes.sources import choose_cameras, open_source
 
     source = open_source(spec.path)
+    choose_cameras(source, spec.cameras)  # before there is a bar on the screen
     with progress("decode") as advance:
         dataset = take_stock(spec, advance)
     problems = source.problems()

@@ -36,12 +36,14 @@ def inspect(
     from worldtune.episodes.contact_sheet import write_sheet
     from worldtune.episodes.dataset import DataSpec, take_stock
     from worldtune.episodes.inspection import inspect_source
+    from worldtune.episodes.sources import open_source
     from worldtune.strict import parse
 
     settings = {"path": source, "frames": frames, "fps": fps, "height": height, "width": width}
     spec = parse(DataSpec, settings, "command line")
+    opened = open_source(source)
     with progress("decode") as advance:
-        inspection = inspect_source(source, advance)
+        inspection = inspect_source(opened, advance)
     dataset = take_stock(spec)
     if as_json:
         typer.echo(json.dumps(_as_json(inspection, spec, dataset), indent=2, ensure_ascii=False))

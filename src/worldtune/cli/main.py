@@ -6,6 +6,7 @@ written. To add one: write the file, and its name and the docstring's first line
 Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 1 our fault.
 """
 
+import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -20,6 +21,7 @@ from worldtune import __version__
 from worldtune.errors import UserError
 
 INTERRUPTED = 130
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 INTERRUPTION = "interrupted: nothing is left half-written"
 
 VERBS: dict[str, dict[str, str]] = {
@@ -127,6 +129,8 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """Entry point of the `worldtune` script."""
     sys.excepthook = _our_fault
+    for name, value in QUIET.items():  # their bars and reports would stand between our lines
+        os.environ.setdefault(name, value)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,5 +1,6 @@
 """`worldtune recipes`: the ready recipes."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +22,23 @@ def recipes(
         worldtune recipes pocket-new-view > my-robot.yaml
     """
     if name is not None:
-        typer.echo(recipe_path(name).read_text(), nl=False)
+        typer.echo(_ready(name).read_text(), nl=False)
         return
     for path in sorted(recipe_folder().glob("*.yaml")):
         first_line = path.read_text().splitlines()[0].removeprefix("# ")
         typer.echo(f"{path.stem:<24}{first_line}")
+
+
+def _ready(name: str) -> Path:
+    """The file of a ready recipe. Raises RecipeError when there is none of that name."""
+    from worldtune.errors import RecipeError
+
+    names = [path.stem for path in sorted(recipe_folder().glob("*.yaml"))]
+    if name not in names:
+        near = get_close_matches(name, names, n=1, cutoff=0.4)
+        mend = f"Did you mean '{near[0]}'?" if near else f"The ready recipes are {', '.join(names)}."
+        raise RecipeError(f"no such recipe: '{name}'", where="worldtune recipes", mend=mend)
+    return recipe_folder() / f"{name}.yaml"
 
 
 def recipe_folder() -> Path:

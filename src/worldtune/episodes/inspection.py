@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worldtune.episodes.episode import Episode, Lost, Problem
-from worldtune.episodes.sources import Advance, open_source, read_all
+from worldtune.episodes.sources import Advance, Source, read_all
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,14 @@ class Inspection:
     usable: list[Episode]
 
 
-def inspect_source(path: str, advance: Advance = lambda done, total: None) -> Inspection:
-    """Decode every recording of the source at `path`. Raises DataError when its metadata cannot be read."""
-    source = open_source(path)
+def inspect_source(source: Source, advance: Advance = lambda done, total: None) -> Inspection:
+    """Decode every recording of `source`. Raises DataError when a data or caption file cannot be read."""
     recordings, usable = [], []
     for found in read_all(source, source.cameras, advance):
         recordings.append(_describe(found))
         if isinstance(found, Episode):
             usable.append(replace(found, states=None, actions=None))
-    return Inspection(path, source.kind, source.cameras, recordings, source.problems(), usable)
+    return Inspection(source.path, source.kind, source.cameras, recordings, source.problems(), usable)
 
 
 def _describe(found: Episode | Lost) -> Recording:

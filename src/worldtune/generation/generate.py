@@ -3,6 +3,7 @@
 Shapes: B clips, T frames, H×W pixels, C channels; N text tokens, D text width.
 """
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from worldtune.worlds.codec import SPATIAL, TEMPORAL, latent_frames
 from worldtune.worlds.world import World
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-PATCH = 2
 
 
 def generate(
@@ -31,7 +31,7 @@ def generate(
 
     Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make.
     """
-    frames, height, width = _shape(world, request)
+    frames, height, width = shape_of(world, request)
     known = request.known_latents
     channels = world.denoiser.config.out_channels
     z_shape = (1, channels, latent_frames(frames), height // SPATIAL, width // SPATIAL)
@@ -79,7 +79,7 @@ def read_input(request: GenerationRequest, count: int, height: int, width: int) 
             raise DataError("the picture cannot be read", where=str(path), mend="Convert it to PNG.")
         frames = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)]
     else:
-        frames = list(read_frames(path))[-count:] if count > 1 else [next(read_frames(path))]
+        frames = list(deque(read_frames(path), maxlen=count))
     if len(frames) < count:
         raise DataError(
             f"{len(frames)} frames, but {request.inference_type} is given the last {count}",
@@ -89,13 +89,15 @@ def read_input(request: GenerationRequest, count: int, height: int, width: int) 
     return np.stack([fit_frame(frame, height, width, "cover") for frame in frames])
 
 
-def _shape(world: World, request: GenerationRequest) -> tuple[int, int, int]:
+def shape_of(world: World, request: GenerationRequest) -> tuple[int, int, int]:
+    """Frames, height and width of the video. Raises RecipeError when the base cannot make it, or nothing is left to."""
     frames = request.num_output_frames or world.card.frames
     height, width = request.size or (world.card.height, world.card.width)
-    if (frames - 1) % TEMPORAL or height % (SPATIAL * PATCH) or width % (SPATIAL * PATCH):
+    world.check_size(frames, height, width, request.name)
+    if latent_frames(frames) <= request.known_latents:
         raise RecipeError(
-            f"{frames} frames of {height}×{width}: frames must be 1 + 4n, height and width multiples of 16",
+            f"all of its {frames} frames would be given by the input",
             where=request.name,
-            mend="Change num_output_frames or resolution.",
+            mend="Raise num_output_frames.",
         )
     return frames, height, width

@@ -33,7 +33,7 @@ class GenerationRequest(Strict):
     prompt_path: Path | None = None
     negative_prompt: str = NEGATIVE_PROMPT
     input_path: Path | None = None
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     guidance: int = Field(7, ge=0, le=7)
     resolution: str = Field("none", pattern=r"^(none|[0-9]+,[0-9]+)$")
     num_output_frames: int | None = Field(None, ge=1, description="the base's own number when not given")
@@ -74,11 +74,17 @@ class GenerationRequest(Strict):
 def load_requests(path: Path) -> list[GenerationRequest]:
     """Every request of a file: one object, a list, or one object a line (JSONL).
 
-    Raises RecipeError for a file that is absent or malformed, unknown fields, and names that occur twice.
+    Raises RecipeError for a file that is absent, empty or malformed, unknown fields, and names that occur twice.
     """
     if not path.is_file():
         raise RecipeError("there is no such request file", where=str(path), mend="Correct the path.")
-    requests = [parse(GenerationRequest, _anchored(item, path.parent), str(path)) for item in _items(path)]
+    items = _items(path)
+    if not items:
+        raise RecipeError("there is no request in the file", where=str(path), mend="Write one; see `generate --help`.")
+    requests = [
+        parse(GenerationRequest, _anchored(item, path.parent), f"{path}, request {number}")
+        for number, item in enumerate(items, 1)
+    ]
     names = [request.name for request in requests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -87,15 +93,17 @@ def load_requests(path: Path) -> list[GenerationRequest]:
 
 
 def _items(path: Path) -> list[Any]:
-    text = path.read_text()
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".jsonl":
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise RecipeError(
             f"cannot be read: {str(error).splitlines()[0]}", where=str(path), mend="Correct it."
         ) from error
+    if data is None:
+        return []
     return data if isinstance(data, list) else [data]
 
 

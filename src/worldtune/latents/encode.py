@@ -33,6 +33,7 @@ def encode_clips(
         key = {
             "format": FORMAT,
             "codec": world.card.codec_digest,
+            "dtype": str(world.dtype),
             "frames": digest_bytes(frames_THWC.tobytes()),
             "shape": list(frames_THWC.shape),
         }
@@ -46,7 +47,7 @@ def encode_clips(
 
 def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:
     """Path of the projected text (N, D) of one prompt."""
-    key = {"format": FORMAT, "text": world.card.text_digest, "prompt": prompt}
+    key = {"format": FORMAT, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
     path = store.path(key)
     if not path.exists():
         store.save(key, world.encode_prompts([prompt])[0])
@@ -55,7 +56,7 @@ def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:
 
 def encode_no_text(world: World, store: LatentStore) -> Path:
     """Path of the projected text (N, D) of a dropped prompt."""
-    key = {"format": FORMAT, "text": world.card.text_digest, "prompt": None}
+    key = {"format": FORMAT, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": None}
     path = store.path(key)
     if not path.exists():
         store.save(key, world.no_text()[0])

@@ -32,13 +32,16 @@ def prepare_data(
 ) -> TrainingData:
     """Open and encode the recipe's datasets, then let the codec and text encoder go.
 
-    `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does.
+    `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does, and
+    RecipeError for clips of a size that the base cannot make.
     """
     specs = {"data": recipe.data}
     if recipe.replay:
         specs["replay"] = recipe.replay.data
     if recipe.check.forgetting:
         specs["forgetting"] = recipe.check.forgetting
+    for name, spec in specs.items():
+        world.check_size(spec.frames, spec.height, spec.width, name)
     datasets = {name: open_dataset(spec) for name, spec in specs.items()}
     own = datasets["data"]
     replay, forgetting = datasets.get("replay"), datasets.get("forgetting")
@@ -60,7 +63,7 @@ def prepare_data(
 
 def step_clips(data: TrainingData, recipe: Recipe, step: int) -> list[LatentClip]:
     """The clips of one step: the replayed share first, then the recipe's own, each in its own order."""
-    replayed = round(recipe.train.batch * recipe.replay.share) if recipe.replay else 0
+    replayed = recipe.replayed
     clips: list[LatentClip] = []
     for pool, count, seed in ((data.replay, replayed, 1), (data.train, recipe.train.batch - replayed, 2)):
         if count:

@@ -33,7 +33,7 @@ class Train(Strict):
     )
     text_dropout: float = Field(0.1, ge=0, lt=1)
     shift: float = Field(5.0, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     checkpoint_every: int = Field(100, ge=1)
     preview_every: int | None = Field(None, ge=1)
 
@@ -66,6 +66,22 @@ class Recipe(Strict):
     train: Train
     check: Validate = Field(default_factory=Validate, alias="validate")
 
+    @property
+    def replayed(self) -> int:
+        """How many clips of a batch are replayed."""
+        return round(self.train.batch * self.replay.share) if self.replay else 0
+
+    @model_validator(mode="after")
+    def _replay_fits(self) -> "Recipe":
+        if self.replay is None:
+            return self
+        if not 0 < self.replayed < self.train.batch:
+            raise ValueError(f"replay.share of a batch of {self.train.batch} is {self.replayed} clips: take 1 or more of each")
+        sizes = [(data.frames, data.height, data.width) for data in (self.data, self.replay.data)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"clips of one batch have one size, but data has {sizes[0]} and replay {sizes[1]}")
+        return self
+
 
 def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     """The recipe of a YAML file with `train.steps=500`-like overrides.
@@ -75,8 +91,8 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     if not path.is_file():
         raise RecipeError("there is no such recipe", where=str(path), mend="`worldtune recipes` lists the ready ones.")
     try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
         raise RecipeError(f"not YAML: {str(error).splitlines()[0]}", where=str(path), mend="Correct it.") from error
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
@@ -87,12 +103,18 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    if not equals:
+    if not key or not equals:
         raise RecipeError(f"'{override}' is no override", where="command line", mend="Write section.key=value.")
     *sections, last = key.split(".")
     for section in sections:
-        data = data.setdefault(section, {})
-    data[last] = yaml.safe_load(value)
+        data[section] = data.get(section) or {}
+        data = data[section]
+        if not isinstance(data, dict):
+            raise RecipeError(f"'{section}' is no section", where=f"command line: {override}", mend="Write section.key.")
+    try:
+        data[last] = yaml.safe_load(value)
+    except (ValueError, yaml.YAMLError) as error:
+        raise RecipeError(f"'{value}' is not YAML", where=f"command line: {override}", mend="Quote it.") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

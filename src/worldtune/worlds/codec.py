@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from worldtune.worlds.weights import load_module
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 TEMPORAL, SPATIAL = 4, 8
@@ -19,11 +20,10 @@ WHOLE_CLIP_PIXELS = 8_000_000  # above T·H·W of this, features of all frames a
 
 
 class Codec:
-    """The VAE of a diffusers folder, frozen."""
+    """The VAE of a diffusers folder, frozen. Raises BaseError as `load_module` does."""
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-        self.vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=dtype)
-        self.vae.eval().requires_grad_(False).to(device)
+        self.vae = load_module(AutoencoderKLWan, folder / "vae", dtype).to(device)
         self.whole_clip = WholeClipVae(self.vae)
         config = self.vae.config
         self.mean = torch.tensor(config.latents_mean, device=device).view(1, -1, 1, 1, 1)

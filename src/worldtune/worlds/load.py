@@ -1,8 +1,4 @@
-"""A base model from disk, every tensor accounted for.
-
-Nothing is loaded that does not fit exactly: a base whose weights were silently left out trains adapters on
-noise (https://github.com/nvidia-cosmos/cosmos-predict2.5/issues/160).
-"""
+"""A base model from a diffusers folder, with what is known of it and the digests of its parts."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -10,21 +6,25 @@ from typing import Any
 
 import torch
 from diffusers import CosmosTransformer3DModel
-from safetensors import SafetensorError, safe_open
 
 from worldtune.errors import BaseError
-from worldtune.files import digest_file, digest_json
+from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
+from worldtune.worlds.weights import load_module, read_json
 from worldtune.worlds.world import World, WorldCard
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+CLASSES = {
+    "model_index.json": "Cosmos2_5_PredictBasePipeline",
+    "scheduler/scheduler_config.json": "UniPCMultistepScheduler",
+}
 
 
 def open_world(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> World:
     """The base named `source`: "pocket", which the package ships, or a folder in diffusers' layout.
 
-    The denoiser is read now, frozen and strictly; the codec and text encoder when first asked for.
-    Raises BaseError when a part is missing, a tensor is missing, extra or of another shape.
+    The denoiser is read now, frozen; the codec and text encoder when first asked for, as strictly.
+    Raises BaseError when a part is missing, or a tensor is missing, unknown or of another shape.
     """
     folder = pocket_folder() if source == "pocket" else Path(source)
     check_layout(folder, source)
@@ -61,44 +61,21 @@ def check_layout(folder: Path, source: str) -> None:
             where=source,
             mend="Name 'pocket' or a folder in diffusers' layout; `worldtune bases` lists the known ones.",
         )
+    for name, kind in CLASSES.items():
+        found = read_json(folder / name).get("_class_name")
+        if found != kind:
+            raise BaseError(f"{name} is of a {found}, not a {kind}", where=source, mend="See `worldtune bases`.")
 
 
 def _load_denoiser(folder: Path, dtype: torch.dtype) -> CosmosTransformer3DModel:
-    config = CosmosTransformer3DModel.load_config(folder / "transformer")
-    with torch.device("meta"):
-        expected = {
-            name: tuple(t.shape) for name, t in CosmosTransformer3DModel.from_config(config).state_dict().items()
-        }
-    _compare(expected, _shapes_on_disk(folder / "transformer"), folder / "transformer")
-    model = CosmosTransformer3DModel.from_pretrained(folder / "transformer", torch_dtype=dtype)
-    return model.eval().requires_grad_(False)
-
-
-def _shapes_on_disk(folder: Path) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise BaseError(f"a weight file cannot be read: {error}", where=str(path), mend="Copy it again.") from error
-    return shapes
-
-
-def _compare(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], where: Path) -> None:
-    faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    faults += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
-    faults += [
-        f"{name} is {found[name]}, not {expected[name]}"
-        for name in sorted(expected.keys() & found.keys())
-        if expected[name] != found[name]
-    ]
-    if faults:
+    model = load_module(CosmosTransformer3DModel, folder / "transformer", dtype)
+    if model.config.extra_pos_embed_type is not None or model.config.img_context_dim_in:
         raise BaseError(
-            f"{len(faults)} tensors do not fit: {'; '.join(faults[:5])}",
-            where=str(where),
-            mend="Use the weights and config.json of one and the same model.",
+            "the denoiser has learned positions or sees pictures as context: it is no Predict 2.5 model",
+            where=str(folder),
+            mend="Name a Predict 2.5 base; `worldtune bases` lists them.",
         )
+    return model
 
 
 def _known(source: str, config: Any) -> KnownBase:
@@ -116,7 +93,7 @@ def _projection_digest(denoiser: CosmosTransformer3DModel) -> str:
     if not denoiser.config.use_crossattn_projection:
         return ""
     tensors = denoiser.crossattn_proj.state_dict()
-    return digest_json({name: tensor.float().cpu().numpy().tobytes().hex() for name, tensor in tensors.items()})
+    return digest_json({name: digest_bytes(t.float().cpu().numpy().tobytes()) for name, t in tensors.items()})
 
 
 def _digest_folder(folder: Path) -> str:

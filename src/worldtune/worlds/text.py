@@ -12,21 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+from worldtune.errors import BaseError
+from worldtune.worlds.weights import read_json, refuse
 
 MAX_TOKENS = 512
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
 
 
 class TextEncoder:
-    """The tokenizer and encoder of a diffusers folder, frozen."""
+    """The tokenizer and encoder of a diffusers folder, frozen. Raises BaseError when either does not fit exactly."""
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        self.tokenizer = _load_tokenizer(folder / "tokenizer")
         self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
-        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype)
-        self.model.eval().requires_grad_(False).to(device)
+        self.model = _load_encoder(folder / "text_encoder", dtype).to(device)
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:
@@ -51,6 +54,30 @@ class TextEncoder:
             return_dict=True,
         )
         return list(encoded["input_ids"])
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        read_json(folder / name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.chat_template is None:
+        raise BaseError("the tokenizer has no chat template", where=str(folder), mend="Copy the model again.")
+    return tokenizer
+
+
+def _load_encoder(folder: Path, dtype: torch.dtype) -> Any:
+    read_json(folder / "config.json")  # without it transformers builds a 7B model
+    try:
+        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, SafetensorError) as error:
+        raise BaseError(f"the weights cannot be read: {error}", where=str(folder), mend="Copy them again.") from error
+    faults = [f"{name} is missing" for name in sorted(report["missing_keys"])]
+    faults += [f"{name} is unknown" for name in sorted(report["unexpected_keys"])]
+    faults += [f"{name} is {tuple(found)}, not {tuple(own)}" for name, found, own in sorted(report["mismatched_keys"])]
+    refuse(faults, folder)
+    return model.eval().requires_grad_(False)
 
 
 def _standardise(state_BNE: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
-from worldtune.worlds.codec import Codec
+from worldtune.errors import RecipeError
+from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import denoise, project_text
 from worldtune.worlds.text import TextEncoder
 
@@ -64,6 +65,26 @@ class World:
         """Let go of the codec and the text encoder; they are read again when next asked for."""
         self.__dict__.pop("codec", None)
         self.__dict__.pop("text", None)
+
+    def check_size(self, frames: int, height: int, width: int, where: str) -> None:
+        """Raises RecipeError unless the base can make clips of that size."""
+        config = self.denoiser.config
+        steps = (TEMPORAL, SPATIAL * config.patch_size[1], SPATIAL * config.patch_size[2])
+        if (frames - 1) % steps[0] or height % steps[1] or width % steps[2]:
+            raise RecipeError(
+                f"{frames} frames of {height}×{width}: frames must be 1 + {steps[0]}n, height and width multiples of "
+                f"{steps[1]}",
+                where=where,
+                mend="Change the size.",
+            )
+        limits = (1 + TEMPORAL * (config.max_size[0] - 1), SPATIAL * config.max_size[1], SPATIAL * config.max_size[2])
+        if frames > limits[0] or height > limits[1] or width > limits[2]:
+            raise RecipeError(
+                f"{frames} frames of {height}×{width} are more than {self.card.name} can make: {limits[0]} of "
+                f"{limits[1]}×{limits[2]}",
+                where=where,
+                mend="Change the size.",
+            )
 
     def encode(self, frames_BTHWC: Tensor) -> Tensor:
         """Normalised latents z_BCTHW of uint8 pictures."""

@@ -10,7 +10,6 @@ from worldtune.episodes.sources.folder import FolderSource
 from worldtune.episodes.sources.lerobot import LeRobotSource
 from worldtune.errors import DataError
 
-
 Advance = Callable[[int, int], None]
 """Told (done, total) recordings, for a progress bar."""
 

@@ -1,17 +1,20 @@
-// One clock for all videos: they play by themselves and are put right when they drift by more than a frame.
+// One clock for all videos: they start together, play by themselves, and hurry or linger where they drift from it.
 (() => {
   "use strict";
   const root = document.documentElement;
   const fps = Number(document.body.dataset.fps);
   const frames = Number(document.body.dataset.frames);
   const HOLD = 0.7; // seconds the last frame stays before the loop begins again
+  const LOST = 0.3; // seconds of drift beyond which a video jumps
+  const PATIENCE = 1000; // milliseconds the start waits for a slow video
   const at = (id) => document.getElementById(id);
   const videos = [...document.querySelectorAll("video")];
   const near = new Set();
   let time = 0;
   let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let rate = 1;
-  let before = null;
+  let before = null; // when the clock was last read; null while it stands
+  let waiting = null; // since when the start waits for all to be at their frame; null once they run
   let stale = true;
 
   root.dataset.violations = "0";
@@ -27,8 +30,11 @@
     if (video.readyState < 2 || video.seeking) return;
     const last = (Number(video.dataset.frames) - 0.5) / fps;
     const wanted = Math.min(time, last);
-    if (Math.abs(video.currentTime - wanted) > 1.5 / fps) video.currentTime = wanted;
-    else if (video.paused && wanted < last) video.play().catch(() => {}); // unloaded meanwhile: it is no longer near
+    const late = wanted - video.currentTime;
+    if (Math.abs(late) > LOST) video.currentTime = wanted;
+    const pace = rate * (1 + Math.max(-0.4, Math.min(0.4, late * 5)));
+    if (Math.abs(video.playbackRate - pace) > 0.05 * rate) video.playbackRate = pace;
+    if (video.paused && wanted < last) video.play().catch(() => {}); // unloaded meanwhile: it is no longer near
   }
 
   function stand() {
@@ -36,26 +42,40 @@
       video.pause();
       video.currentTime = middle(video);
     }
+    waiting = playing ? performance.now() : null;
+    before = null;
+  }
+
+  function mayStart(now) {
+    const ready = [...near].every((video) => video.readyState >= 2 && !video.seeking);
+    return ready || now - waiting > PATIENCE;
+  }
+
+  function advance(now) {
+    if (waiting !== null) {
+      if (!mayStart(now)) return;
+      waiting = null;
+    }
+    if (before !== null) time += ((now - before) / 1000) * rate;
+    before = now;
+    if (time >= frames / fps + HOLD) {
+      time = 0;
+      stand();
+    } else near.forEach(follow);
+    show();
   }
 
   function go(toFrame) {
-    setPlaying(false);
     time = Math.max(0, Math.min(frames - 1, toFrame)) / fps;
-    stand();
+    setPlaying(false);
     show();
   }
 
   function setPlaying(on) {
     playing = on;
-    before = null;
     at("play").textContent = on ? "❚❚" : "▶";
     root.dataset.player = on ? "playing" : "paused";
-    if (!on) stand();
-  }
-
-  function setRate(value) {
-    rate = value;
-    for (const video of near) video.playbackRate = rate;
+    stand();
   }
 
   function show() {
@@ -84,13 +104,7 @@
   }
 
   function tick(now) {
-    if (playing) {
-      if (before !== null) time += ((now - before) / 1000) * rate;
-      before = now;
-      if (time >= frames / fps + HOLD) time = 0;
-      near.forEach(follow);
-      show();
-    }
+    if (playing) advance(now);
     if (playing || stale) {
       stale = false;
       const differing = document.body.classList.contains("differing");
@@ -104,7 +118,6 @@
     stale = true;
     if (!video.hasAttribute("src")) video.src = video.dataset.src;
     video.preload = "auto";
-    video.playbackRate = rate;
     if (!playing && video.readyState > 0) video.currentTime = middle(video);
     root.dataset.near = String(near.size);
   }
@@ -158,11 +171,14 @@
   at("back").addEventListener("click", () => go(frame() - 1));
   at("forward").addEventListener("click", () => go(frame() + 1));
   at("scrub").addEventListener("input", () => go(Number(at("scrub").value)));
-  at("speed").addEventListener("change", () => setRate(Number(at("speed").value)));
+  at("speed").addEventListener("change", () => {
+    rate = Number(at("speed").value);
+  });
   at("task").addEventListener("change", filter);
   at("difference").addEventListener("click", () => {
     const on = document.body.classList.toggle("differing");
     at("difference").setAttribute("aria-pressed", String(on));
+    if (on) go(frame()); // exact only while all stand at the same frame
     stale = true;
   });
   document.addEventListener("keydown", (event) => {

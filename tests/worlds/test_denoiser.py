@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from support.stock import stock_forward
+from worldtune.adapters.inject import inject
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.diffusion.conditioning import known_frames
+from worldtune.worlds.denoiser import denoise, project_text
+from worldtune.worlds.load import open_world
+from worldtune.worlds.world import World
+
+
+@pytest.fixture
+def world(tiny_world: Path) -> World:
+    return open_world(str(tiny_world))
+
+
+def inputs(k: list[int], frames: int = 3, height: int = 4, width: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, σ a frame, known frames and embeddings of len(k) clips."""
+    generator = torch.Generator().manual_seed(0)
+    x_BCTHW = torch.randn(len(k), 16, frames, height, width, generator=generator)
+    sigma_BT = torch.rand(len(k), frames, generator=generator)
+    embeddings_BNE = torch.randn(len(k), 5, 128, generator=generator)
+    return x_BCTHW, sigma_BT, known_frames(torch.tensor(k), frames), embeddings_BNE
+
+
+@pytest.mark.parametrize("k", [[0], [1], [2], [2, 0, 1]])
+def test_equals_diffusers(world: World, k: list[int]) -> None:
+    x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs(k)
+    with torch.no_grad():
+        ours = denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, project_text(world.denoiser, embeddings_BNE))
+    theirs = stock_forward(world.denoiser, x_BCTHW, sigma_BT, known_BT, embeddings_BNE)
+    assert ours.shape == x_BCTHW.shape
+    assert theirs.std() > 0.1
+    assert (ours - theirs).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("wrong", ["sigma", "known", "text"])
+def test_every_input_shows_in_the_output(world: World, wrong: str) -> None:
+    """Else the comparison with diffusers would prove little."""
+    x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs([1, 1])
+    right = stock_forward(world.denoiser, x_BCTHW, sigma_BT, known_BT, embeddings_BNE)
+    if wrong == "sigma":
+        sigma_BT = sigma_BT.flip(1)
+    elif wrong == "known":
+        known_BT = 1 - known_BT
+    else:
+        embeddings_BNE = embeddings_BNE.flip(0)
+    assert (right - stock_forward(world.denoiser, x_BCTHW, sigma_BT, known_BT, embeddings_BNE)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_checkpointing_gives_the_same_gradients(world: World, method: str) -> None:
+    parameters = inject(world.denoiser, AdapterSpec(method=method, rank=4), seed=0)
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs([0, 1])
+    text_BND = project_text(world.denoiser, embeddings_BNE)
+    gradients = []
+    for checkpointing in (False, True):
+        world.denoiser.gradient_checkpointing = checkpointing
+        denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, text_BND).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in parameters.values()])
+        world.denoiser.zero_grad()
+    assert all(gradient.abs().max() > 0 for gradient in gradients[0])
+    assert all(torch.equal(plain, recomputed) for plain, recomputed in zip(*gradients, strict=True))

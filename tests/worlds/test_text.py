@@ -1,0 +1,84 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from support.stock import stock_pipeline
+from worldtune.errors import BaseError
+from worldtune.worlds.load import open_world
+from worldtune.worlds.text import SYSTEM, TextEncoder
+from worldtune.worlds.world import World
+
+PROMPTS = ["Seen from above: the robot arm opens the drawer.", "the square goes down", ""]
+
+
+@pytest.fixture(scope="module")
+def world(tiny_world: Path) -> World:
+    return open_world(str(tiny_world))
+
+
+@torch.no_grad()
+def test_equals_diffusers_pipeline(world: World, tiny_world: Path) -> None:
+    pipe = stock_pipeline(tiny_world)
+    embeddings_BNE = pipe._get_prompt_embeds(PROMPTS, max_sequence_length=world.text.length)
+    assert (world.text.embed(PROMPTS) - embeddings_BNE).abs().max() < 1e-5
+    theirs = pipe.transformer.crossattn_proj(embeddings_BNE)
+    assert (world.encode_prompts(PROMPTS) - theirs).abs().max() < 1e-5
+    assert (theirs[0] - theirs[1]).abs().max() > 0.1
+
+
+def test_prompts_do_not_depend_on_their_neighbours(world: World) -> None:
+    together = world.encode_prompts(PROMPTS)
+    for prompt, text_ND in zip(PROMPTS, together, strict=True):
+        assert (world.encode_prompts([prompt])[0] - text_ND).abs().max() < 1e-5
+
+
+def test_a_dropped_prompt_is_the_projection_of_zeros(world: World) -> None:
+    text_1ND = world.no_text()
+    bias_D = world.denoiser.crossattn_proj[0].bias
+    assert text_1ND.shape == (1, world.text.length, 32)
+    assert torch.allclose(text_1ND[0], torch.nn.functional.gelu(bias_D).expand(world.text.length, -1), atol=1e-6)
+    assert text_1ND.abs().max() > 0.01
+
+
+def test_tokens_are_the_chat_padded_to_the_models_length(world: World) -> None:
+    tokens = world.text._tokens("the square goes down")
+    chat = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nthe square goes down<|im_end|>\n"
+    assert len(tokens) == world.text.length == 64
+    assert world.text.tokenizer.decode(tokens).rstrip() == chat + "<|endoftext|>" * (
+        64 - len(world.text.tokenizer(chat)["input_ids"])
+    )
+
+
+def test_a_model_of_another_length_is_padded_to_its_own(tiny_world: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_world, tmp_path / "base")
+    config = tmp_path / "base" / "tokenizer" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_max_length": 131072}))
+    assert TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32).length == 512
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "shape", "cut", "config", "tokenizer"])
+def test_an_encoder_that_does_not_fit_is_refused(tiny_world: Path, tmp_path: Path, change: str) -> None:
+    shutil.copytree(tiny_world, tmp_path / "base")
+    folder = tmp_path / "base" / "text_encoder"
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    if change == "missing":
+        del tensors["model.layers.0.mlp.down_proj.weight"]
+    elif change == "unknown":
+        tensors["model.layers.9.mlp.down_proj.weight"] = torch.zeros(2)
+    elif change == "shape":
+        tensors["model.layers.0.mlp.down_proj.weight"] = torch.zeros(2, 2)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    if change == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif change == "config":
+        (folder / "config.json").unlink()
+    elif change == "tokenizer":
+        (tmp_path / "base" / "tokenizer" / "tokenizer_config.json").unlink()
+    with pytest.raises(BaseError) as refusal:
+        TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32)
+    assert "\n" not in str(refusal.value)
