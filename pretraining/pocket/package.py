@@ -77,7 +77,7 @@ class Shipped:
 
 
 SHIPPED = (
-    Shipped("pocket-new-view", "new-view", NEW_VIEW_TASKS, 9),
+    Shipped("pocket-new-view", "new-view", NEW_VIEW_TASKS, 6),
     Shipped("pocket-new-task", "new-task", ("drawer-close",), 16),
     Shipped("pocket-base", "base", BASE_TASKS, 1),
     Shipped("pocket-base-held-out", "base-held-out", BASE_TASKS, 1),

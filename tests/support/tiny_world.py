@@ -104,5 +104,5 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
             if parameter.ndim > 1 and parameter[0].numel() > 1:
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
             else:
-                parameter.add_(0.2 * noise)
+                parameter.copy_((parameter == 1) + 0.2 * noise)
     return model.eval()

@@ -86,7 +86,7 @@
     at("counter").textContent = `frame ${now} of ${frames - 1}`;
   }
 
-  // Each video is shown through a canvas: a paused <video> that was sought off screen may show an old frame.
+  // Each video is shown through a canvas: a paused video element that was sought off screen may show an old frame.
   function draw(video, differing) {
     const canvas = video.nextElementSibling;
     const truth = video.closest(".row").querySelector(".truth video");

@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import CosmosTransformer3DModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from support.adapters import SPECS, make_card, train_by_hand
+from support.tiny_world import make_denoiser
+from worldtune.adapters.card import CARD, AdapterCard, read_card
+from worldtune.adapters.folder import WEIGHTS, load_adapter, save_adapter
+from worldtune.adapters.inject import wrapped_modules
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.errors import AdapterError
+from worldtune.files import digest_file
+
+DOWN = "transformer.transformer_blocks.0.attn1.to_k.lora_A.weight"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """An adapter folder of the LoRA."""
+    return save(tmp_path / "adapter", SPECS["lora"])[0]
+
+
+def save(folder: Path, spec: AdapterSpec) -> tuple[Path, CosmosTransformer3DModel, AdapterCard]:
+    denoiser = make_denoiser()
+    train_by_hand(denoiser, spec)
+    return folder, denoiser, save_adapter(folder, denoiser, make_card(spec, base_digest="base"))
+
+
+def rewrite(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Change the weights and let the card say that all is well."""
+    if metadata is None:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            metadata = file.metadata()
+    save_file(tensors, folder / WEIGHTS, metadata=metadata)
+    edit_card(folder, weights_digest=digest_file(folder / WEIGHTS))
+
+
+def edit_card(folder: Path, **changes: Any) -> None:
+    path = folder / CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def refusal(folder: Path, base_digest: str = "base") -> str:
+    denoiser = make_denoiser()
+    with pytest.raises(AdapterError) as error:
+        load_adapter(folder, denoiser, base_digest)
+    assert wrapped_modules(denoiser) == []
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_reload_is_exact(tmp_path: Path, name: str) -> None:
+    folder, denoiser, card = save(tmp_path / "adapter", SPECS[name])
+    other = make_denoiser()
+    assert load_adapter(folder, other, "base") == card
+    state = denoiser.state_dict()
+    assert other.state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in other.state_dict().items())
+    scalings = [
+        {key: module.scaling for key, module in model.named_modules() if hasattr(module, "scaling")}
+        for model in (denoiser, other)
+    ]
+    assert scalings[0] == scalings[1]
+    assert len(scalings[0]) == 20
+    assert not any(parameter.requires_grad for parameter in other.parameters())
+
+
+def test_names_and_metadata_are_what_diffusers_reads(saved: Path) -> None:
+    with safe_open(saved / WEIGHTS, "pt") as file:
+        metadata, names = file.metadata(), list(file.keys())
+    config = json.loads(metadata["lora_adapter_metadata"])
+    assert config["transformer.r"] == 4
+    assert config["transformer.lora_alpha"] == 10
+    assert sorted(config["transformer.target_modules"]) == sorted(SPECS["lora"].modules)
+    assert DOWN in names
+    assert len(names) == 40
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_same_adapter_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
+    """safetensors by itself orders the header's metadata by a hash that differs from time to time."""
+    folder, denoiser, _ = save(tmp_path / "adapter", SPECS[name])
+    digests = {digest_file(folder / WEIGHTS)}
+    for attempt in range(8):
+        again = tmp_path / f"again{attempt}"
+        save_adapter(again, denoiser, make_card(SPECS[name], base_digest="base"))
+        digests.add(digest_file(again / WEIGHTS))
+        assert (again / CARD).read_bytes() == (folder / CARD).read_bytes()
+    assert len(digests) == 1
+
+
+def test_another_base_is_refused(saved: Path) -> None:
+    assert "made for another base: tiny base, not other" in refusal(saved, base_digest="other")
+
+
+def test_changed_bytes_are_refused(saved: Path) -> None:
+    content = bytearray((saved / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (saved / WEIGHTS).write_bytes(content)
+    assert "not those of the card" in refusal(saved)
+
+
+def test_a_cut_file_is_refused(saved: Path) -> None:
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:-8])
+    assert "cannot be read" in refusal(saved)
+
+
+def test_missing_weights_are_refused(saved: Path) -> None:
+    (saved / WEIGHTS).unlink()
+    assert "cannot be read" in refusal(saved)
+
+
+def test_a_missing_tensor_is_refused(saved: Path) -> None:
+    tensors = load_file(saved / WEIGHTS)
+    del tensors[DOWN]
+    rewrite(saved, tensors)
+    assert refusal(saved).startswith(f"1 tensors are missing and 0 unknown, first: {DOWN}")
+
+
+def test_an_unknown_tensor_is_refused(saved: Path) -> None:
+    rewrite(saved, load_file(saved / WEIGHTS) | {"transformer.proj_out.lora_A.weight": torch.zeros(4, 48)})
+    assert "0 tensors are missing and 1 unknown" in refusal(saved)
+
+
+def test_a_tensor_of_another_shape_is_refused(saved: Path) -> None:
+    tensors = load_file(saved / WEIGHTS)
+    rewrite(saved, tensors | {DOWN: tensors[DOWN][:3].clone()})
+    assert f"{DOWN} is (3, 48), not (4, 48)" in refusal(saved)
+
+
+def test_weights_without_metadata_are_refused(saved: Path) -> None:
+    rewrite(saved, load_file(saved / WEIGHTS), metadata={"format": "pt"})
+    assert "alpha is unknown" in refusal(saved)
+
+
+def test_a_folder_without_a_card_is_refused(saved: Path) -> None:
+    (saved / CARD).unlink()
+    assert f"there is no {CARD}" in refusal(saved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[1]"])
+def test_a_card_that_is_none_is_refused(saved: Path, content: str) -> None:
+    (saved / CARD).write_text(content)
+    assert f"{CARD} cannot be read" in refusal(saved)
+
+
+def test_a_card_with_an_unknown_key_is_refused(saved: Path) -> None:
+    edit_card(saved, guidance=3)
+    assert f"{CARD} cannot be read" in refusal(saved)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_card_comes_back(tmp_path: Path, name: str) -> None:
+    folder, _, card = save(tmp_path / "adapter", SPECS[name])
+    assert read_card(folder) == card
+    assert card.weights_digest == digest_file(folder / WEIGHTS)
+
+
+def test_an_adapter_replaces_an_older_one_whole(saved: Path) -> None:
+    (saved / "stray.txt").write_text("from before")
+    save(saved, SPECS["dora"])
+    assert sorted(path.name for path in saved.iterdir()) == [CARD, WEIGHTS]
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]

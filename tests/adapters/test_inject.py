@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import CosmosTransformer3DModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft.tuners.lora import LoraLayer
+
+from support.tiny_world import make_denoiser
+from worldtune.adapters.folder import remove_adapter
+from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.worlds.load import open_world
+
+ATTENTION = {f"attn{n}.{linear}" for n in (1, 2) for linear in ("to_q", "to_k", "to_v", "to_out.0")}
+MLP = {"ff.net.0.proj", "ff.net.2"}
+
+# Predict 2.5: github.com/nvidia-cosmos/cosmos-predict2.5; its guide prints 45,875,200 for a rank-32 LoRA of the 2B.
+SIZES = {"2B": (28, 16, 2048), "14B": (36, 40, 5120)}
+COUNTS = [
+    ("2B", "lora", 32, "attention+mlp", 45_875_200),
+    ("2B", "dora", 16, "attention+mlp", 23_683_072),
+    ("2B", "dora", 32, "attention", 27_983_872),
+    ("14B", "lora", 16, "attention+mlp", 71_958_528),
+]
+
+
+def real_denoiser(size: str) -> CosmosTransformer3DModel:
+    """Predict 2.5's architecture without its weights."""
+    layers, heads, _ = SIZES[size]
+    with torch.device("meta"):
+        return CosmosTransformer3DModel(
+            in_channels=17, out_channels=16, num_attention_heads=heads, attention_head_dim=128, num_layers=layers,
+            mlp_ratio=4.0, text_embed_dim=1024, adaln_lora_dim=256, max_size=(128, 240, 240), patch_size=(1, 2, 2),
+            rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True, extra_pos_embed_type=None,
+            use_crossattn_projection=True, crossattn_proj_in_channels=100_352, encoder_hidden_states_channels=1024,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("targets", "linears"), [("attention+mlp", ATTENTION | MLP), ("attention", ATTENTION)])
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_exactly_the_named_linears_of_every_block_are_wrapped(method: str, targets: str, linears: set[str]) -> None:
+    denoiser, spec = make_denoiser(), AdapterSpec(method=method, rank=2, targets=targets)
+    parameters = inject(denoiser, spec, seed=0)
+    expected = {f"transformer_blocks.{block}.{linear}" for block in (0, 1) for linear in linears}
+    assert set(wrapped_modules(denoiser)) == expected
+    assert expected_modules(denoiser, spec) == len(expected)
+    assert {name for name, p in denoiser.named_parameters() if p.requires_grad} == set(parameters)
+    assert all("lora_" in name for name in parameters)
+
+
+@given(st.integers(1, 8), st.floats(0.1, 100))
+@settings(max_examples=15)
+def test_an_adapters_part_of_the_output_is_scaled_by_alpha_over_rank(rank: int, alpha: float) -> None:
+    denoiser = make_denoiser()
+    inject(denoiser, AdapterSpec(rank=rank, alpha=alpha), seed=0)
+    layer = denoiser.transformer_blocks[0].attn1.to_q
+    assert isinstance(layer, LoraLayer)
+    up, down = layer.lora_B["default"].weight, layer.lora_A["default"].weight
+    torch.nn.init.normal_(up, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(3, 48, generator=torch.Generator().manual_seed(1)).double()
+    expected = x @ (layer.base_layer.weight.double() + alpha / rank * up.double() @ down.double()).T
+    assert torch.allclose(layer(x.float()).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_alpha_the_scale_is_one() -> None:
+    denoiser = make_denoiser()
+    inject(denoiser, AdapterSpec(rank=4), seed=0)
+    assert denoiser.transformer_blocks[0].attn1.to_q.scaling["default"] == 1
+
+
+def test_a_dora_is_born_with_the_row_norms() -> None:
+    denoiser = make_denoiser()
+    parameters = inject(denoiser, AdapterSpec(method="dora", rank=2), seed=0)
+    layer = denoiser.transformer_blocks[1].ff.net[2]
+    magnitude = parameters["transformer_blocks.1.ff.net.2.lora_magnitude_vector.default.weight"]
+    assert torch.allclose(magnitude, layer.base_layer.weight.norm(dim=1))
+
+
+def test_birth_depends_on_the_seed_alone() -> None:
+    born = []
+    for seed, noise in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(noise)
+        born.append(inject(make_denoiser(), AdapterSpec(rank=2), seed))
+        assert torch.initial_seed() == noise
+    name = "transformer_blocks.0.attn1.to_q.lora_A.default.weight"
+    assert torch.equal(born[0][name], born[1][name])
+    assert not torch.equal(born[0][name], born[2][name])
+
+
+def test_an_adapter_is_fp32_over_a_bf16_base(tiny_world: Path) -> None:
+    world = open_world(str(tiny_world), dtype=torch.bfloat16)
+    parameters = inject(world.denoiser, AdapterSpec(method="dora", rank=2), seed=0)
+    assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
+    assert world.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_removal_leaves_the_base_as_it_was(method: str) -> None:
+    denoiser = make_denoiser()
+    before = {name: tensor.clone() for name, tensor in denoiser.state_dict().items()}
+    for parameter in inject(denoiser, AdapterSpec(method=method, rank=2), seed=0).values():
+        torch.nn.init.normal_(parameter)
+    remove_adapter(denoiser)
+    after = denoiser.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert wrapped_modules(denoiser) == []
+    inject(denoiser, AdapterSpec(rank=4), seed=0)  # and it can carry another
+    remove_adapter(denoiser)
+    remove_adapter(denoiser)
+
+
+@pytest.mark.parametrize(("size", "method", "rank", "targets", "count"), COUNTS)
+def test_trainable_parameters_of_the_real_models(size: str, method: str, rank: int, targets: str, count: int) -> None:
+    denoiser, spec = real_denoiser(size), AdapterSpec(method=method, rank=rank, targets=targets)
+    parameters = inject(denoiser, spec, seed=0)
+    assert sum(parameter.numel() for parameter in parameters.values()) == count
+    assert len(wrapped_modules(denoiser)) == expected_modules(denoiser, spec)

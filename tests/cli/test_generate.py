@@ -1,0 +1,155 @@
+import json
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from support.adapters import SPECS, make_card, train_by_hand
+from support.films import film
+from support.processes import start, wait_until
+from worldtune.adapters.folder import save_adapter
+from worldtune.cli.main import INTERRUPTED, INTERRUPTION
+from worldtune.episodes.video import measure
+from worldtune.worlds.load import open_world
+
+from .in_process import Verb, in_process
+
+__all__ = ["in_process"]
+
+SMALL = {"resolution": "32,32", "num_output_frames": 5, "num_steps": 2, "guidance": 0, "prompt": "the square goes down"}
+TEXT = {"name": "text", "inference_type": "text2world", **SMALL}
+OPTIONS = ("--steps", "1", "--prompt", "the square goes down")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    cv2.imwrite(str(tmp_path / "film.png"), film(0, "the square goes down", (9, 99, 199))[0])
+    return tmp_path / "film.png"
+
+
+@pytest.fixture
+def adapter(tiny_world: Path, tmp_path: Path) -> Path:
+    world = open_world(str(tiny_world))
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    return tmp_path / "adapter"
+
+
+def write(path: Path, *requests: dict[str, object]) -> Path:
+    path.write_text(json.dumps(list(requests)))
+    return path
+
+
+def fault(in_process: Verb, *arguments: str | Path) -> str:
+    """The one line of a mistake that the user can mend."""
+    done = in_process("generate", *arguments)
+    assert done.code == 2, done.out + done.err
+    *_, line = done.err.splitlines()
+    assert line.startswith("error: ")
+    assert "Traceback" not in done.err
+    return line
+
+
+def test_a_request_file_becomes_videos_with_manifests(
+    in_process: Verb, tiny_world: Path, adapter: Path, picture: Path, tmp_path: Path
+) -> None:
+    image = {**TEXT, "name": "image", "inference_type": "image2world", "input_path": picture.name}
+    adapted = {**image, "name": "adapted", "adapter": adapter.name}
+    again = {**image, "name": "again"}
+    requests = write(tmp_path / "r.json", TEXT, image, adapted, again)
+    done = in_process("generate", requests, "--base", tiny_world, "-o", "out")
+    assert done.code == 0, done.err
+    names = ["text", "image", "adapted", "again"]
+    assert done.out.split() == [f"out/{name}.mp4" for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        f"{name}.{kind}" for name in names for kind in ("mp4", "json")
+    )
+    assert {measure(tmp_path / "out" / f"{name}.mp4").frames for name in names} == {5}
+    told = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names}
+    assert told["adapted"]["adapter"]["folder"] == str(adapter)
+    assert told["again"]["adapter"] is None
+    assert told["again"]["video"] == told["image"]["video"]
+    assert told["adapted"]["video"]["sha256"] != told["image"]["video"]["sha256"]
+
+
+def test_options_alone_make_a_video(in_process: Verb, tiny_world: Path, picture: Path, tmp_path: Path) -> None:
+    done = in_process("generate", *OPTIONS, "--input", picture, "--base", tiny_world, "--seed", "4", "-o", "out")
+    assert done.code == 0, done.err
+    request = json.loads((tmp_path / "out" / "video.json").read_text())["request"]
+    assert (request["name"], request["inference_type"], request["seed"]) == ("video", "image2world", 4)
+    assert (request["num_steps"], request["guidance"]) == (1, 0)
+
+
+def test_an_adapter_for_all_requests_and_one_of_its_own(
+    in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path
+) -> None:
+    requests = write(tmp_path / "r.json", TEXT)
+    done = in_process("generate", requests, "--base", tiny_world, "--adapter", adapter, "-o", "out")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "out" / "text.json").read_text())["adapter"]["folder"] == str(adapter)
+
+
+def test_an_adapter_for_another_base_is_refused(
+    in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path
+) -> None:
+    card = json.loads((adapter / "adapter.json").read_text())
+    (adapter / "adapter.json").write_text(json.dumps(card | {"base_digest": "0" * 64, "base": "another"}))
+    line = fault(in_process, *OPTIONS, "--base", tiny_world, "--adapter", adapter, "-o", "out")
+    assert "made for another base: another 000000000000" in line
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"num_step": 3}, "Did you mean 'num_steps'?"),
+        ({"input_path": "film.png"}, "text2world takes none"),
+        ({"inference_type": "image2world", "input_path": "gone.png"}, "the input is missing"),
+        ({"num_output_frames": 6}, "frames must be 1 + 4n"),
+        ({"adapter": "gone"}, "there is no adapter.json"),
+    ],
+)
+def test_a_wrong_request_is_one_line(
+    in_process: Verb, tiny_world: Path, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    requests = write(tmp_path / "r.json", {**TEXT, **change})
+    assert says in fault(in_process, requests, "--base", tiny_world, "-o", "out")
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_options_beside_a_request_file_are_refused_not_ignored(
+    in_process: Verb, tiny_world: Path, tmp_path: Path
+) -> None:
+    requests = write(tmp_path / "r.json", TEXT)
+    assert "seed, guidance would be ignored" in fault(in_process, requests, "--seed", "0", "--guidance", "3")
+
+
+def test_without_a_prompt_nothing_is_made(in_process: Verb, tiny_world: Path) -> None:
+    assert "give either prompt or prompt_path" in fault(in_process, "--base", tiny_world)
+
+
+@pytest.mark.parametrize("base", ["nowhere", "."])
+def test_what_is_no_base_is_refused(in_process: Verb, base: str) -> None:
+    assert "this is no base model" in fault(in_process, *OPTIONS, "--base", base)
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_any_work(in_process: Verb, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot create the folder" in fault(in_process, *OPTIONS, "--base", "nowhere", "-o", "file/out")
+
+
+def test_interrupted_it_leaves_whole_videos_alone(tiny_world: Path, tmp_path: Path) -> None:
+    requests = write(tmp_path / "r.json", TEXT, {**TEXT, "name": "endless", "num_steps": 100_000})
+    process = start("generate", requests, "--base", tiny_world, "-o", tmp_path / "out")
+    wait_until(lambda: (tmp_path / "out" / "text.mp4").exists(), process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == INTERRUPTED, err
+    assert err.splitlines()[-1] == INTERRUPTION
+    assert "Traceback" not in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["text.json", "text.mp4"]
+    assert measure(tmp_path / "out" / "text.mp4").frames == 5

@@ -1,0 +1,159 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.processes import start, wait_until
+from support.training import write_recipe
+from worldtune.cli.main import INTERRUPTED, INTERRUPTION
+from worldtune.training.run import RunFolder
+
+from .in_process import Verb, in_process
+
+__all__ = ["in_process"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The latent store is under the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def recipe(tiny_world: Path, tmp_path: Path) -> Path:
+    return write_recipe(tmp_path, tiny_world)
+
+
+def fault(in_process: Verb, *arguments: str | Path) -> str:
+    """The one line of a mistake that the user can mend."""
+    done = in_process(*arguments)
+    assert done.code == 2, done.out + done.err
+    *_, line = done.err.splitlines()
+    assert line.startswith("error: ")
+    assert "Traceback" not in done.err
+    return line
+
+
+def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path: Path, home: Path) -> None:
+    done = in_process("train", recipe, "train.preview_every=3", "--out", "run")
+    assert done.code == 0, done.err
+    assert "6 clips to train on, 2 held out, 0 replayed" in done.out
+    assert "run/adapter" in done.out
+    found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
+    assert {
+        "recipe.yaml", "metrics.jsonl", "timing.json", "loss.svg", "adapter/adapter.json",
+        "adapter/pytorch_lora_weights.safetensors", "previews/step-000003.mp4", "previews/step-000006.mp4",
+        "checkpoints/step-000004", "checkpoints/step-000006",
+    } <= found  # fmt: skip
+    assert (home / ".cache" / "worldtune" / "latents").is_dir()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_run_folder_is_named_after_the_recipe(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    assert in_process("train", recipe, "name=mine").code == 0
+    assert (tmp_path / "runs" / "mine" / "adapter").is_dir()
+
+
+def test_killed_and_interrupted_and_resumed_it_is_as_if_never_stopped(
+    in_process: Verb, recipe: Path, tmp_path: Path
+) -> None:
+    arguments = ("train", recipe, "train.steps=60", "train.checkpoint_every=10", "validate.every=7", "--out")
+    stopped, whole = RunFolder(tmp_path / "stopped"), RunFolder(tmp_path / "whole")
+
+    process = start(*arguments, stopped.path)
+    wait_until(lambda: any(row["step"] >= 13 for row in stopped.rows()), process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not stopped.adapter.exists()
+    killed_at, file = stopped.rows()[-1]["step"], stopped.metrics.stat().st_ino
+
+    process = start(*arguments, stopped.path, "--resume")
+    wait_until(
+        lambda: stopped.metrics.stat().st_ino != file and stopped.rows()[-1]["step"] >= killed_at + 3, process
+    )
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == INTERRUPTED, err
+    assert err.splitlines()[-1] == INTERRUPTION
+    assert "Traceback" not in err
+    assert not list(stopped.path.rglob("*.partial"))
+    assert not stopped.adapter.exists()
+
+    assert in_process(*arguments, stopped.path, "--resume").code == 0
+    assert in_process(*arguments, whole.path).code == 0
+    assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert [row["step"] for row in whole.rows() if "loss" in row] == list(range(1, 61))
+    names = sorted(path.name for path in whole.adapter.iterdir())
+    assert sorted(path.name for path in stopped.adapter.iterdir()) == names
+    for name in names:
+        assert (stopped.adapter / name).read_bytes() == (whole.adapter / name).read_bytes()
+
+
+def test_a_misspelt_override_names_the_nearest(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    assert fault(in_process, "train", recipe, "train.stesp=5").endswith("Did you mean 'steps'?")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_recipe_is_named(in_process: Verb) -> None:
+    assert "no such recipe [nothing]" in fault(in_process, "train", "nothing")
+
+
+def test_a_run_does_not_start_twice(in_process: Verb, recipe: Path) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    assert "--resume" in fault(in_process, "train", recipe, "--out", "run")
+    assert "not the one this run was started with" in fault(
+        in_process, "train", recipe, "train.lr=0.02", "--out", "run", "--resume"
+    )
+
+
+def test_nothing_to_resume_is_said(in_process: Verb, recipe: Path) -> None:
+    assert "no run to resume" in fault(in_process, "train", recipe, "--out", "run", "--resume")
+
+
+def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot create the folder" in fault(in_process, "train", recipe, "--out", "file/run")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.path=nowhere", "nowhere"),
+        ("data.frames=13", "shorter than the window (9 of 13 frames)"),
+        ("data.frames=8", "frames must be 1 + 4n"),
+        ("data.caption={caption} {nothing}", "unknown caption field"),
+        ("data.cameras=[wrist]", "wrist"),
+        ("base=nowhere", "this is no base model"),
+        ("train.lr=1.0e-30", "never changed"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(
+    in_process: Verb, recipe: Path, tmp_path: Path, override: str, says: str
+) -> None:
+    assert says in fault(in_process, "train", recipe, override, "--out", "run")
+    assert not (tmp_path / "run" / "adapter").exists()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_after_a_mistake_is_mended_the_same_command_works(in_process: Verb, recipe: Path) -> None:
+    fault(in_process, "train", recipe, "data.path=nowhere", "--out", "run")
+    done = in_process("train", recipe, "--out", "run")
+    assert done.code == 0, done.err
+
+
+def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Path, home: Path) -> None:
+    done = in_process("encode", recipe)
+    assert done.code == 0, done.err
+    assert done.out.startswith("6 clips to train on, 2 held out: ")
+    files = {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")}
+    assert len(files) == 8 + 2 + 1  # clips, their two prompts, no prompt
+    assert in_process("train", recipe).code == 0
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")} == files
+
+
+def test_metrics_hold_no_times(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    keys = {key for line in (tmp_path / "run" / "metrics.jsonl").open() for key in json.loads(line)}
+    assert keys == {"step", "loss", "lr", "grad_norm", "held_out_loss"}

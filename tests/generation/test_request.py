@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldtune.errors import RecipeError
+from worldtune.generation.request import NEGATIVE_PROMPT, GenerationRequest, load_requests
+
+TEXT = {"name": "one", "inference_type": "text2world", "prompt": "a robot arm"}
+IMAGE = {"name": "two", "inference_type": "image2world", "prompt": "a robot arm", "input_path": "arm.png"}
+
+
+def write(path: Path, data: Any) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("\n\n".join(json.dumps(item) for item in data) + "\n")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(data))
+    else:
+        path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(RecipeError) as error:
+        load_requests(path)
+    assert str(path) in error.value.where
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["requests.json", "requests.jsonl", "requests.yaml", "requests.yml"])
+def test_every_format_gives_the_same_requests(tmp_path: Path, name: str) -> None:
+    one, two = load_requests(write(tmp_path / name, [TEXT, IMAGE]))
+    assert one == GenerationRequest(**TEXT)
+    assert two.input_path == tmp_path / "arm.png"
+    assert (one.known_latents, two.known_latents) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["request.json", "request.yaml"])
+def test_one_request_needs_no_list(tmp_path: Path, name: str) -> None:
+    assert load_requests(write(tmp_path / name, TEXT)) == [GenerationRequest(**TEXT)]
+
+
+def test_defaults_are_nvidias() -> None:
+    request = GenerationRequest(**TEXT)
+    assert (request.seed, request.guidance, request.num_steps, request.size) == (0, 7, 35, None)
+    assert request.negative_prompt == NEGATIVE_PROMPT
+    assert request.num_output_frames is None
+
+
+def test_the_negative_prompt_is_diffusers_own() -> None:
+    from diffusers.pipelines.cosmos.pipeline_cosmos2_5_predict import DEFAULT_NEGATIVE_PROMPT
+
+    assert NEGATIVE_PROMPT == DEFAULT_NEGATIVE_PROMPT
+
+
+def test_paths_are_meant_from_the_file(tmp_path: Path) -> None:
+    item = IMAGE | {"prompt_path": "texts/prompt.txt", "input_path": "/elsewhere/arm.png", "adapter": "../adapter"}
+    del item["prompt"]
+    (request,) = load_requests(write(tmp_path / "r.json", item))
+    assert request.prompt_path == tmp_path / "texts" / "prompt.txt"
+    assert request.input_path == Path("/elsewhere/arm.png")
+    assert request.adapter == tmp_path / ".." / "adapter"
+
+
+def test_a_prompt_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("  a robot arm, naïvely\n")
+    (request,) = load_requests(write(tmp_path / "r.json", {**TEXT, "prompt": None, "prompt_path": "p.txt"}))
+    assert request.text() == "a robot arm, naïvely"
+    (tmp_path / "p.txt").unlink()
+    with pytest.raises(RecipeError, match="prompt file is missing"):
+        request.text()
+
+
+@given(st.integers(1, 9999), st.integers(1, 9999))
+def test_resolution_is_height_then_width(height: int, width: int) -> None:
+    assert GenerationRequest(**TEXT, resolution=f"{height},{width}").size == (height, width)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("num_step", "num_steps"), ("negative_promt", "negative_prompt"), ("imput_path", "input_path"), ("sead", "seed")],
+)
+def test_an_unknown_field_names_the_nearest(tmp_path: Path, key: str, nearest: str) -> None:
+    message = refusal(write(tmp_path / "r.json", [TEXT, {**TEXT, "name": "two", key: 1}]))
+    assert f"unknown key '{key}'" in message
+    assert "request 2" in message
+    assert message.endswith(f"Did you mean '{nearest}'?")
+
+
+def test_a_misspelt_required_field_names_the_nearest(tmp_path: Path) -> None:
+    item = {"name": "one", "inferense_type": "text2world", "prompt": "a robot arm"}
+    assert "Did you mean 'inference_type'?" in refusal(write(tmp_path / "r.json", item))
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    assert "the key 'name' is missing" in refusal(
+        write(tmp_path / "r.json", {"inference_type": "text2world", "prompt": "x"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"prompt": None}, "either prompt or prompt_path"),
+        ({"prompt_path": "p.txt"}, "either prompt or prompt_path"),
+        ({"input_path": "arm.png"}, "text2world takes none"),
+        ({"inference_type": "image2world"}, "need input_path"),
+        ({"inference_type": "video2world"}, "need input_path"),
+        ({"inference_type": "image2video"}, "'inference_type' is 'image2video'"),
+        ({"guidance": 8}, "'guidance' is 8"),
+        ({"num_steps": 0}, "'num_steps' is 0"),
+        ({"num_output_frames": 0}, "'num_output_frames' is 0"),
+        ({"seed": -1}, "'seed' is -1"),
+        ({"seed": 2**63}, "'seed' is 9223372036854775808"),
+        ({"resolution": "64x64"}, "'resolution' is '64x64'"),
+        ({"name": "../escape"}, "'name' is '../escape'"),
+        ({"name": ""}, "'name' is ''"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    assert says in refusal(write(tmp_path / "r.json", TEXT | change))
+
+
+def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    assert "'one' occurs twice" in refusal(write(tmp_path / "r.jsonl", [TEXT, TEXT]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.json", b"{"), ("r.json", b""), ("r.json", b"[]"), ("r.jsonl", b"\n"), ("r.jsonl", b"{}\n{"),
+        ("r.yaml", b""), ("r.yaml", b"a: [1"), ("r.yaml", b"just text"), ("r.json", b"[1]"), ("r.json", b'"\xff"'),
+    ],
+)  # fmt: skip
+def test_a_file_without_requests_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refusal(tmp_path / name)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "no such request file" in refusal(tmp_path / "r.json")

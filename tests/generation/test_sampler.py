@@ -1,0 +1,130 @@
+"""Our sampler against diffusers' own pipeline, which reads the same folders.
+
+Shapes: B clips, C channels, T frames, H×W pixels.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import Cosmos2_5_PredictBasePipeline
+from torch import Tensor
+
+from support.adapters import SPECS, make_card, train_by_hand
+from support.films import film
+from support.stock import stock_pipeline, torchvision_names
+from worldtune.adapters.folder import load_adapter, remove_adapter, save_adapter
+from worldtune.diffusion.conditioning import MODES, known_frames
+from worldtune.generation.sampler import sample
+from worldtune.worlds.load import open_world
+from worldtune.worlds.world import World
+
+PROMPT, NEGATIVE = "the square goes down", "blurry"
+STEPS = 5
+TOLERANCE = 1e-4  # of pixel values from 0 to 1
+FILM = film(3, "the square goes right", (60, 100, 140))
+
+
+@pytest.fixture
+def world(tiny_world: Path) -> World:
+    return open_world(str(tiny_world))
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_world: Path) -> Cosmos2_5_PredictBasePipeline:
+    return stock_pipeline(tiny_world)
+
+
+def noise() -> Tensor:
+    return torch.randn(1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+
+
+def theirs(pipe: Cosmos2_5_PredictBasePipeline, k: int, guidance: int) -> Tensor:
+    """Pictures (T, 3, H, W) from 0 to 1."""
+    given: dict[str, Any] = {}
+    if k == 1:
+        given["image"] = FILM[0]
+    elif k == 2:
+        given["video"] = torch.from_numpy(FILM).permute(3, 0, 1, 2)[None] / 127.5 - 1
+    with torchvision_names():
+        return pipe(
+            prompt=PROMPT, negative_prompt=NEGATIVE, height=32, width=32, num_frames=9, num_inference_steps=STEPS,
+            guidance_scale=float(guidance), latents=noise(), output_type="pt", max_sequence_length=64, **given,
+        ).frames[0]  # fmt: skip
+
+
+def ours(world: World, k: int, guidance: int) -> Tensor:
+    text_BND = world.encode_prompts([PROMPT, NEGATIVE])
+    z_BCTHW = torch.full_like(noise(), torch.nan)  # what is not known is not read
+    if k:
+        pictures_THWC = FILM[:1] if k == 1 else FILM[-5:]
+        z_BCTHW[:, :, :k] = world.encode(torch.from_numpy(np.ascontiguousarray(pictures_THWC))[None])
+    z_BCTHW = z_BCTHW.nan_to_num(0.0)
+    known_BT = known_frames(torch.tensor([k]), 3)
+    z_BCTHW = sample(world, text_BND[:1], text_BND[1:], noise(), z_BCTHW, known_BT, steps=STEPS, guidance=guidance)
+    return (world.codec.decode_float(z_BCTHW)[0].transpose(0, 1) + 1) / 2
+
+
+@pytest.mark.parametrize("guidance", [0, 3])
+@pytest.mark.parametrize("k", MODES, ids=MODES.values())
+def test_equals_diffusers_pipeline(world: World, pipe: Cosmos2_5_PredictBasePipeline, k: int, guidance: int) -> None:
+    expected = theirs(pipe, k, guidance)
+    assert expected.shape == (9, 3, 32, 32)
+    assert expected.std() > 0.1
+    assert (ours(world, k, guidance) - expected).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_diffusers_reads_our_adapter_and_makes_the_same_video(
+    world: World, tiny_world: Path, tmp_path: Path, name: str
+) -> None:
+    bare = ours(world, 1, 0)
+    train_by_hand(world.denoiser, SPECS[name])
+    save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS[name], world.card.digest))
+    remove_adapter(world.denoiser)
+    load_adapter(tmp_path / "adapter", world.denoiser, world.card.digest)
+    adapted = ours(world, 1, 0)
+
+    pipe = stock_pipeline(tiny_world)
+    pipe.load_lora_weights(tmp_path / "adapter")
+    assert (adapted - theirs(pipe, 1, 0)).abs().max() <= TOLERANCE
+    assert (adapted - bare).abs().max() > 100 * TOLERANCE
+    remove_adapter(world.denoiser)
+    assert torch.equal(ours(world, 1, 0), bare)
+
+
+def test_known_frames_end_as_they_were_given(world: World) -> None:
+    z_BCTHW = torch.randn(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    known_BT = known_frames(torch.tensor([1, 2]), 3)
+    text_BND = world.encode_prompts([PROMPT, NEGATIVE])
+    done = sample(world, text_BND, text_BND, noise().expand(2, -1, -1, -1, -1), z_BCTHW, known_BT, steps=6, guidance=2)
+    known = known_BT[:, None, :, None, None]
+    expected = z_BCTHW + (noise() - z_BCTHW) / 201  # the path begins at σ = 200/201, not at 1
+    assert (known * (done - expected)).abs().max() < 1e-4
+    assert ((1 - known) * (done - expected)).abs().max() > 0.1
+
+
+def test_clips_of_a_batch_do_not_touch_each_other(world: World) -> None:
+    text_BND = world.encode_prompts([PROMPT, NEGATIVE])
+    noise_BCTHW = torch.randn(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    z_BCTHW, known_BT = torch.zeros_like(noise_BCTHW), known_frames(torch.tensor([0, 1]), 3)
+    options: dict[str, Any] = {"steps": 3, "guidance": 2}
+    both = sample(world, text_BND, text_BND.flip(0), noise_BCTHW, z_BCTHW, known_BT, **options)
+    for i in range(2):
+        one = slice(i, i + 1)
+        alone = sample(
+            world, text_BND[one], text_BND.flip(0)[one], noise_BCTHW[one], z_BCTHW[one], known_BT[one], **options
+        )
+        assert (alone[0] - both[i]).abs().max() < 1e-4
+
+
+def test_every_evaluation_is_reported(world: World) -> None:
+    steps: list[int] = []
+    text_BND = world.encode_prompts([PROMPT])
+    sample(
+        world, text_BND, text_BND, noise(), torch.zeros_like(noise()), torch.zeros(1, 3), steps=4, guidance=0,
+        on_step=steps.append,
+    )  # fmt: skip
+    assert steps == [1, 2, 3, 4]

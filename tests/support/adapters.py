@@ -1,0 +1,37 @@
+"""Adapters without training: random tensors where training would have left its own."""
+
+import torch
+from diffusers import CosmosTransformer3DModel
+
+from worldtune.adapters.card import AdapterCard, BirthProof
+from worldtune.adapters.inject import inject
+from worldtune.adapters.spec import AdapterSpec
+
+SPECS = {
+    "lora": AdapterSpec(method="lora", rank=4, alpha=10),  # alpha is not rank: a reload that assumes so shows
+    "dora": AdapterSpec(method="dora", rank=4, alpha=10),
+}
+
+
+def train_by_hand(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> None:
+    """Inject an adapter and give it weights that change the output a good deal."""
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for name, parameter in inject(denoiser, spec, seed=5).items():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "magnitude" in name:
+                parameter.mul_(1 + 0.3 * noise)
+            else:
+                parameter.add_(0.1 * noise)
+
+
+def make_card(spec: AdapterSpec, base_digest: str) -> AdapterCard:
+    proof = BirthProof(
+        base_tensors=1, wrapped_modules=20, expected_modules=20, trainable_parameters=1, zero_step_difference=0.0,
+        first_loss=1.0, dead_tensors=[], trained_difference=1.0, final_loss=0.5,
+    )  # fmt: skip
+    return AdapterCard(
+        name="by hand", adapter=spec, base="tiny", base_digest=base_digest, schedule="karras",
+        conditional_sigma=0.0001, modes={"image2world": 1.0}, frames=9, fps=16, height=32, width=32,
+        weights_digest="", lineage={}, birth=proof,
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError, model_validator
+
+from worldtune.errors import RecipeError
+from worldtune.strict import Strict, parse
+
+
+class Inner(Strict):
+    rate: float = 1.0
+    kind: Literal["fast", "slow"] = "fast"
+
+
+class Outer(Strict):
+    name: str
+    inner: Inner | None = None
+    parts: list[Inner] = []
+    looked_at: Inner = Field(default_factory=Inner, alias="check")
+
+    @model_validator(mode="after")
+    def _named_well(self) -> "Outer":
+        if self.name == "bad":
+            raise ValueError("no outer is called bad")
+        return self
+
+
+def refusal(data: object) -> RecipeError:
+    with pytest.raises(RecipeError) as error:
+        parse(Outer, data, "r.yaml")
+    assert "\n" not in str(error.value)
+    assert error.value.where == "r.yaml"
+    return error.value
+
+
+def test_what_fits_is_read() -> None:
+    outer = parse(Outer, {"name": "a", "inner": {"rate": 2}, "check": {"kind": "slow"}}, "r.yaml")
+    assert outer == Outer(name="a", inner=Inner(rate=2.0), check=Inner(kind="slow"))  # type: ignore[call-arg]
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Inner().rate = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "mend"),
+    [
+        ({"name": "a", "iner": {}}, "unknown key 'iner'", "Did you mean 'inner'?"),
+        ({"nme": "a"}, "unknown key 'nme'", "Did you mean 'name'?"),
+        ({"name": "a", "inner": {"rte": 1}}, "unknown key 'inner.rte'", "Did you mean 'rate'?"),
+        ({"name": "a", "parts": [{}, {"kidn": 1}]}, "unknown key 'parts.1.kidn'", "Did you mean 'kind'?"),
+        ({"name": "a", "check": {"kin": 1}}, "unknown key 'check.kin'", "Did you mean 'kind'?"),
+        ({"name": "a", "chek": {}}, "unknown key 'chek'", "Did you mean 'check'?"),
+        ({"name": "a", "looked_at": {}}, "unknown key 'looked_at'", None),
+        ({"name": "a", "zzz": 1}, "unknown key 'zzz'", "Known keys: name, inner, parts, check."),
+        ({}, "the key 'name' is missing", "Add 'name'."),
+        ({"name": 3}, "'name' is 3: input should be a valid string", "Correct 'name'."),
+        ({"name": "a", "inner": {"kind": "quick"}}, "'inner.kind' is 'quick': input should be 'fast' or 'slow'", None),
+        ({"name": "a", "inner": [1]}, "'inner' is [1]", "Correct 'inner'."),
+        ({"name": "bad"}, "no outer is called bad", "Correct it."),
+        (None, "None: input should be a valid dictionary", "Correct it."),
+        ("text", "'text': input should be", "Correct it."),
+    ],
+)
+def test_the_first_fault_is_named(data: object, what: str, mend: str | None) -> None:
+    error = refusal(data)
+    assert error.what.startswith(what)
+    assert mend is None or error.mend == mend
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+        max_leaves=8,
+    )
+)
+def test_whatever_comes_is_read_or_refused_in_one_line(data: object) -> None:
+    if isinstance(data, dict) and isinstance(data.get("name"), str):
+        data = {**data, "extra": 1}
+    refusal(data)

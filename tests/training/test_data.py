@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.films import write_films
+from support.training import recipe_data, small_data, small_recipe
+from worldtune.errors import DataError, RecipeError
+from worldtune.latents.store import LatentStore
+from worldtune.strict import parse
+from worldtune.training.data import TrainingData, prepare_data, step_clips
+from worldtune.training.recipe import Recipe
+from worldtune.worlds.world import World
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four films on another background, to replay."""
+    return write_films(tmp_path_factory.mktemp("data") / "others", 4, (40, 90, 150))
+
+
+def replaying(tiny_world: Path, films: Path, others: Path) -> Recipe:
+    data = recipe_data(tiny_world, films, batch=4)
+    window = data["data"] | {"path": str(others), "held_out": 0.0}
+    data["replay"] = {"share": 0.25, "data": window}
+    data["validate"]["forgetting"] = window | {"held_out": 0.5}
+    return parse(Recipe, data, "test")
+
+
+def test_every_part_is_encoded_and_counted(
+    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    store = LatentStore(tmp_path)
+    data = prepare_data(world, replaying(tiny_world, films, others), store, lambda done, total: told.append((done, total)))
+    parts = (data.train, data.held_out, data.replay, data.forgetting)
+    assert [len(part) for part in parts] == [6, 2, 4, 4]
+    assert told == [(done, 16) for done in range(1, 17)]
+    assert data.digests.keys() == {"data", "replay", "forgetting"}
+    assert torch.equal(data.no_text_1ND, world.no_text())
+    train = {clip.clip.episode for clip in data.train}
+    assert train.isdisjoint(clip.clip.episode for clip in data.held_out)
+
+
+def test_the_encoders_are_let_go(world: World, tiny_world: Path, films: Path, tmp_path: Path) -> None:
+    small_data(world, small_recipe(tiny_world, films), tmp_path)
+    assert "codec" not in vars(world)
+    assert "text" not in vars(world)
+
+
+def test_a_batch_has_its_share_of_replayed_clips(
+    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+) -> None:
+    recipe = replaying(tiny_world, films, others)
+    data = prepare_data(world, recipe, LatentStore(tmp_path))
+    for step in range(3):
+        clips = step_clips(data, recipe, step)
+        assert [clip.clip.source == str(others) for clip in clips] == [True, False, False, False]
+
+
+def test_every_clip_is_trained_on_equally_often(data: TrainingData, tiny_world: Path, films: Path) -> None:
+    recipe = small_recipe(tiny_world, films, batch=4)
+    seen = [clip.clip.name for step in range(9) for clip in step_clips(data, recipe, step)]
+    assert {seen.count(clip.clip.name) for clip in data.train} == {6}
+
+
+def test_the_clips_of_a_step_depend_on_seed_and_step_alone(data: TrainingData, tiny_world: Path, films: Path) -> None:
+    recipe = small_recipe(tiny_world, films)
+    backwards = [step_clips(data, recipe, step) for step in reversed(range(4))]
+    assert backwards[::-1] == [step_clips(data, recipe, step) for step in range(4)]
+    other = small_recipe(tiny_world, films, seed=1)
+    assert [step_clips(data, other, step) for step in range(4)] != backwards[::-1]
+
+
+def test_clips_that_the_base_cannot_make_are_refused(
+    world: World, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    data = recipe_data(tiny_world, films)
+    data["data"]["frames"] = 8
+    with pytest.raises(RecipeError, match=r"8 frames.*\[data\]"):
+        small_data(world, parse(Recipe, data, "test"), tmp_path)
+
+
+def test_a_dataset_that_is_not_there_is_named(world: World, tiny_world: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        small_data(world, small_recipe(tiny_world, tmp_path / "nowhere"), tmp_path)

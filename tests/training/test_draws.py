@@ -1,0 +1,62 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldtune.training.draws import Draws, held_out_draws, training_draws
+
+MODES = {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
+Z = torch.zeros(4, 16, 3, 2, 2)
+
+
+def draw(seed: int = 0, step: int = 0, batch: int = 4, modes: dict[str, float] = MODES, dropout: float = 0.5) -> Draws:
+    return training_draws(torch.zeros(batch, 16, 3, 2, 2), modes, 5.0, dropout, seed, step)
+
+
+def same(one: Draws, other: Draws) -> bool:
+    return all(torch.equal(vars(one)[name], vars(other)[name]) for name in vars(one))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 10**6), st.integers(0, 1000))
+def test_a_step_draws_the_same_again_whatever_was_drawn_before(seed: int, step: int, elsewhere: int) -> None:
+    first = draw(seed, step)
+    torch.manual_seed(elsewhere)
+    draw(seed, step + 1)
+    assert same(draw(seed, step), first)
+
+
+def test_other_steps_and_seeds_draw_other_numbers() -> None:
+    noises = [draw(seed, step).noise_BCTHW for seed in (0, 1) for step in (0, 1)]
+    assert len({tuple(noise.flatten().tolist()) for noise in noises}) == 4
+
+
+def test_modes_levels_and_dropouts_have_their_shares() -> None:
+    draws = draw(batch=20_000, dropout=0.2)
+    k_B = draws.known_BT.sum(1)
+    assert [(k_B == k).float().mean().item() for k in (0, 1, 2)] == pytest.approx([0.1, 0.65, 0.25], abs=0.015)
+    assert draws.dropped_B.float().mean().item() == pytest.approx(0.2, abs=0.015)
+    assert draws.sigma_B.mean().item() == pytest.approx(0.794, abs=0.01)
+    assert draws.noise_BCTHW.std().item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("mode", "k"), [("text2world", 0), ("image2world", 1), ("video2world", 2)])
+def test_a_mode_of_its_own(mode: str, k: int) -> None:
+    assert draw(modes={mode: 1.0}).known_BT.sum(1).tolist() == [k] * 4
+
+
+def test_held_out_draws_belong_to_the_clip_not_to_its_batch() -> None:
+    together = held_out_draws(Z, "image2world", 5.0, 0.3, [5, 2, 9, 0])
+    for place, number in enumerate([5, 2, 9, 0]):
+        alone = held_out_draws(Z[:1], "image2world", 5.0, 0.3, [number])
+        assert torch.equal(alone.noise_BCTHW[0], together.noise_BCTHW[place])
+        assert torch.equal(alone.sigma_B, together.sigma_B[:1])
+    assert not torch.equal(together.noise_BCTHW[0], together.noise_BCTHW[1])
+    assert not together.dropped_B.any()
+    assert together.known_BT.tolist() == [[1.0, 0.0, 0.0]] * 4
+
+
+def test_held_out_levels_are_quantiles_of_the_training_levels() -> None:
+    trained = draw(batch=50_000).sigma_B
+    for quantile in (0.125, 0.5, 0.875):
+        sigma = held_out_draws(Z[:1], "text2world", 5.0, quantile, [0]).sigma_B
+        assert (trained < sigma).float().mean().item() == pytest.approx(quantile, abs=0.01)

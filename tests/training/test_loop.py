@@ -1,0 +1,175 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.training import small_recipe
+from worldtune.adapters.folder import load_adapter, remove_adapter
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.errors import BirthProofError, UserError
+from worldtune.training.data import TrainingData
+from worldtune.training.held_out import held_out_losses
+from worldtune.training.loop import learning_rate, train
+from worldtune.training.recipe import Recipe, Train
+from worldtune.training.run import RunFolder
+from worldtune.worlds.load import open_world
+from worldtune.worlds.world import World
+
+
+def start(folder: Path, recipe: Recipe) -> RunFolder:
+    run = RunFolder(folder)
+    run.start(recipe)
+    return run
+
+
+def mean_loss(world: World, data: TrainingData) -> float:
+    losses = held_out_losses(world, data.held_out, "image2world", 2, 5.0, 3)
+    return math.fsum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_a_small_training_learns(
+    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, method: str
+) -> None:
+    recipe = small_recipe(tiny_world, films, steps=40, lr=0.02, batch=4, checkpoint_every=20)
+    recipe = recipe.model_copy(update={"adapter": AdapterSpec(method=method, rank=8, alpha=16)})
+    before, steps = mean_loss(world, data), []
+    run = start(tmp_path / "run", recipe)
+    card = train(world, recipe, data, run, on_step=lambda step, loss: steps.append((step, loss)))
+
+    after = mean_loss(world, data)
+    assert after < 0.7 * before
+    rows = run.rows()
+    assert [(row["step"], row["loss"]) for row in rows if "loss" in row] == steps
+    assert [step for step, _ in steps] == list(range(1, 41))
+    held_out = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
+    assert sorted(held_out) == [0, *range(3, 40, 3), 40]
+    assert held_out[0] == before
+    assert held_out[40] == after
+    assert all(row["grad_norm"] > 0 and 0 <= row["lr"] <= 0.02 for row in rows if "loss" in row)
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+
+    other = open_world(str(tiny_world))
+    assert load_adapter(run.adapter, other.denoiser, other.card.digest) == card
+    assert mean_loss(other, data) == pytest.approx(after, rel=1e-6)
+    assert card.birth.final_loss is not None
+    assert card.birth.final_loss < card.birth.first_loss
+    assert card.birth.trained_difference is not None
+    assert card.lineage["clips"] == {"train": 6, "held_out": 2, "replay": 0}
+    assert card.lineage["datasets"] == data.digests
+    remove_adapter(world.denoiser)
+    assert mean_loss(world, data) == before
+
+
+def test_two_runs_of_one_recipe_are_equal_byte_by_byte(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe, contents = small_recipe(tiny_world, films), []
+    for name in ("one", "two"):
+        torch.manual_seed(len(contents))
+        run = start(tmp_path / name, recipe)
+        train(open_world(str(tiny_world)), recipe, data, run)
+        contents.append([run.metrics.read_bytes(), *(path.read_bytes() for path in sorted(run.adapter.iterdir()))])
+    assert contents[0] == contents[1]
+
+
+def test_another_seed_is_another_adapter(data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path) -> None:
+    digests = set()
+    for seed in (0, 1):
+        recipe = small_recipe(tiny_world, films, seed=seed)
+        run = start(tmp_path / str(seed), recipe)
+        digests.add(train(open_world(str(tiny_world)), recipe, data, run).weights_digest)
+    assert len(digests) == 2
+
+
+def test_stopped_between_checkpoints_and_resumed_is_never_stopped(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    """Stopped in step 5 with a checkpoint at 4; and in step 1, with none."""
+    recipe = small_recipe(tiny_world, films)
+    whole = start(tmp_path / "whole", recipe)
+    train(open_world(str(tiny_world)), recipe, data, whole)
+    for stop in (1, 5):
+        run = start(tmp_path / f"stopped{stop}", recipe)
+
+        def interrupt(step: int, loss: float, stop: int = stop) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(open_world(str(tiny_world)), recipe, data, run, on_step=interrupt)
+        run.resume(recipe)
+        train(open_world(str(tiny_world)), recipe, data, run, resume=True)
+        assert run.metrics.read_bytes() == whole.metrics.read_bytes()
+        for path in whole.adapter.iterdir():
+            assert (run.adapter / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_finished_run_resumed_changes_nothing(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, steps=4)
+    run = start(tmp_path / "run", recipe)
+    card = train(open_world(str(tiny_world)), recipe, data, run)
+    metrics = run.metrics.read_bytes()
+    assert train(open_world(str(tiny_world)), recipe, data, run, resume=True) == card
+    assert run.metrics.read_bytes() == metrics
+
+
+def test_previews_are_asked_for_and_do_not_change_the_run(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, preview_every=2)
+    asked: list[int] = []
+
+    def preview(world: World, step: int) -> None:
+        torch.rand(3)
+        asked.append(step)
+
+    with_previews, without = (start(tmp_path / name, recipe) for name in ("with", "without"))
+    card = train(open_world(str(tiny_world)), recipe, data, with_previews, on_preview=preview)
+    assert asked == [2, 4, 6]
+    assert train(open_world(str(tiny_world)), recipe, data, without).weights_digest == card.weights_digest
+
+
+def test_a_rate_of_nearly_nothing_trains_nothing_and_is_refused(
+    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, lr=1e-30, steps=2)
+    run = start(tmp_path / "run", recipe)
+    with pytest.raises(BirthProofError, match="never changed"):
+        train(world, recipe, data, run)
+    assert not run.adapter.exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, lr=1e30, clip_grad=1e30, warmup=0)
+    run = start(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match=r"the loss is .* at step"):
+        train(world, recipe, data, run)
+    assert not run.adapter.exists()
+    assert all(math.isfinite(row["loss"]) for row in run.rows() if "loss" in row)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
+        ("linear", [0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [0.25, 0.5, 0.75, 1, 1, 0.853553, 0.5, 0.146447]),
+    ],
+)
+def test_the_rate_warms_up_and_falls_to_zero_after_the_last_step(schedule: str, expected: list[float]) -> None:
+    settings = Train.model_validate({"lr": 2.0, "warmup": 4, "steps": 8, "schedule": schedule})
+    assert [learning_rate(settings, step) / 2 for step in range(8)] == pytest.approx(expected, abs=1e-6)
+
+
+def test_metrics_are_json_lines(data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(tiny_world, films, steps=2)
+    run = start(tmp_path / "run", recipe)
+    train(open_world(str(tiny_world)), recipe, data, run)
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [0, 1, 2, 2]

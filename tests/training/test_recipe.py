@@ -1,0 +1,173 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.training import recipe_data, small_recipe
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.cli.recipes import recipe_folder
+from worldtune.errors import RecipeError
+from worldtune.strict import parse
+from worldtune.training.recipe import Recipe, dump_recipe, load_recipe
+
+BASE, FILMS = Path("base"), Path("films")
+REPLAY = {"path": "more", "frames": 9, "fps": 16, "height": 32, "width": 32}
+
+
+def write(folder: Path, data: Any) -> Path:
+    (folder / "r.yaml").write_text(yaml.safe_dump(data))
+    return folder / "r.yaml"
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path, list(overrides))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def changed(section: str, **values: Any) -> dict[str, Any]:
+    data = recipe_data(BASE, FILMS)
+    data[section] = {**data.get(section, {}), **values}
+    return data
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, recipe_data(BASE, FILMS, steps=7)), [])
+    assert (recipe.name, recipe.base, recipe.data.path) == ("small", "base", "films")
+    assert (recipe.train.steps, recipe.train.lr, recipe.check.every, recipe.check.sigmas) == (7, 0.01, 3, 2)
+    assert recipe.adapter == AdapterSpec(rank=4)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "nearest"),
+    [
+        ("train", "step", "steps"), ("train", "learning_rate", None), ("data", "heigth", "height"),
+        ("validate", "evry", "every"), ("adapter", "rnak", "rank"), ("train", "modes.", "modes"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_key_names_the_nearest(tmp_path: Path, section: str, key: str, nearest: str | None) -> None:
+    message = refusal(write(tmp_path, changed(section, **{key: 1})))
+    assert f"unknown key '{section}.{key}'" in message
+    assert message.endswith(f"Did you mean '{nearest}'?") if nearest else "Known keys: " in message
+
+
+def test_a_misspelt_section_names_the_nearest(tmp_path: Path) -> None:
+    data = recipe_data(BASE, FILMS)
+    data["adaptor"] = data.pop("adapter")
+    assert refusal(write(tmp_path, data)).endswith("Did you mean 'adapter'?")
+
+
+def test_the_name_of_a_section_in_the_code_is_no_key(tmp_path: Path) -> None:
+    assert "unknown key 'check'" in refusal(write(tmp_path, recipe_data(BASE, FILMS) | {"check": {"every": 1}}))
+
+
+@pytest.mark.parametrize("key", ["name", "base", "data", "adapter", "train"])
+def test_a_missing_section_is_named(tmp_path: Path, key: str) -> None:
+    data = recipe_data(BASE, FILMS)
+    del data[key]
+    assert f"the key '{key}' is missing" in refusal(write(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "says"),
+    [
+        ("train", {"steps": 0}, "'train.steps' is 0"),
+        ("train", {"steps": "many"}, "'train.steps' is 'many'"),
+        ("train", {"lr": -1}, "'train.lr' is -1"),
+        ("train", {"schedule": "cosinus"}, "'train.schedule' is 'cosinus'"),
+        ("train", {"text_dropout": 1}, "'train.text_dropout' is 1"),
+        ("train", {"seed": -1}, "'train.seed' is -1"),
+        ("train", {"modes": {"image2world": 0.5}}, "'train': modes are probabilities"),
+        ("train", {"modes": {"image2video": 1.0}}, "'train': modes are probabilities"),
+        ("train", {"modes": {"image2world": 1.5, "text2world": -0.5}}, "'train': modes are probabilities"),
+        ("train", {"modes": {}}, "'train': modes are probabilities"),
+        ("adapter", {"method": "dorra"}, "'adapter.method' is 'dorra'"),
+        ("adapter", {"rank": 0}, "'adapter.rank' is 0"),
+        ("adapter", {"alpha": 0}, "'adapter.alpha' is 0"),
+        ("data", {"held_out": 1}, "'data.held_out' is 1"),
+        ("data", {"caption": "{tsk}"}, "unknown caption field"),
+        ("validate", {"mode": "video2video"}, "'validate.mode' is 'video2video'"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, section: str, values: dict[str, Any], says: str) -> None:
+    assert says in refusal(write(tmp_path, changed(section, **values)))
+
+
+def test_overrides_win_and_may_open_a_section(tmp_path: Path) -> None:
+    path = write(tmp_path, recipe_data(BASE, FILMS))
+    overrides = ["train.steps=500", "adapter.method=dora", "adapter.alpha=2.5", "data.path=builtin:x=y", "name=other"]
+    overrides += ["validate.forgetting={path: b, frames: 9, fps: 16, height: 32, width: 32}", "train.lr=2e-3"]
+    recipe = load_recipe(path, [*overrides, "validate.forgetting.path=c"])
+    assert (recipe.train.steps, recipe.train.lr, recipe.name) == (500, 0.002, "other")
+    assert recipe.adapter == AdapterSpec(method="dora", rank=4, alpha=2.5)
+    assert recipe.data.path == "builtin:x=y"
+    assert recipe.check.forgetting is not None
+    assert recipe.check.forgetting.path == "c"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.steps", "'train.steps' is no override"),
+        ("=5", "'=5' is no override"),
+        ("train.stps=5", "Did you mean 'steps'?"),
+        ("trian.steps=5", "Did you mean 'train'?"),
+        ("train.steps.more=5", "'steps' is no section"),
+        ("train.steps=[", "'[' is not YAML"),
+        ("data.path=2024-13-45", "'2024-13-45' is not YAML"),
+        ("train=", "'train' is None"),
+        ("train=fast", "'train' is 'fast'"),
+    ],
+)
+def test_a_wrong_override_is_named(tmp_path: Path, override: str, says: str) -> None:
+    assert says in refusal(write(tmp_path, recipe_data(BASE, FILMS)), override)
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"- 1", b"text", b"\xff\xfe"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.yaml").write_bytes(content)
+    assert str(tmp_path / "r.yaml") in refusal(tmp_path / "r.yaml")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "no such recipe" in refusal(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize(("batch", "share"), [(2, 0.1), (4, 0.9), (1, 0.5)])
+def test_a_replay_that_would_not_happen_is_refused(tmp_path: Path, batch: int, share: float) -> None:
+    data = recipe_data(BASE, FILMS, batch=batch) | {"replay": {"share": share, "data": REPLAY}}
+    assert "replay.share" in refusal(write(tmp_path, data))
+
+
+def test_replayed_clips_must_fit_into_the_batch(tmp_path: Path) -> None:
+    data = recipe_data(BASE, FILMS) | {"replay": {"share": 0.34, "data": REPLAY | {"frames": 5}}}
+    assert "(9, 32, 32) and replay (5, 32, 32)" in refusal(write(tmp_path, data))
+
+
+@pytest.mark.parametrize(("batch", "share", "count"), [(8, 0.25, 2), (3, 0.34, 1), (4, 0.6, 2)])
+def test_how_many_are_replayed(batch: int, share: float, count: int) -> None:
+    data = recipe_data(BASE, FILMS, batch=batch) | {"replay": {"share": share, "data": REPLAY}}
+    assert parse(Recipe, data, "test").replayed == count
+    assert small_recipe(BASE, FILMS).replayed == 0
+
+
+@given(st.floats(1e-8, 1), st.integers(1, 10**6), st.one_of(st.none(), st.floats(0.01, 1e3)), st.text(max_size=20))
+def test_a_dumped_recipe_is_the_same_recipe(lr: float, steps: int, alpha: float | None, caption: str) -> None:
+    data = recipe_data(BASE, FILMS, lr=lr, steps=steps)
+    data["adapter"]["alpha"] = alpha
+    data["data"]["tasks"] = [caption]
+    recipe = parse(Recipe, data, "test")
+    text = dump_recipe(recipe)
+    again = parse(Recipe, yaml.safe_load(text), "test")
+    assert again == recipe
+    assert dump_recipe(again) == text
+
+
+@pytest.mark.parametrize("path", sorted(recipe_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_ready_recipes_are_recipes_of_their_name(path: Path) -> None:
+    assert load_recipe(path, []).name == path.stem
+    assert path.read_text().startswith("# ")
