@@ -17,7 +17,7 @@ class Inner(Strict):
 class Outer(Strict):
     name: str
     inner: Inner | None = None
-    parts: list[Inner] = []
+    parts: list[Inner] = Field(default_factory=list)
     looked_at: Inner = Field(default_factory=Inner, alias="check")
 
     @model_validator(mode="after")
@@ -78,7 +78,8 @@ def test_the_first_fault_is_named(data: object, what: str, mend: str | None) -> 
         max_leaves=8,
     )
 )
-def test_whatever_comes_is_read_or_refused_in_one_line(data: object) -> None:
-    if isinstance(data, dict) and isinstance(data.get("name"), str):
-        data = {**data, "extra": 1}
-    refusal(data)
+def test_whatever_is_nothing_of_the_kind_is_refused(data: object) -> None:
+    if isinstance(data, dict):
+        data = {**data, "surplus": 1}
+    with pytest.raises(RecipeError):
+        parse(Outer, data, "r.yaml")

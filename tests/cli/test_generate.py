@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_any_work(in_process: Verb, 
 
 
 def test_interrupted_it_leaves_whole_videos_alone(tiny_world: Path, tmp_path: Path) -> None:
-    requests = write(tmp_path / "r.json", TEXT, {**TEXT, "name": "endless", "num_steps": 100_000})
+    requests = write(tmp_path / "r.json", TEXT, {**TEXT, "name": "endless", "num_steps": 5_000})
     process = start("generate", requests, "--base", tiny_world, "-o", tmp_path / "out")
     wait_until(lambda: (tmp_path / "out" / "text.mp4").exists(), process)
     time.sleep(0.5)

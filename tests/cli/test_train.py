@@ -70,9 +70,7 @@ def test_killed_and_interrupted_and_resumed_it_is_as_if_never_stopped(
     killed_at, file = stopped.rows()[-1]["step"], stopped.metrics.stat().st_ino
 
     process = start(*arguments, stopped.path, "--resume")
-    wait_until(
-        lambda: stopped.metrics.stat().st_ino != file and stopped.rows()[-1]["step"] >= killed_at + 3, process
-    )
+    wait_until(lambda: stopped.metrics.stat().st_ino != file and stopped.rows()[-1]["step"] >= killed_at + 3, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == INTERRUPTED, err
@@ -121,9 +119,10 @@ def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, t
     ("override", "says"),
     [
         ("data.path=nowhere", "nowhere"),
-        ("data.frames=13", "shorter than the window (9 of 13 frames)"),
+        ("data.frames=13", "8: shorter than the window"),
         ("data.frames=8", "frames must be 1 + 4n"),
-        ("data.caption={caption} {nothing}", "unknown caption field"),
+        ("data.caption='{nothing}'", "unknown caption field"),
+        ("data.caption={nothing", "'{nothing' is not YAML"),
         ("data.cameras=[wrist]", "wrist"),
         ("base=nowhere", "this is no base model"),
         ("train.lr=1.0e-30", "never changed"),

@@ -31,9 +31,7 @@ def test_a_batch_is_its_clips_in_order(tmp_path: Path) -> None:
     clip = Clip("here", "0", "c", "", "", tmp_path, 0, (0,), 16, 8, 8, "stretch")
     z = {n: torch.full((2, 1, 1, 1), float(n)) for n in range(3)}
     text = {n: torch.full((4, 5), -float(n)) for n in range(3)}
-    clips = [
-        LatentClip(clip, store.save({"z": n}, z[n]), store.save({"text": n}, text[n])) for n in range(3)
-    ]
+    clips = [LatentClip(clip, store.save({"z": n}, z[n]), store.save({"text": n}, text[n])) for n in range(3)]
     z_BCTHW, text_BND = load_batch([clips[2], clips[0]])
     assert torch.equal(z_BCTHW, torch.stack([z[2], z[0]]))
     assert torch.equal(text_BND, torch.stack([text[2], text[0]]))

@@ -60,25 +60,26 @@ def test_one_text_for_all_clips_of_a_task(world: World, dataset: Path, tmp_path:
 
 def test_another_window_or_size_is_another_latent(world: World, dataset: Path, tmp_path: Path) -> None:
     clip = clips_of(dataset)[0]
-    variants = [clip, replace(clip, picks=(0, 1, 2, 3, 4)), replace(clip, height=16), replace(clip, picks=(8, *clip.picks[1:]))]
+    variants = [
+        clip,
+        replace(clip, picks=(0, 1, 2, 3, 4)),
+        replace(clip, height=16),
+        replace(clip, picks=(8, *clip.picks[1:])),
+    ]
     encoded = [encode_clips(world, [variant], LatentStore(tmp_path))[0] for variant in variants]
     assert len({latent_clip.latent for latent_clip in encoded}) == 4
     assert len({latent_clip.text for latent_clip in encoded}) == 1
 
 
 @pytest.mark.parametrize("part", ["vae", "text_encoder"])
-def test_another_encoder_never_hits(
-    world: World, dataset: Path, tiny_world: Path, tmp_path: Path, part: str
-) -> None:
+def test_another_encoder_never_hits(world: World, dataset: Path, tiny_world: Path, tmp_path: Path, part: str) -> None:
     other = shutil.copytree(tiny_world, tmp_path / "base")
     path = next((other / part).glob("*.safetensors"))
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
     store = LatentStore(tmp_path / "store")
-    (mine,), (theirs,) = (
-        encode_clips(each, clips_of(dataset)[:1], store) for each in (world, open_world(str(other)))
-    )
+    (mine,), (theirs,) = (encode_clips(each, clips_of(dataset)[:1], store) for each in (world, open_world(str(other))))
     assert (mine.latent != theirs.latent) == (part == "vae")
     assert (mine.text != theirs.text) == (part == "text_encoder")
 

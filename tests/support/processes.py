@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 600.0  # seconds, on a busy machine
+HEARING_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a background job does not
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """`worldtune ARGUMENTS`, running."""
-    command = [sys.executable, "-c", "from worldtune.cli.main import main; main()", *map(str, arguments)]
+    code = f"{HEARING_CTRL_C}; from worldtune.cli.main import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -57,9 +57,7 @@ def torchvision_names() -> Iterator[None]:
 
 def stock_pipeline(folder: Path) -> Cosmos2_5_PredictBasePipeline:
     """The pipeline of `folder` in fp32."""
-    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(
-        folder, safety_checker=Unguarded(), dtype=torch.float32
-    )
+    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

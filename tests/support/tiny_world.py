@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, CosmosTransformer3DModel, UniPCMultistepScheduler
-from make_text import make_encoder, make_tokenizer
 from torch import Tensor, nn
 
+from make_text import make_encoder, make_tokenizer
 from support.films import films
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
 from worldtune.worlds.denoiser import denoise

@@ -5,14 +5,14 @@ from torch import nn
 from worldtune.adapters.inject import wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.errors import BirthProofError
-from worldtune.training.birth import give_birth, prove_grown
+from worldtune.training.birth import Newborn, give_birth, prove_grown
 from worldtune.training.data import TrainingData
 from worldtune.worlds.world import World
 
 SPEC = AdapterSpec(rank=2)
 
 
-def born(world: World, data: TrainingData, spec: AdapterSpec = SPEC):  # noqa: ANN201
+def born(world: World, data: TrainingData, spec: AdapterSpec = SPEC) -> Newborn:
     return give_birth(world, spec, data.train[0], shift=5.0, seed=0)
 
 

@@ -32,7 +32,9 @@ def test_every_part_is_encoded_and_counted(
 ) -> None:
     told: list[tuple[int, int]] = []
     store = LatentStore(tmp_path)
-    data = prepare_data(world, replaying(tiny_world, films, others), store, lambda done, total: told.append((done, total)))
+    data = prepare_data(
+        world, replaying(tiny_world, films, others), store, lambda done, total: told.append((done, total))
+    )
     parts = (data.train, data.held_out, data.replay, data.forgetting)
     assert [len(part) for part in parts] == [6, 2, 4, 4]
     assert told == [(done, 16) for done in range(1, 17)]

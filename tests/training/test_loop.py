@@ -5,17 +5,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.stock import stock_forward
 from support.training import small_recipe
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.diffusion.conditioning import frame_sigmas, give_frames
+from worldtune.diffusion.flow import interpolate, velocity
 from worldtune.errors import BirthProofError, UserError
-from worldtune.training.data import TrainingData
+from worldtune.latents.dataset import load_batch
+from worldtune.training.data import TrainingData, step_clips
+from worldtune.training.draws import training_draws
 from worldtune.training.held_out import held_out_losses
 from worldtune.training.loop import learning_rate, train
 from worldtune.training.recipe import Recipe, Train
 from worldtune.training.run import RunFolder
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
+
+SOME_DROPPED = 1  # a seed whose first step drops the text of some clips
 
 
 def start(folder: Path, recipe: Recipe) -> RunFolder:
@@ -61,6 +68,36 @@ def test_a_small_training_learns(
     assert card.lineage["datasets"] == data.digests
     remove_adapter(world.denoiser)
     assert mean_loss(world, data) == before
+
+
+def test_the_first_step_worked_out_with_diffusers_forward(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    """Its loss is the base's, with zeros for the dropped texts; Adam's first step has the size of the rate."""
+    recipe = small_recipe(tiny_world, films, text_dropout=0.5, seed=SOME_DROPPED, warmup=4)
+    clips, world = step_clips(data, recipe, 0), open_world(str(tiny_world))
+    z_BCTHW, _ = load_batch(clips)
+    draws = training_draws(z_BCTHW, recipe.train.modes, 5.0, 0.5, SOME_DROPPED, 0)
+    assert set(draws.dropped_B.tolist()) == {True, False}
+    embeddings_BNE = world.text.embed([clip.clip.caption for clip in clips])
+    embeddings_BNE[draws.dropped_B] = 0
+    x_BCTHW = give_frames(interpolate(z_BCTHW, draws.noise_BCTHW, draws.sigma_B), z_BCTHW, draws.known_BT)
+    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, 1e-4)
+    v_BCTHW = stock_forward(world.denoiser, x_BCTHW, sigma_BT, draws.known_BT, embeddings_BNE)
+    error = v_BCTHW - velocity(z_BCTHW, draws.noise_BCTHW)
+    expected = (error * (1 - draws.known_BT[:, None, :, None, None])).square().mean().item()
+
+    losses, moved = [], []
+
+    def stop(step: int, loss: float) -> None:
+        losses.append(loss)
+        moved.append(max(p.abs().max().item() for name, p in world.denoiser.named_parameters() if "lora_B" in name))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(world, recipe, data, start(tmp_path / "run", recipe), on_step=stop)
+    assert losses == pytest.approx([expected], rel=1e-4)
+    assert moved == pytest.approx([0.01 / 4], rel=1e-3)
 
 
 def test_two_runs_of_one_recipe_are_equal_byte_by_byte(

@@ -16,8 +16,8 @@ def codec(tiny_world: Path) -> Codec:
     return Codec(tiny_world, torch.device("cpu"), torch.float32)
 
 
-@pytest.fixture
-def frames_BTHWC() -> torch.Tensor:
+@pytest.fixture(name="frames_BTHWC")
+def two_films() -> torch.Tensor:
     return torch.stack([torch.from_numpy(frames_THWC) for frames_THWC, _ in films(2)])
 
 

@@ -45,8 +45,8 @@ def generate(
     from worldtune.strict import parse
     from worldtune.worlds.load import open_world
 
-    options = {"name": name, "inference_type": inference_type, "prompt": prompt, "input_path": input_path}
-    options |= {"seed": seed, "num_steps": steps, "guidance": guidance}
+    options: dict[str, object] = {"name": name, "inference_type": inference_type, "prompt": prompt}
+    options |= {"input_path": input_path, "seed": seed, "num_steps": steps, "guidance": guidance}
     given = {option: value for option, value in options.items() if value is not None}
     if requests is None:
         kind = "image2world" if input_path else "text2world"

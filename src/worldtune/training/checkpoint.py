@@ -1,6 +1,9 @@
 """Checkpoints as torch DCP folders: adapter, optimizer state and step, renamed into place when whole."""
 
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ def save_checkpoint(
     folder: Path, step: int, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
     """Write `folder/step-NNNNNN` and drop all but the newest two."""
-    with atomic_folder(folder / f"step-{step:06d}") as partial:
+    with atomic_folder(folder / f"step-{step:06d}") as partial, _single_process():
         dcp.save(_state(parameters, optimizer), checkpoint_id=partial, no_dist=True)
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
@@ -29,13 +32,22 @@ def load_checkpoint(folder: Path, parameters: dict[str, nn.Parameter], optimizer
     if not saved:
         return 0
     _materialise(optimizer)
-    dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
+    with _single_process():
+        dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
     return _step(saved[-1])
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first; unfinished ones have a hidden name."""
     return sorted(folder.glob("step-*"), key=_step)
+
+
+@contextmanager
+def _single_process() -> Iterator[None]:
+    """DCP warns that it assumes a single process even when told so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _step(checkpoint: Path) -> int:

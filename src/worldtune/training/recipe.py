@@ -76,7 +76,9 @@ class Recipe(Strict):
         if self.replay is None:
             return self
         if not 0 < self.replayed < self.train.batch:
-            raise ValueError(f"replay.share of a batch of {self.train.batch} is {self.replayed} clips: take 1 or more of each")
+            raise ValueError(
+                f"replay.share of a batch of {self.train.batch} is {self.replayed} clips: take 1 or more of each"
+            )
         sizes = [(data.frames, data.height, data.width) for data in (self.data, self.replay.data)]
         if sizes[0] != sizes[1]:
             raise ValueError(f"clips of one batch have one size, but data has {sizes[0]} and replay {sizes[1]}")
@@ -110,7 +112,9 @@ def _override(data: dict[str, Any], override: str) -> None:
         data[section] = data.get(section) or {}
         data = data[section]
         if not isinstance(data, dict):
-            raise RecipeError(f"'{section}' is no section", where=f"command line: {override}", mend="Write section.key.")
+            raise RecipeError(
+                f"'{section}' is no section", where=f"command line: {override}", mend="Write section.key."
+            )
     try:
         data[last] = yaml.safe_load(value)
     except (ValueError, yaml.YAMLError) as error:

@@ -11,7 +11,12 @@ Source: diffusers `models/transformers/transformer_cosmos.py`; arXiv:2511.00062.
 import torch
 import torch.nn.functional as F
 from diffusers import CosmosTransformer3DModel
-from torch import Tensor, nn
+from diffusers.models.transformers.transformer_cosmos import (
+    CosmosAdaLayerNorm,
+    CosmosAdaLayerNormZero,
+    CosmosTransformerBlock,
+)
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
@@ -53,7 +58,7 @@ def denoise(
 
 
 def _block(
-    block: nn.Module,
+    block: CosmosTransformerBlock,
     x_BTSD: Tensor,
     embedded_BTD: Tensor,
     temb_BTD: Tensor,
@@ -76,7 +81,9 @@ def _block(
     return x_BTSD + gate * block.ff(block.norm3.norm(x_BTSD) * (1 + scale) + shift)
 
 
-def _modulation(norm: nn.Module, embedded_BTD: Tensor, temb_BTD: Tensor, parts: int) -> tuple[Tensor, ...]:
+def _modulation(
+    norm: CosmosAdaLayerNorm | CosmosAdaLayerNormZero, embedded_BTD: Tensor, temb_BTD: Tensor, parts: int
+) -> tuple[Tensor, ...]:
     """Shift, scale (and gate) of an adaptive layer norm as (B, T, 1, D); `embedded` is past its SiLU."""
     modulation = norm.linear_2(norm.linear_1(embedded_BTD)) + temb_BTD
     return modulation.unsqueeze(2).chunk(parts, -1)
