@@ -7,7 +7,7 @@ import pytest
 
 from worldtune.cli.main import run
 
-TINY = ["train.steps=4", "train.warmup=1", "train.checkpoint_every=4", "validate.every=4", "validate.sigmas=1"]
+TINY = ["train.steps=4", "train.warmup=1", "train.checkpoint_every=4", "validate={every: 4, sigmas: 1}", "replay=null"]
 
 
 @pytest.fixture(scope="module")

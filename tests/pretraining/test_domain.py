@@ -9,7 +9,7 @@ from worldtune.sim.views import VIEWS
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "pretraining" / "pocket"))
 
-from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW, NEW_VIEW_TASKS, SETS  # noqa: E402
+from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW, NEW_VIEW_TASKS, SETS
 
 GROUP_SEEDS = 900 * 1000  # render.py: a group's number below 900, a thousand seeds each
 

@@ -18,6 +18,7 @@ NEW_VIEW_GOALS = {
 LORA_SECONDS = {"training time": 90.0}
 SECONDS, GIGABYTES = 300.0, 3.0
 STEPS = 10
+QUICK = ["train.steps=6", "train.warmup=2", "train.checkpoint_every=6", "validate={every: 6, sigmas: 1}", "replay=null"]
 CLIPS = 24
 
 
@@ -47,7 +48,7 @@ def demo(
     from worldtune.worlds.load import open_world
 
     started = time.monotonic()
-    shorter = ["train.steps=6", "train.warmup=2", "train.checkpoint_every=6"] if quick else []
+    shorter = QUICK if quick else []
     world = open_world("pocket")
     jobs = {
         "lora": ("pocket-new-view", []),
