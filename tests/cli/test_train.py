@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from support.films import write_films
 from support.processes import start, wait_until
 from support.training import write_recipe
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
@@ -43,7 +44,7 @@ def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path:
     assert "run/adapter" in done.out
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
     assert {
-        "recipe.yaml", "metrics.jsonl", "timing.json", "loss.svg", "adapter/adapter.json",
+        "recipe.yaml", "lineage.json", "metrics.jsonl", "timing.json", "loss.svg", "adapter/adapter.json",
         "adapter/pytorch_lora_weights.safetensors", "previews/step-000003.mp4", "previews/step-000006.mp4",
         "checkpoints/step-000004", "checkpoints/step-000006",
     } <= found  # fmt: skip
@@ -124,6 +125,10 @@ def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, t
         ("data.caption='{nothing}'", "unknown caption field"),
         ("data.caption={nothing", "'{nothing' is not YAML"),
         ("data.cameras=[wrist]", "wrist"),
+        (
+            "data.caption='the robot arm {caption} as slowly, carefully and gently as it possibly can'",
+            "the base reads 64",
+        ),
         ("base=nowhere", "this is no base model"),
         ("train.lr=1.0e-30", "never changed"),
     ],
@@ -140,6 +145,14 @@ def test_after_a_mistake_is_mended_the_same_command_works(in_process: Verb, reci
     fault(in_process, "train", recipe, "data.path=nowhere", "--out", "run")
     done = in_process("train", recipe, "--out", "run")
     assert done.code == 0, done.err
+
+
+def test_data_that_changed_since_are_not_trained_on(
+    in_process: Verb, recipe: Path, tmp_path: Path, tiny_world: Path
+) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    write_films(tmp_path / "films", 8, background=(9, 99, 199))
+    assert "the datasets changed since" in fault(in_process, "train", recipe, "--out", "run", "--resume")
 
 
 def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Path, home: Path) -> None:

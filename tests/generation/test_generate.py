@@ -133,6 +133,11 @@ def test_a_video_of_nothing_but_its_input_is_refused(world: World, video: Path, 
         generate(world, request(kind, input_path=video, num_output_frames=frames))
 
 
+def test_a_prompt_longer_than_the_base_reads_is_refused(world: World) -> None:
+    with pytest.raises(RecipeError, match="the base reads 64"):
+        generate(world, request(prompt=" ".join(["the square goes right and"] * 20)))
+
+
 def test_the_manifest_says_everything_that_went_in(world: World, video: Path, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("the square goes right\n")
     train_by_hand(world.denoiser, SPECS["lora"])

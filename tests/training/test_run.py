@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,24 @@ def test_a_line_that_a_crash_cut_is_left_out(run: RunFolder) -> None:
     assert [row["step"] for row in run.rows()] == [0, 1, 2, 3]
     run.forget_after(3)
     assert run.metrics.read_text().endswith("}\n")
+
+
+def test_a_run_is_resumed_with_what_it_was_started_with(run: RunFolder) -> None:
+    made_of = {"base": {"digest": "b"}, "datasets": {"data": "d"}, "machine": "one"}
+    run.keep_lineage(made_of)
+    run.keep_lineage({**made_of, "machine": "another"})
+    assert json.loads((run.path / "lineage.json").read_text()) == made_of
+    with pytest.raises(UserError, match="the datasets changed since the run was started"):
+        run.keep_lineage({**made_of, "datasets": {"data": "other"}})
+    with pytest.raises(UserError, match="the base and datasets changed"):
+        run.keep_lineage({"base": {"digest": "other"}, "datasets": {}})
+
+
+def test_a_new_start_forgets_what_an_older_one_was_made_of(tmp_path: Path) -> None:
+    for digest in ("one", "other"):
+        run = RunFolder(tmp_path)
+        run.start(RECIPE)
+        run.keep_lineage({"base": {"digest": digest}, "datasets": {}})
 
 
 def test_the_duration_is_kept_beside_the_metrics(run: RunFolder) -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from support.stock import stock_pipeline
-from worldtune.errors import BaseError
+from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.load import open_world
 from worldtune.worlds.text import SYSTEM, TextEncoder
 from worldtune.worlds.world import World
@@ -36,6 +36,18 @@ def test_prompts_do_not_depend_on_their_neighbours(world: World) -> None:
         assert (world.encode_prompts([prompt])[0] - text_ND).abs().max() < 1e-5
 
 
+@torch.no_grad()
+def test_a_prompt_longer_than_the_base_reads_is_cut_as_diffusers_does_or_refused(
+    world: World, tiny_world: Path
+) -> None:
+    long = " ".join(["the robot arm opens the drawer and"] * 20)
+    embeddings_BNE = stock_pipeline(tiny_world)._get_prompt_embeds(long, max_sequence_length=world.text.length)
+    assert (world.text.embed([long], cut=True) - embeddings_BNE).abs().max() < 1e-5
+    with pytest.raises(RecipeError, match="the base reads 64") as refusal:
+        world.encode_prompts([long])
+    assert len(str(refusal.value)) < 250
+
+
 def test_a_dropped_prompt_is_the_projection_of_zeros(world: World) -> None:
     text_1ND = world.no_text()
     bias_D = world.denoiser.crossattn_proj[0].bias
@@ -45,7 +57,7 @@ def test_a_dropped_prompt_is_the_projection_of_zeros(world: World) -> None:
 
 
 def test_tokens_are_the_chat_padded_to_the_models_length(world: World) -> None:
-    tokens = world.text._tokens("the square goes down")
+    tokens = world.text._tokens("the square goes down", cut=False)
     chat = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nthe square goes down<|im_end|>\n"
     assert len(tokens) == world.text.length == 64
     assert world.text.tokenizer.decode(tokens).rstrip() == chat + "<|endoftext|>" * (

@@ -21,6 +21,7 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
     from worldtune.adapters.folder import remove_adapter
     from worldtune.evaluation.plots import write_loss_plot
     from worldtune.training.data import default_store, prepare_data
+    from worldtune.training.lineage import lineage
     from worldtune.training.loop import train
 
     if resume:
@@ -29,6 +30,7 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
         run.start(recipe)
     with progress("encode") as advance:
         data = prepare_data(world, recipe, default_store(), advance)
+    run.keep_lineage(lineage(world, recipe, data))
     typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out, {len(data.replay)} replayed")
     started = time.monotonic()
     with progress(f"train {recipe.name}") as advance:

@@ -29,7 +29,8 @@ def generate(
 ) -> np.ndarray:
     """The video of one request as uint8 frames_THWC; the given frames are those of the input, decoded.
 
-    Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make.
+    Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make and prompts longer
+    than it reads; a negative prompt is cut to that length.
     """
     frames, height, width = shape_of(world, request)
     known = request.known_latents
@@ -40,11 +41,12 @@ def generate(
     if known:
         given_THWC = read_input(request, 1 + TEMPORAL * (known - 1), height, width)
         z_BCTHW[:, :, :known] = world.encode(torch.from_numpy(given_THWC)[None])
-    text = world.encode_prompts([request.text(), request.negative_prompt])
+    text_1ND = world.encode_prompts([request.text()])
+    negative_1ND = world.encode_prompts([request.negative_prompt], cut=True)
     z_BCTHW = sample(
         world,
-        text[:1],
-        text[1:],
+        text_1ND,
+        negative_1ND,
         noise_BCTHW,
         z_BCTHW,
         known_frames(torch.tensor([known], device=world.device), z_shape[2]),

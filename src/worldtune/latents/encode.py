@@ -25,7 +25,7 @@ def encode_clips(
 ) -> list[LatentClip]:
     """Every clip, in order, with the paths of its latent and its text; what the store lacks is encoded.
 
-    Raises DataError when a clip cannot be decoded.
+    Raises DataError when a clip cannot be decoded, RecipeError when a caption is longer than the base reads.
     """
     clips = list(clips)
     latents: dict[Clip, Path] = {}

@@ -51,12 +51,15 @@ def lineage(world: World, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def code_commit() -> str:
-    """The commit of the checkout that this code runs from, with '+' when it was changed; or 'installed'."""
-    here = Path(worldtune.__file__).parent
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--", str(here)])
+def code_commit(here: Path = Path(worldtune.__file__).parent) -> str:
+    """The commit of the checkout that holds the package at `here`, with "+" when it was changed; or "installed"."""
+    commands = (
+        ["git", "ls-files", "--error-unmatch", "__init__.py"],  # a virtual environment in somebody's repository is not
+        ["git", "rev-parse", "HEAD"],
+        ["git", "status", "--porcelain", "--", "."],
+    )
     try:
-        commit, changes = (
+        _, commit, changes = (
             subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
             for command in commands
         )

@@ -1,4 +1,4 @@
-"""The run folder: recipe, metrics, checkpoints, previews and the adapter.
+"""The run folder: recipe, lineage, metrics, checkpoints, previews and the adapter.
 
 Metrics hold no times, so that a resumed run writes the same bytes as an uninterrupted one.
 """
@@ -31,6 +31,7 @@ class RunFolder:
                 where=str(self.path),
                 mend="Go on with it by --resume, or choose another folder with --out.",
             )
+        (self.path / "lineage.json").unlink(missing_ok=True)
         self._write_recipe(recipe)
 
     def resume(self, recipe: Recipe) -> None:
@@ -43,6 +44,21 @@ class RunFolder:
                 "the recipe is not the one this run was started with",
                 where=str(path),
                 mend="Resume with the run's own recipe.yaml, or start a new run.",
+            )
+
+    def keep_lineage(self, lineage: dict[str, Any]) -> None:
+        """Write what the run is made from, once. Raises UserError when a resumed run is made from something else."""
+        path = self.path / "lineage.json"
+        if not path.exists():
+            write_json(path, lineage)
+            return
+        started = json.loads(path.read_text())
+        changed = [part for part in ("base", "datasets") if started[part] != lineage[part]]
+        if changed:
+            raise UserError(
+                f"the {' and '.join(changed)} changed since the run was started",
+                where=str(path),
+                mend="Restore what it was started with, or start a new run.",
             )
 
     def _write_recipe(self, recipe: Recipe) -> None:

@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from worldtune.errors import BaseError
+from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.weights import read_json, refuse
 
 MAX_TOKENS = 512
+SHOWN = 60  # characters of a prompt in a message
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
 
 
@@ -32,13 +33,17 @@ class TextEncoder:
         self.model = _load_encoder(folder / "text_encoder", dtype).to(device)
 
     @torch.no_grad()
-    def embed(self, prompts: list[str]) -> Tensor:
-        """embeddings_BNE, fp32, before the denoiser's projection."""
-        tokens_BN = torch.tensor([self._tokens(prompt) for prompt in prompts], device=self.model.device)
+    def embed(self, prompts: list[str], *, cut: bool = False) -> Tensor:
+        """embeddings_BNE, fp32, before the denoiser's projection.
+
+        A prompt that is longer than the base reads is cut, as diffusers does, when `cut` says so; else it raises
+        RecipeError.
+        """
+        tokens_BN = torch.tensor([self._tokens(prompt, cut) for prompt in prompts], device=self.model.device)
         states = self.model(tokens_BN, output_hidden_states=True).hidden_states[1:]
         return torch.cat([_standardise(state) for state in states], -1).float()
 
-    def _tokens(self, prompt: str) -> list[int]:
+    def _tokens(self, prompt: str, cut: bool) -> list[int]:
         messages = [
             {"role": role, "content": [{"type": "text", "text": text}]}
             for role, text in (("system", SYSTEM), ("user", prompt))
@@ -49,11 +54,17 @@ class TextEncoder:
             add_generation_prompt=False,
             add_vision_id=False,
             max_length=self.length,
-            truncation=True,
             padding="max_length",
             return_dict=True,
         )
-        return list(encoded["input_ids"])
+        tokens = list(encoded["input_ids"])
+        if len(tokens) > self.length and not cut:
+            raise RecipeError(
+                f"the prompt has {len(tokens)} tokens with its frame, the base reads {self.length}",
+                where=prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}…",
+                mend="Shorten it: its end would be lost.",
+            )
+        return tokens[: self.length]
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -95,9 +95,9 @@ class World:
         return self.codec.decode(z_BCTHW)
 
     @torch.no_grad()
-    def encode_prompts(self, prompts: list[str]) -> Tensor:
-        """text_BND, fp32, as cross-attention sees it (after the frozen projection)."""
-        return project_text(self.denoiser, self.text.embed(prompts).to(self.dtype)).float()
+    def encode_prompts(self, prompts: list[str], *, cut: bool = False) -> Tensor:
+        """text_BND, fp32, as cross-attention sees it (after the frozen projection); `cut` as in `TextEncoder.embed`."""
+        return project_text(self.denoiser, self.text.embed(prompts, cut=cut).to(self.dtype)).float()
 
     @torch.no_grad()
     def no_text(self) -> Tensor:
