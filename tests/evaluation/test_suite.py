@@ -1,5 +1,6 @@
 """The base and an adapter on the same clips: from the same frames, prompts and noise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,9 @@ def test_noise_belongs_to_the_clips_place_and_the_seed(world: World, clips: list
     few = image2world(world, clips[:3], PLAN)
     for name, frames_THWC in few.items():
         assert np.abs(frames_THWC.astype(int) - whole[name]).max() <= 1
+    first, last = clips[0], replace(clips[0], clip=replace(clips[0].clip, episode="the first again"))
+    videos = image2world(world, [*clips[:8], last], PLAN)
+    assert np.abs(videos[first.clip.name].astype(int) - videos[last.clip.name]).max() > 10
     other = image2world(world, clips[:3], SamplingPlan(steps=2, seed=1))
     assert all(not np.array_equal(frames_THWC, other[name]) for name, frames_THWC in few.items())
 

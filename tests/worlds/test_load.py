@@ -95,6 +95,12 @@ def test_a_config_that_is_none_is_refused(base: Path, part: str, content: str | 
     assert part in refusal(base)
 
 
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+def test_a_module_of_another_class_is_refused(base: Path, part: str) -> None:
+    edit_json(base / part / "config.json", _class_name="CosmosControlNetModel")
+    assert "this is a CosmosControlNetModel, not a" in refusal(base)
+
+
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_a_folder_without_a_part_is_no_base(base: Path, part: str) -> None:
     shutil.rmtree(base / part)
