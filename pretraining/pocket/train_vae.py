@@ -1,7 +1,8 @@
-"""Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|decoder --steps N`.
+"""Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|whole|decoder --steps N`.
 
-`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `decoder` freezes the encoder, so that
-latents stay what the denoiser learned, and trains on whole clips. Both resume from OUT/STAGE.pt.
+`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `whole` goes on with whole clips, since late frames
+fade when they were never seen; `decoder` freezes the encoder, so that latents stay what the denoiser learned. Each
+begins with the averaged weights of the one before and resumes from OUT/STAGE.pt.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
 
 SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")
 WINDOWS = ((0.15, 1, 9), (0.4, 5, 2), (0.75, 9, 1), (1.0, 21, 1))  # up to this share of the steps: frames, clips
+BEFORE = {"whole": "joint", "decoder": "whole"}
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 3e-4
 
@@ -36,7 +38,7 @@ def new_vae() -> AutoencoderKLWan:
 
 
 def draw(clips: Clips, rng: np.random.Generator, frames: int, count: int) -> tuple[Tensor, Tensor]:
-    """`count` windows (B,3,T,H,W) and weights (B,1,T,H,W), up to 5 where a pixel leaves its clip's mean."""
+    """`count` windows (B,3,T,H,W) and weights (B,1,T,H,W), up to 3 where a pixel leaves its clip's mean."""
     index = rng.integers(len(clips), size=count)
     videos, weights = [], []
     for i in index:
@@ -45,12 +47,12 @@ def draw(clips: Clips, rng: np.random.Generator, frames: int, count: int) -> tup
         window = whole[start : start + frames]
         moved = np.abs(window - whole.mean(0)).mean(-1) / 127.5
         videos.append(clips.frames_NTHWC[i, start : start + frames])
-        weights.append(1 + 4 * np.clip(moved / 0.25, 0, 1))
+        weights.append(1 + 2 * np.clip(moved / 0.25, 0, 1))
     return as_video(np.stack(videos)), torch.from_numpy(np.stack(weights)).float()[:, None]
 
 
 def window_of(stage: str, share: float) -> tuple[int, int]:
-    if stage == "decoder":
+    if stage != "joint":
         return 21, 1
     return next((frames, clips) for until, frames, clips in WINDOWS if share < until)
 
@@ -75,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("stage", choices=("joint", "decoder"))
+    parser.add_argument("stage", choices=("joint", "whole", "decoder"))
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()
@@ -85,9 +87,10 @@ def main() -> None:
 
     vae = new_vae()
     checkpoint = args.out / f"{args.stage}.pt"
-    if args.stage == "decoder":
-        vae.load_state_dict(torch.load(args.out / "joint.pt", weights_only=True)["ema"])
+    if args.stage in BEFORE:
+        vae.load_state_dict(torch.load(args.out / f"{BEFORE[args.stage]}.pt", weights_only=True)["ema"])
     wan = WholeClipVae(vae)
+    run = torch.compile(reconstruct, dynamic=False)
     trained = [vae.decoder, vae.post_quant_conv] if args.stage == "decoder" else [vae]
     vae.requires_grad_(False)
     parameters = [p.requires_grad_() for module in trained for p in module.parameters()]
@@ -108,9 +111,9 @@ def main() -> None:
             group["lr"] = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         frames, count = window_of(args.stage, step / args.steps)
         x, weight = draw(clips, rng, frames, count)
-        y, mean = reconstruct(wan, x, args.stage == "decoder")
+        y, mean = run(wan, x, args.stage == "decoder")
         error = y - x
-        loss = (weight * (0.5 * error.abs() + 2 * error.square())).mean() + LATENT_PENALTY * mean.square().mean()
+        loss = (weight * (0.25 * error.abs() + 3 * error.square())).mean() + LATENT_PENALTY * mean.square().mean()
         optimizer.zero_grad()
         loss.backward()
         average_gradients(parameters, world)

@@ -55,8 +55,8 @@ def _step(checkpoint: Path) -> int:
 
 
 def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Tensors by name, shared with the live objects, so that loading fills them."""
-    state: dict[str, Any] = {f"adapter.{name}": parameter.data for name, parameter in parameters.items()}
+    """Tensors by name, shared with the live objects, so that loading fills them and counts as a write to them."""
+    state: dict[str, Any] = {f"adapter.{name}": parameter.detach() for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             state[f"optimizer.{name}.{key}"] = value
