@@ -40,7 +40,7 @@ MODEL_INDEX = {
 
 def package_vae(build: Path, world: Path) -> None:
     """The newest stage's averaged weights; latent statistics that were measured already are kept."""
-    stage = "decoder" if (build / "vae" / "decoder.pt").exists() else "joint"
+    stage = next(stage for stage in ("decoder", "whole", "joint") if (build / "vae" / f"{stage}.pt").exists())
     vae = new_vae()
     vae.load_state_dict(torch.load(build / "vae" / f"{stage}.pt", weights_only=True)["ema"])
     config = world / "vae" / "config.json"

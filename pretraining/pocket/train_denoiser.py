@@ -17,6 +17,7 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor
 
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, save_checkpoint
+from muon import Muon, matrices_and_rest
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames, known_frames
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
 from worldtune.diffusion.objective import squared_error_per_clip
@@ -127,28 +128,34 @@ def main() -> None:
 
     model = new_denoiser()
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    matrices, rest = matrices_and_rest(parameters)
+    optimizers = [
+        Muon(matrices, args.lr, weight_decay=0.01),
+        torch.optim.AdamW(rest, args.lr, (0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
     ema, step, checkpoint = Ema(model, 0.999), 0, args.out / "denoiser.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         ema.shadow, step = state["ema"], state["step"]
         print(f"resumed at step {step}", flush=True)
 
     started, last = time.time(), time.time()
     while step < args.steps:
         generator = torch.Generator().manual_seed(step * world_size + rank)
-        for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        lr = args.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         index = torch.randint(len(z_train), (BATCH,), generator=generator)
         z = z_train[index]
         loss = loss_of(model, z, text_train[index], draw(z, generator)).mean()
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         average_gradients(parameters, world_size)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
         step += 1
         ema.update(model, step)
         if rank == 0 and (step % 100 == 0 or step == args.steps):
@@ -156,9 +163,8 @@ def main() -> None:
                 f"{step} loss {loss.item():.4f} {(time.time() - last) / 100:.2f} s/step {time.time() - started:.0f} s"
             )
             if step % 500 == 0 or step == args.steps:
-                save_checkpoint(
-                    checkpoint, model=model.state_dict(), optimizer=optimizer.state_dict(), ema=ema.shadow, step=step
-                )
+                kept = [optimizer.state_dict() for optimizer in optimizers]
+                save_checkpoint(checkpoint, model=model.state_dict(), optimizers=kept, ema=ema.shadow, step=step)
                 shown = new_denoiser()
                 ema.copy_to(shown)
                 line += f" held-out loss {held_out_loss(shown, z_held_out, text_held_out):.4f}"

@@ -1,8 +1,9 @@
 """Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|whole|decoder --steps N`.
 
-`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `whole` goes on with whole clips, since late frames
-fade when they were never seen; `decoder` freezes the encoder, so that latents stay what the denoiser learned. Each
-begins with the averaged weights of the one before and resumes from OUT/STAGE.pt.
+`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `whole` goes on with short windows of many clips
+(sharper pictures) and whole clips (late frames fade when they were never seen) in turn; `decoder` does so with the
+encoder frozen, so that latents stay what the denoiser learned. Each begins with the averaged weights of the one
+before and resumes from OUT/STAGE.pt.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
+from muon import Muon, matrices_and_rest
 from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
 
 SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")
@@ -51,10 +53,11 @@ def draw(clips: Clips, rng: np.random.Generator, frames: int, count: int) -> tup
     return as_video(np.stack(videos)), torch.from_numpy(np.stack(weights)).float()[:, None]
 
 
-def window_of(stage: str, share: float) -> tuple[int, int]:
+def window_of(stage: str, step: int, steps: int) -> tuple[int, int]:
+    """Frames and clips of a worker's step."""
     if stage != "joint":
-        return 21, 1
-    return next((frames, clips) for until, frames, clips in WINDOWS if share < until)
+        return ((5, 4), (21, 1))[step % 2]
+    return next((frames, clips) for until, frames, clips in WINDOWS if step / steps < until)
 
 
 def reconstruct(wan: WholeClipVae, x: Tensor, frozen_encoder: bool) -> tuple[Tensor, Tensor]:
@@ -94,12 +97,14 @@ def main() -> None:
     trained = [vae.decoder, vae.post_quant_conv] if args.stage == "decoder" else [vae]
     vae.requires_grad_(False)
     parameters = [p.requires_grad_() for module in trained for p in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    matrices, rest = matrices_and_rest(parameters)
+    optimizers = [Muon(matrices, args.lr), torch.optim.AdamW(rest, args.lr, (0.9, 0.99), weight_decay=0.0, fused=True)]
     ema, step = Ema(vae, 0.999), 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         ema.shadow, step = state["ema"], state["step"]
         print(f"resumed {args.stage} at step {step}", flush=True)
 
@@ -107,27 +112,27 @@ def main() -> None:
     while step < args.steps:
         rng = np.random.default_rng([step, rank])
         torch.manual_seed(step * world + rank)
-        for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
-        frames, count = window_of(args.stage, step / args.steps)
+        lr = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        frames, count = window_of(args.stage, step, args.steps)
         x, weight = draw(clips, rng, frames, count)
         y, mean = run(wan, x, args.stage == "decoder")
         error = y - x
         loss = (weight * (0.25 * error.abs() + 3 * error.square())).mean() + LATENT_PENALTY * mean.square().mean()
-        optimizer.zero_grad()
+        vae.zero_grad()
         loss.backward()
         average_gradients(parameters, world)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
         step += 1
         ema.update(vae, step)
         if rank == 0 and (step % 50 == 0 or step == args.steps):
             rate = (time.time() - last) / 50
             line = f"{args.stage} {step} loss {loss.item():.4f} {rate:.2f} s/step {time.time() - started:.0f} s"
             if step % 500 == 0 or step == args.steps:
-                save_checkpoint(
-                    checkpoint, vae=vae.state_dict(), optimizer=optimizer.state_dict(), ema=ema.shadow, step=step
-                )
+                kept = [optimizer.state_dict() for optimizer in optimizers]
+                save_checkpoint(checkpoint, vae=vae.state_dict(), optimizers=kept, ema=ema.shadow, step=step)
                 shown = new_vae()
                 ema.copy_to(shown)
                 line += f" held-out PSNR {held_out_psnr(shown, held_out):.2f} dB"

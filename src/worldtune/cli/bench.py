@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-BENCHES = ("pocket",)
+BENCHES = {"pocket": "the pocket world on held-out episodes", "speed": "each optimisation against its plain form"}
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
+    name: Annotated[str, typer.Argument(help="; ".join(f"{name}: {what}" for name, what in BENCHES.items()))],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on the last line.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A small version: does it run?")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for plots, as docs/figures.")] = None,
@@ -21,8 +21,8 @@ def bench(
 
         worldtune bench pocket --json
     """
+    from worldtune.bench import pocket, speed
     from worldtune.bench.machine import machine
-    from worldtune.bench.pocket import measure
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
     from worldtune.errors import UserError
@@ -31,8 +31,13 @@ def bench(
 
     if name not in BENCHES:
         raise UserError(f"there is no bench '{name}'", where="command line", mend=f"One of: {', '.join(BENCHES)}.")
-    with progress(f"bench {name}") as advance:
-        figures = measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)
+    if name == "speed":
+        if plot:
+            raise UserError("bench speed draws nothing", where="--plot", mend="Leave --plot out.")
+        figures = speed.measure("pocket", quick=quick)
+    else:
+        with progress(f"bench {name}") as advance:
+            figures = pocket.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)
     say(figures)
     if as_json:
         typer.echo(json.dumps({"bench": name, "machine": machine(), "figures": figures}))
