@@ -27,3 +27,14 @@ def test_quick_demo_leaves_report_picture_and_results(tmp_path: Path) -> None:
         assert (out / run_name / "loss.svg").is_file()
     assert not list(out.rglob("*.partial"))
     assert run(["demo", "--quick", "--out", str(out)]) == 0, "the demo can be run again"
+
+
+@pytest.mark.parametrize("theirs", ["lora/holiday.jpg", "report/thesis.tex"])
+def test_the_demo_removes_nothing_of_the_users(theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / theirs
+    file.parent.mkdir()
+    file.write_text("mine")
+    assert run(["demo", "--quick", "--out", str(tmp_path)]) == 2
+    assert str(file.parent) in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]

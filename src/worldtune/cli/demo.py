@@ -1,6 +1,5 @@
 """`worldtune demo`: the main job on the pocket world, from demonstrations to a report."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,13 +40,15 @@ def demo(
     from worldtune.cli.recipes import find_recipe
     from worldtune.cli.training import train_run
     from worldtune.evaluation.figures import figure
+    from worldtune.evaluation.report import check_report_folder
     from worldtune.evaluation.suite import SamplingPlan
     from worldtune.evaluation.verdict import verdict
-    from worldtune.files import write_json
+    from worldtune.files import make_folder, write_json
     from worldtune.training.run import RunFolder
     from worldtune.worlds.load import open_world
 
     started = time.monotonic()
+    make_folder(out)
     shorter = QUICK if quick else []
     world = open_world("pocket")
     jobs = {
@@ -55,11 +56,13 @@ def demo(
         "dora": ("pocket-new-view", ["adapter.method=dora"]),
         "new-task": ("pocket-new-task", []),
     }
+    for report in ("report", "report-new-task"):
+        check_report_folder(out / report)
+    for name in jobs:
+        RunFolder(out / name).clear()
     for name, (recipe, overrides) in jobs.items():
-        shutil.rmtree(out / name, ignore_errors=True)
-        train_run(
-            world, find_recipe(recipe, [*overrides, *shorter, f"name={name}"]), RunFolder(out / name), resume=False
-        )
+        resolved = find_recipe(recipe, [*overrides, *shorter, f"name={name}"])
+        train_run(world, resolved, RunFolder(out / name), resume=False)
 
     plan, clips = SamplingPlan(steps=2 if quick else STEPS), 3 if quick else CLIPS
     shared: dict[str, Any] = {"plan": plan, "reproduce": "worldtune demo", "clips": clips}

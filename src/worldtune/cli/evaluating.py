@@ -29,11 +29,12 @@ def evaluate_runs(
     from worldtune.evaluation.compare import compare
     from worldtune.evaluation.contact_sheet import write_contact_sheet
     from worldtune.evaluation.figures import run_figures
-    from worldtune.evaluation.report import ReportContent, write_report
+    from worldtune.evaluation.report import ReportContent, check_report_folder, write_report
     from worldtune.evaluation.runs import forgetting_of, lineage_of, read_runs
     from worldtune.evaluation.suite import candidates_of, cases_of
     from worldtune.training.data import default_store, prepare_data
 
+    check_report_folder(report)  # before the long work
     runs = read_runs(folders)
     data = prepare_data(world, runs[0].recipe, default_store())
     held_out = data.held_out[:clips]

@@ -19,7 +19,7 @@ from worldtune.evaluation.plots import LOSSES
 from worldtune.evaluation.preview_video import write_preview
 from worldtune.evaluation.saved_report import FORMAT, SavedReport, parse_report, read_report
 from worldtune.evaluation.verdict import verdict
-from worldtune.files import atomic_file, atomic_folder, write_json
+from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
 
@@ -53,7 +53,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     Raises UserError when `folder` holds anything but a report, the subject is no candidate, the comparison is of
     other cases, a figure contradicts itself, or a number is not finite.
     """
-    _refuse_foreign(folder)
+    check_report_folder(folder)
     _refuse_unfit(content)
     columns = [REFERENCE, *(name for name in content.comparison.candidates if name != FROZEN)]
     files = {name: f"{place}-{_slug(name)}" for place, name in enumerate(columns)}
@@ -68,6 +68,16 @@ def write_report(folder: Path, content: ReportContent) -> Path:
         write_json(partial / RESULTS, saved.to_json())
         (partial / INDEX).write_text(render_page(saved), encoding="utf-8")
     return folder / INDEX
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raises UserError when no report can be written to `folder`, or it holds anything else."""
+    make_folder(folder.parent)
+    ours = {INDEX, RESULTS, VIDEOS}
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
+        raise UserError(
+            "the folder holds something else than a report", where=str(folder), mend="Name a new or empty folder."
+        )
 
 
 def rebuild_report(results: Path) -> Path:
@@ -145,14 +155,6 @@ def _refuse_unfit(content: ReportContent) -> None:
     if [case.name for case in content.cases] != [row.name for row in comparison.rows]:
         raise UserError(
             "the cases are not those that were compared", where="cases", mend="Give the cases that compare() was given."
-        )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    ours = {INDEX, RESULTS, VIDEOS}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
-        raise UserError(
-            "the folder holds something else than a report", where=str(folder), mend="Name a new or empty folder."
         )
 
 

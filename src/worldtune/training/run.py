@@ -4,6 +4,7 @@ Metrics hold no times, so that a resumed run writes the same bytes as an uninter
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ class RunFolder:
             )
         (self.path / "lineage.json").unlink(missing_ok=True)
         self._write_recipe(recipe)
+
+    def clear(self) -> None:
+        """Remove an earlier run. Raises UserError, and removes nothing, when the folder holds anything else."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or (any(self.path.iterdir()) and not (self.path / "recipe.yaml").is_file()):
+            raise UserError(
+                "this is no run: it is not removed", where=str(self.path), mend="Choose another folder with --out."
+            )
+        shutil.rmtree(self.path)
 
     def resume(self, recipe: Recipe) -> None:
         """Raises UserError when the folder holds no run, or one of another recipe."""

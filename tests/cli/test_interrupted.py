@@ -1,0 +1,68 @@
+"""Ctrl-C in the long verbs that are not tested so elsewhere: one line, exit code 130, nothing half-written."""
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.films import films, write_films
+from support.processes import start, wait_until
+from support.training import write_recipe
+from worldtune.cli.main import INTERRUPTED, INTERRUPTION, run
+from worldtune.training.run import RunFolder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The latent store is under the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C, and what every verb owes then."""
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == INTERRUPTED, err
+    assert err.splitlines()[-1] == INTERRUPTION
+    assert "Traceback" not in err
+
+
+def test_encode_keeps_whole_latents_and_goes_on(tiny_world: Path, tmp_path: Path, home: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_world)
+    write_films(tmp_path / "many", 60)
+    different = len({frames_THWC.tobytes() for frames_THWC, _ in films(60)})
+    process = start("encode", recipe, f"data.path={tmp_path / 'many'}")
+    wait_until(lambda: len(list(home.rglob("*.safetensors"))) >= 3, process)
+    interrupt(process)
+    assert not list(home.rglob("*.partial"))
+    assert len(list(home.rglob("*.safetensors"))) < different
+    assert run(["encode", str(recipe), f"data.path={tmp_path / 'many'}"]) == 0
+    assert len(list(home.rglob("*.safetensors"))) == different + 2 + 1  # two prompts, no prompt
+
+
+def test_evaluate_leaves_no_report(tiny_world: Path, tmp_path: Path, home: Path) -> None:
+    assert run(["train", str(write_recipe(tmp_path, tiny_world)), "--out", str(tmp_path / "run")]) == 0
+    before = sorted((tmp_path / "run").rglob("*"))
+    encoded = len(list(home.rglob("*.safetensors")))
+    shutil.rmtree(home)
+    process = start("evaluate", tmp_path / "run", "--steps", 5_000)
+    wait_until(lambda: len(list(home.rglob("*.safetensors"))) == encoded, process)
+    time.sleep(0.5)  # now it generates
+    interrupt(process)
+    assert sorted((tmp_path / "run").rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_demo_leaves_no_results_and_begins_anew(tmp_path: Path) -> None:
+    process = start("demo", "--out", tmp_path / "demo")
+    lora = RunFolder(tmp_path / "demo" / "lora")
+    wait_until(lambda: any(row["step"] >= 2 for row in lora.rows()), process)
+    interrupt(process)
+    assert not lora.adapter.exists()
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["lora"]
+    assert not list(tmp_path.rglob("*.partial"))
+    lora.clear()
