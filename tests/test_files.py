@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,6 +111,60 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> 
         half_a_folder(folder)
     assert [file.name for file in folder.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt, OSError])
+def test_stopped_between_two_renames_the_old_folder_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: type[BaseException]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    rename, calls = Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == 2:
+            raise stopped
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(stopped), atomic_folder(folder) as partial:
+        (partial / "new").write_text("new")
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_is_tidied(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    gone, alive, folder = process.pid, os.getppid(), tmp_path / "run[1]"
+    (tmp_path / f".run[1].{gone}.partial").mkdir()
+    (tmp_path / f".run[1].{alive}.partial").mkdir()
+    (tmp_path / f".run[1].{gone}.old").mkdir()
+    (tmp_path / ".run[1].mine").write_text("mine")
+    with pytest.raises(ZeroDivisionError):
+        half_a_folder(folder)
+    assert folder.is_dir(), "it had been set aside"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"run[1]", f".run[1].{alive}.partial", ".run[1].mine"}
+
+
+def test_the_folder_one_is_in_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with atomic_folder(Path()) as partial:
+        (partial / "new").write_text("new")
+    assert (tmp_path / "here" / "new").read_text() == "new"
+
+
+def test_a_folder_without_the_right_to_write_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root, as tests may run, has every right
+    with pytest.raises(UserError, match="the folder cannot be written"):
+        write_json(tmp_path / "results.json", {})
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """

@@ -1,7 +1,7 @@
 """Render the pocket world's clips: `python render.py OUT --worker 0 --workers 2`.
 
-One `.npz` a (set, task, view); a finished one is never rendered again, so the script restarts
-where it was stopped. Frames pass through the same H.264 as the shipped data.
+One `.npz` a (set, task, view); clips that are in it are never rendered again, so the script restarts where it
+was stopped, and goes on when a set is enlarged. Frames pass through the same H.264 as the shipped data.
 """
 
 import argparse
@@ -41,33 +41,45 @@ def through_h264(frames: np.ndarray) -> np.ndarray:
 
 
 def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> None:
+    """Render what `out` lacks of a group; the n-th try has the n-th seed, whenever it is made."""
     task, view = TASKS[task_name], VIEWS[view_name]
+    kept, tried = _kept(out)
+    lacking = clips.clips - len(kept["frames"]) if kept else clips.clips
+    if lacking <= 0:
+        return
     env = open_scene(task)
-    done, tried = [], 0
+    done = []
     group = zlib.crc32(f"{task_name}/{view_name}".encode()) % 900
     with mujoco.Renderer(env.model, SIZE * 2, SIZE * 2) as renderer:
-        while len(done) < clips.clips:
+        while len(done) < lacking:
             if tried >= clips.clips * ATTEMPTS:
                 raise RuntimeError(f"{task_name}: {len(done)} successes in {tried} tries")
             demo = perform(env, task, view, clips.first_seed + group * 1000 + tried, renderer)
             tried += 1
             if demo is not None:
                 done.append(demo)
+    new = {
+        "raw": np.stack([demo.frames for demo in done]),
+        "frames": np.stack([through_h264(demo.frames) for demo in done]),
+        "states": np.stack([demo.states for demo in done]),
+        "actions": np.stack([demo.actions for demo in done]),
+        "seeds": np.array([demo.seed for demo in done]),
+        "success_steps": np.array([demo.success_step for demo in done]),
+    }
+    whole = {name: np.concatenate([kept[name], array]) for name, array in new.items()} if kept else new
     partial = out.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(
-            file,
-            raw=np.stack([demo.frames for demo in done]),
-            frames=np.stack([through_h264(demo.frames) for demo in done]),
-            states=np.stack([demo.states for demo in done]),
-            actions=np.stack([demo.actions for demo in done]),
-            seeds=np.array([demo.seed for demo in done]),
-            success_steps=np.array([demo.success_step for demo in done]),
-            prompt=done[0].prompt,
-            tried=tried,
-        )
+        np.savez(file, **whole, prompt=done[0].prompt, tried=tried)
     partial.rename(out)
-    print(f"{out.name}: {len(done)} clips of {tried} tries", flush=True)
+    print(f"{out.name}: {clips.clips} clips of {tried} tries", flush=True)
+
+
+def _kept(out: Path) -> tuple[dict[str, np.ndarray], int]:
+    """What an earlier run rendered, and how many seeds it tried."""
+    if not out.exists():
+        return {}, 0
+    with np.load(out) as group:
+        return {name: group[name] for name in group if name not in ("prompt", "tried")}, int(group["tried"])
 
 
 def main() -> None:
@@ -79,9 +91,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     groups = [(clips, task, view) for clips in SETS for view in clips.views for task in clips.tasks]
     for clips, task, view in groups[args.worker :: args.workers]:
-        out = args.out / f"{clips.name}__{task}__{view}.npz"
-        if not out.exists():
-            render_group(clips, task, view, out)
+        render_group(clips, task, view, args.out / f"{clips.name}__{task}__{view}.npz")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ MODES = torch.tensor([0.1, 0.65, 0.25])  # k = 0, 1, 2 known latent frames
 TEXT_DROPOUT = 0.1
 SHIFT = 5.0
 CONDITIONAL_SIGMA = 1e-4
+MUON_RATE = 4.0  # from nothing, orthogonal steps may be larger than Adam's
 BATCH = 8  # clips a worker and step
 
 
@@ -142,19 +143,20 @@ def main() -> None:
         ema.shadow, step = state["ema"], state["step"]
         print(f"resumed at step {step}", flush=True)
 
+    compiled_loss = torch.compile(loss_of, dynamic=False)
     started, last = time.time(), time.time()
     while step < args.steps:
         generator = torch.Generator().manual_seed(step * world_size + rank)
         lr = args.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         index = torch.randint(len(z_train), (BATCH,), generator=generator)
         z = z_train[index]
-        loss = loss_of(model, z, text_train[index], draw(z, generator)).mean()
+        loss = compiled_loss(model, z, text_train[index], draw(z, generator)).mean()
         model.zero_grad()
         loss.backward()
         average_gradients(parameters, world_size)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = lr
+        for optimizer, rate in zip(optimizers, (MUON_RATE * lr, lr), strict=True):
+            optimizer.param_groups[0]["lr"] = rate
             optimizer.step()
         step += 1
         ema.update(model, step)

@@ -1,5 +1,6 @@
 """Digests and atomic writes: nothing of ours is ever half-written under its final name."""
 
+import glob
 import hashlib
 import json
 import os
@@ -40,6 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises UserError when the folder cannot be written.
     """
     make_folder(path.parent)
+    _tidy(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -50,22 +52,54 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder renamed to `path` when the block ends well; an older `path` is replaced."""
+    """A temporary folder renamed to `path` when the block ends well; an older `path` is replaced.
+
+    Raises UserError when the parent folder cannot be written.
+    """
+    path = path.absolute()
     make_folder(path.parent)
+    _tidy(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         if path.exists():
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.replace(old)
-            partial.replace(path)
+            try:
+                partial.replace(path)
+            except BaseException:  # Ctrl-C too: the old one is back before anything else happens
+                old.replace(path)
+                raise
             shutil.rmtree(old)
         else:
             partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _tidy(path: Path) -> None:
+    """After a process that was killed: what it had not finished goes, what it had set aside comes back."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        *_, pid, kind = left.name.split(".")
+        if kind not in ("partial", "old") or not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
+            continue
+        if kind == "old" and not path.exists():
+            left.replace(path)
+        elif left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def make_folder(path: Path) -> None:

@@ -1,6 +1,7 @@
 """`worldtune evaluate` on real runs of a few steps on the pocket world."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,11 @@ def test_a_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path) -> N
     report = tmp_path / "report"
     assert run(["evaluate", str(runs / "view"), "--clips", "2", "--steps", "2", "--out", str(report)]) == 0
     results = json.loads((report / "results.json").read_text())
-    assert results["comparison"]["candidates"] == ["base", "view", "first frame frozen"]
-    assert len(results["comparison"]["rows"]) == 2
+    comparison = results["comparison"]
+    assert comparison["candidates"] == ["base", "view", "first frame frozen"]
+    assert [row["domain"] for row in comparison["rows"]] == ["Held-out clips of view"] * 2 + ["base domain"] * 2
+    assert len(comparison["headline"]["cases"]) == 2
+    assert results["reproduce"].endswith(f"--out {report} --steps 2 --guidance 0 --seed 0 --clips 2")
     assert (report / "index.html").is_file()
 
 
@@ -44,3 +48,43 @@ def test_an_unfinished_run_is_refused(runs: Path, tmp_path: Path, capsys: pytest
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(tmp_path)]) == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["base", "reference", "first frame frozen"])
+def test_a_run_with_the_name_of_a_column_is_refused(
+    runs: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "view", tmp_path / name)
+    assert run(["evaluate", str(tmp_path / name), "--clips", "1"]) == 2
+    assert f"a run cannot be called '{name}' here" in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(runs / "view", tmp_path / "view")
+    assert run(["evaluate", str(runs / "view"), str(tmp_path / "view")]) == 2
+    assert "runs share a name" in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_not_what_was_trained_on_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With more episodes, clips that were trained on could be held out."""
+    shutil.copytree(runs / "view", tmp_path / "view")
+    card = tmp_path / "view" / "adapter" / "adapter.json"
+    value = json.loads(card.read_text())
+    value["lineage"]["datasets"]["data"] = "0" * 64
+    card.write_text(json.dumps(value))
+    assert run(["evaluate", str(tmp_path / "view"), "--clips", "1"]) == 2
+    assert "held-out clips may be clips it has seen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("theirs", ["videos/mine.mp4", "thesis.tex"])
+def test_a_folder_of_the_users_is_not_replaced(
+    runs: Path, tmp_path: Path, theirs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "out" / theirs
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    assert run(["evaluate", str(runs / "view"), "--clips", "1", "--out", str(tmp_path / "out")]) == 2
+    assert "holds something else than a report" in capsys.readouterr().err
+    assert file.read_text() == "mine"

@@ -109,11 +109,15 @@ def test_an_adapter_for_another_base_is_refused(
         ({"inference_type": "image2world", "input_path": "gone.png"}, "the input is missing"),
         ({"num_output_frames": 6}, "frames must be 1 + 4n"),
         ({"adapter": "gone"}, "there is no adapter.json"),
+        ({"prompt": " "}, "the prompt is empty"),
+        ({"prompt": None, "prompt_path": "gone.txt"}, "the prompt file is missing"),
+        ({"prompt": None, "prompt_path": "film.bin"}, "the prompt is not UTF-8 text"),
     ],
 )
 def test_a_wrong_request_is_one_line(
     in_process: Verb, tiny_world: Path, tmp_path: Path, change: dict[str, object], says: str
 ) -> None:
+    (tmp_path / "film.bin").write_bytes(b"\xff\xfe\x00")
     requests = write(tmp_path / "r.json", {**TEXT, **change})
     assert says in fault(in_process, requests, "--base", tiny_world, "-o", "out")
     assert not list(tmp_path.rglob("*.partial"))

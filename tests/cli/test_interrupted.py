@@ -12,6 +12,7 @@ from support.films import films, write_films
 from support.processes import start, wait_until
 from support.training import write_recipe
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION, run
+from worldtune.cli.recipes import find_recipe
 from worldtune.training.run import RunFolder
 
 
@@ -65,4 +66,5 @@ def test_demo_leaves_no_results_and_begins_anew(tmp_path: Path) -> None:
     assert not lora.adapter.exists()
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["lora"]
     assert not list(tmp_path.rglob("*.partial"))
-    lora.clear()
+    lora.clear(find_recipe("pocket-new-view", ["name=demo-lora"]))
+    assert not lora.path.exists()

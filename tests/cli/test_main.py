@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,21 @@ def test_a_users_mistake_is_one_line_even_when_its_text_is_not() -> None:
     done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: two lines [a]. Mend it.\n"
+
+
+def test_a_file_that_cannot_be_read_is_the_users_to_mend(tmp_path: Path) -> None:
+    done = subprocess.run(made_up_verb(f"open({str(tmp_path)!r})"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"error: is a directory [{tmp_path}]. Check the path, its permissions and the disk's space.\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_the_users_to_mend() -> None:
+    body = "file = open('/dev/full', 'w'); file.write('x'); file.flush()"
+    done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no space left on device")
+    assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_is_one_line_and_130() -> None:

@@ -46,7 +46,7 @@ def test_a_stride_shorter_than_the_window_overlaps(tmp_path: Path) -> None:
 
 def test_a_clip_of_exactly_the_window_is_used(tmp_path: Path) -> None:
     root = cosmos_folder(tmp_path / "d", {"push": 8, "short": 7})
-    assert [clip.name for clip in open_dataset(spec(root)).train] == ["push/video/0"]
+    assert [clip.name for clip in open_dataset(spec(root, max_loss=0.5)).train] == ["push/video/0"]
     assert lost(root) == [("short", "shorter than the window (7 of 8 frames)")]
 
 
@@ -80,10 +80,34 @@ def test_bad_recordings_are_rows_with_reasons(tmp_path: Path) -> None:
         ("mute", "caption missing"),
         ("short", "shorter than the window (3 of 8 frames)"),
     ]
-    dataset = open_dataset(spec(root))
+    dataset = open_dataset(spec(root, max_loss=0.8))
     assert [clip.name for clip in dataset.train] == ["fine/video/0"]
     assert dataset.ledger.share_lost() == 0.8
     assert dataset.ledger.summary().splitlines()[0] == "1 clips for training, 0 held out, 5 rows not used"
+
+
+@pytest.mark.parametrize("harm", ["truncated video", "no caption", "no video", "no mp4"])
+def test_more_lost_than_allowed_is_refused(tmp_path: Path, harm: str) -> None:
+    root = cosmos_folder(tmp_path / "d", {"a": 9, "b": 9, "c": 9})
+    match harm:
+        case "truncated video":
+            truncate(root / "videos/b.mp4")
+        case "no caption":
+            (root / "metas/b.txt").unlink()
+        case "no video":
+            (root / "videos/b.mp4").unlink()
+        case "no mp4":
+            (root / "videos/b.mp4").rename(root / "videos/b.mov")
+            (root / "metas/b.txt").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 recordings give no clip \(33%, allowed are 5%\)"):
+        open_dataset(spec(root))
+    assert [clip.episode for clip in open_dataset(spec(root, max_loss=0.4)).train] == ["a", "c"]
+
+
+def test_data_that_cannot_belong_together_are_refused(tmp_path: Path) -> None:
+    root = write_packed_v3(tmp_path / "d", (9, 9), {"cam": [[0, 1]]}, shift=-0.25)
+    with pytest.raises(DataError, match="where another lasts until"):
+        open_dataset(spec(root))
 
 
 def test_a_missing_video_is_a_row(tmp_path: Path) -> None:
@@ -166,7 +190,7 @@ def test_the_digest_is_of_content_not_of_place(tmp_path: Path) -> None:
 def test_the_ledger_is_written_as_parquet(tmp_path: Path) -> None:
     root = cosmos_folder(tmp_path / "d", {"cut": 9, "push": 20})
     truncate(root / "videos/cut.mp4")
-    ledger = open_dataset(spec(root)).ledger
+    ledger = open_dataset(spec(root, max_loss=0.5)).ledger
     ledger.write(tmp_path / "out/ledger.parquet")
     rows = pq.read_table(tmp_path / "out/ledger.parquet").to_pylist()
     assert [(row["episode"], row["first_frame"], row["kept"], row["split"]) for row in rows] == [

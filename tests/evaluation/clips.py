@@ -28,6 +28,7 @@ def cases(count: int, domain: str = "new camera", first: int = 0) -> list[Case]:
     return [
         Case(
             name=f"{seed:06d}/scene/0",
+            episode=f"{seed:06d}",
             task=tasks[seed % 3],
             camera="top",
             prompt=f"Seen from above: the robot arm is to {tasks[seed % 3]}.",

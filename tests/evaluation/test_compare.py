@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.case import BASE_DOMAIN, Case
 from worldtune.evaluation.compare import compare, frozen
-from worldtune.evaluation.comparison import FROZEN, comparison_from_json
+from worldtune.evaluation.comparison import FROZEN, Comparison
 from worldtune.evaluation.metrics.fidelity import psnr
 from worldtune.evaluation.statistics import paired
 from worldtune.evaluation.verdict import remarks, verdict
@@ -54,23 +55,12 @@ def test_json_round_trip(tmp_path: Path) -> None:
     judged = cases(3)
     comparison = compare(judged, candidates(judged))
     text = json.dumps(comparison.to_json(), allow_nan=False)
-    assert comparison_from_json(json.loads(text), where="here") == comparison
-
-
-def test_json_with_a_missing_or_unknown_field_is_refused() -> None:
-    judged = cases(1)
-    value = compare(judged, candidates(judged)).to_json()
-    del value["headline"]["cases"]
-    with pytest.raises(DataError, match=r"headline\.cases"):
-        comparison_from_json(value, where="results.json")
-    value = {**compare(judged, candidates(judged)).to_json(), "rating": 5}
-    with pytest.raises(DataError, match="rating"):
-        comparison_from_json(value, where="results.json")
+    assert TypeAdapter(Comparison).validate_python(json.loads(text)) == comparison
 
 
 def test_a_still_reference_gives_nulls_and_no_made_up_number() -> None:
     still = np.full((5, 16, 16, 3), 80, np.uint8)
-    comparison = compare([Case("a", "", "", "", still)], {"base": {"a": still}, "LoRA": {"a": still}})
+    comparison = compare([Case("a", "a", "", "", "", still)], {"base": {"a": still}, "LoRA": {"a": still}})
     scores = comparison.rows[0].scores["LoRA"]
     assert scores.moving_psnr_db is None
     assert scores.motion_ratio is None
@@ -103,7 +93,7 @@ def test_refusals() -> None:
 
 def test_a_case_that_is_no_video_is_refused() -> None:
     with pytest.raises(DataError, match="not a video"):
-        Case("a", "", "", "", np.zeros((1, 16, 16, 3), np.uint8))
+        Case("a", "a", "", "", "", np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_the_verdict_in_words() -> None:

@@ -10,7 +10,6 @@ from worldtune.evaluation.metrics.fidelity import (
     moving_pixels,
     moving_psnr,
     psnr,
-    psnr_by_frame,
     psnr_from_mse,
     ssim,
     ssim_by_frame,
@@ -39,7 +38,6 @@ def test_psnr_pools_the_error_of_the_clip_rather_than_the_decibels() -> None:
     generated = still(100)
     generated[1], generated[2] = 110, 130
     assert psnr(generated, still(100)) == pytest.approx(10 * math.log10(255**2 / ((100 + 900) / 2)))
-    assert psnr_by_frame(generated, still(100)) == pytest.approx([psnr_from_mse(100), psnr_from_mse(900)])
 
 
 def test_metrics_refuse_other_shapes() -> None:

@@ -80,3 +80,32 @@ def test_swapping_the_candidates_mirrors_the_result(pairs: list[tuple[float, flo
     forth, back = paired(ours, theirs), paired(theirs, ours)
     assert (forth.wins, forth.losses, forth.sign_p) == (back.losses, back.wins, back.sign_p)
     assert forth.mean == pytest.approx(-(back.mean or 0.0), abs=1e-9)
+
+
+def test_windows_of_one_episode_are_no_evidence_of_their_own() -> None:
+    ours, theirs = [2.0] * 15, [1.0] * 15
+    alone = paired(ours, theirs, ["a"] * 15)
+    assert (alone.n, alone.episodes, alone.wins) == (15, 1, 15)
+    assert (alone.low, alone.verdict) == (None, "too few clips to tell")
+    assert alone.sign_p == 1.0
+    assert paired(ours, theirs).verdict == "better"
+
+
+def test_an_interval_of_episodes_is_that_of_their_sums() -> None:
+    """Two windows an episode, alike: the interval is that of the episodes, not the narrower one of the windows."""
+    values = [0.0, 1.0, 2.0, 5.0, 6.0, 8.0]
+    twice, named = [v for v in values for _ in range(2)], [str(i) for i in range(6) for _ in range(2)]
+    assert bootstrap_interval(twice, named) == pytest.approx(bootstrap_interval(values))
+    narrow, wide = bootstrap_interval(twice), bootstrap_interval(values)
+    assert narrow[1] - narrow[0] < wide[1] - wide[0]
+
+
+def test_episodes_of_other_lengths_weigh_by_their_clips() -> None:
+    result = estimate([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
+    assert (result.mean, result.n, result.episodes) == (2.0, 4, 2)
+    assert (result.low, result.high) == (1.0, 5.0)
+
+
+def test_an_episode_is_needed_for_every_value() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        estimate([1.0, 2.0], ["a"])

@@ -3,6 +3,7 @@
 Shapes: B clips, C channels, T frames, H×W pixels.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,72 +28,103 @@ TOLERANCE = 1e-4  # of pixel values from 0 to 1
 FILM = film(3, "the square goes right", (60, 100, 140))
 
 
+@dataclass(frozen=True)
+class Shape:
+    """Of the videos to compare: frames and side in pixels."""
+
+    frames: int
+    side: int
+
+    def noise(self) -> Tensor:
+        latent = (1, 16, 1 + (self.frames - 1) // 4, self.side // 8, self.side // 8)
+        return torch.randn(latent, generator=torch.Generator().manual_seed(5))
+
+    def film(self) -> np.ndarray:
+        return FILM.repeat(self.side // FILM.shape[1], 1).repeat(self.side // FILM.shape[2], 2)
+
+
+@pytest.fixture(scope="module", params=["tiny", "pocket"])
+def base(request: pytest.FixtureRequest, tiny_world: Path) -> tuple[Path, Shape]:
+    """Two folders of real classes: random weights, and those that the package ships."""
+    if request.param == "tiny":
+        return tiny_world, Shape(9, 32)
+    return open_world("pocket").folder, Shape(21, 64)
+
+
+@pytest.fixture(scope="module")
+def pipe(base: tuple[Path, Shape]) -> Cosmos2_5_PredictBasePipeline:
+    return stock_pipeline(base[0])
+
+
 @pytest.fixture
 def world(tiny_world: Path) -> World:
     return open_world(str(tiny_world))
 
 
-@pytest.fixture(scope="module")
-def pipe(tiny_world: Path) -> Cosmos2_5_PredictBasePipeline:
-    return stock_pipeline(tiny_world)
-
-
 def noise() -> Tensor:
-    return torch.randn(1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    return Shape(9, 32).noise()
 
 
-def theirs(pipe: Cosmos2_5_PredictBasePipeline, k: int, guidance: int) -> Tensor:
+def theirs(pipe: Cosmos2_5_PredictBasePipeline, shape: Shape, k: int, guidance: int) -> Tensor:
     """Pictures (T, 3, H, W) from 0 to 1."""
     given: dict[str, Any] = {}
     if k == 1:
-        given["image"] = FILM[0]
+        given["image"] = shape.film()[0]
     elif k == 2:
-        given["video"] = torch.from_numpy(FILM).permute(3, 0, 1, 2)[None] / 127.5 - 1
+        given["video"] = torch.from_numpy(shape.film()).permute(3, 0, 1, 2)[None] / 127.5 - 1
     with torchvision_names():
         return pipe(
-            prompt=PROMPT, negative_prompt=NEGATIVE, height=32, width=32, num_frames=9, num_inference_steps=STEPS,
-            guidance_scale=float(guidance), latents=noise(), output_type="pt", max_sequence_length=64, **given,
+            prompt=PROMPT, negative_prompt=NEGATIVE, height=shape.side, width=shape.side, num_frames=shape.frames,
+            num_inference_steps=STEPS, guidance_scale=float(guidance), latents=shape.noise(), output_type="pt",
+            max_sequence_length=64, **given,
         ).frames[0]  # fmt: skip
 
 
-def ours(world: World, k: int, guidance: int) -> Tensor:
+def ours(world: World, shape: Shape, k: int, guidance: int) -> Tensor:
     text_BND = world.encode_prompts([PROMPT, NEGATIVE])
-    z_BCTHW = torch.full_like(noise(), torch.nan)  # what is not known is not read
+    z_BCTHW = torch.full_like(shape.noise(), torch.nan)  # what is not known is not read
     if k:
-        pictures_THWC = FILM[:1] if k == 1 else FILM[-5:]
+        pictures_THWC = shape.film()[:1] if k == 1 else shape.film()[-5:]
         z_BCTHW[:, :, :k] = world.encode(torch.from_numpy(np.ascontiguousarray(pictures_THWC))[None])
     z_BCTHW = z_BCTHW.nan_to_num(0.0)
-    known_BT = known_frames(torch.tensor([k]), 3)
-    z_BCTHW = sample(world, text_BND[:1], text_BND[1:], noise(), z_BCTHW, known_BT, steps=STEPS, guidance=guidance)
+    known_BT = known_frames(torch.tensor([k]), z_BCTHW.shape[2])
+    z_BCTHW = sample(
+        world, text_BND[:1], text_BND[1:], shape.noise(), z_BCTHW, known_BT, steps=STEPS, guidance=guidance
+    )
     return (world.codec.decode_float(z_BCTHW)[0].transpose(0, 1) + 1) / 2
 
 
 @pytest.mark.parametrize("guidance", [0, 3])
 @pytest.mark.parametrize("k", MODES, ids=MODES.values())
-def test_equals_diffusers_pipeline(world: World, pipe: Cosmos2_5_PredictBasePipeline, k: int, guidance: int) -> None:
-    expected = theirs(pipe, k, guidance)
-    assert expected.shape == (9, 3, 32, 32)
+def test_equals_diffusers_pipeline(
+    base: tuple[Path, Shape], pipe: Cosmos2_5_PredictBasePipeline, k: int, guidance: int
+) -> None:
+    folder, shape = base
+    expected = theirs(pipe, shape, k, guidance)
+    assert expected.shape == (shape.frames, 3, shape.side, shape.side)
     assert expected.std() > 0.1
-    assert (ours(world, k, guidance) - expected).abs().max() <= TOLERANCE
+    assert (ours(open_world(str(folder)), shape, k, guidance) - expected).abs().max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_diffusers_reads_our_adapter_and_makes_the_same_video(
-    world: World, tiny_world: Path, tmp_path: Path, name: str
+    base: tuple[Path, Shape], tmp_path: Path, name: str
 ) -> None:
-    bare = ours(world, 1, 0)
+    folder, shape = base
+    world = open_world(str(folder))
+    bare = ours(world, shape, 1, 0)
     train_by_hand(world.denoiser, SPECS[name])
     save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS[name], world.card.digest))
     remove_adapter(world.denoiser)
     load_adapter(tmp_path / "adapter", world.denoiser, world.card.digest)
-    adapted = ours(world, 1, 0)
+    adapted = ours(world, shape, 1, 0)
 
-    pipe = stock_pipeline(tiny_world)
+    pipe = stock_pipeline(folder)
     pipe.load_lora_weights(tmp_path / "adapter")
-    assert (adapted - theirs(pipe, 1, 0)).abs().max() <= TOLERANCE
+    assert (adapted - theirs(pipe, shape, 1, 0)).abs().max() <= TOLERANCE
     assert (adapted - bare).abs().max() > 100 * TOLERANCE
     remove_adapter(world.denoiser)
-    assert torch.equal(ours(world, 1, 0), bare)
+    assert torch.equal(ours(world, shape, 1, 0), bare)
 
 
 def test_known_frames_end_as_they_were_given(world: World) -> None:

@@ -1,11 +1,13 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import SafetensorError
 
+from worldtune.errors import DataError
 from worldtune.latents.store import LatentStore, load_tensor
 
 KEYS = st.dictionaries(st.text(max_size=2), st.one_of(st.text(max_size=2), st.integers()), max_size=3)
@@ -27,10 +29,28 @@ def test_different_keys_have_different_places(one: dict[str, object], other: dic
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    """Killed while the tensor is being written: the key is not there, and is made again."""
+    code = """if True:
+        import os, sys, torch
+        from pathlib import Path
+        import worldtune.latents.store as module
+        def cut(tensors, path, metadata):
+            Path(path).write_bytes(b"half")
+            os._exit(9)
+        module.save_file = cut
+        module.LatentStore(Path(sys.argv[1])).save({"frames": "abc"}, torch.zeros(3))
+    """
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     store = LatentStore(tmp_path)
-    with pytest.raises((SafetensorError, RuntimeError, ValueError, NotImplementedError)):
-        store.save({"frames": "abc"}, torch.zeros(3, device="meta"))
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not store.path({"frames": "abc"}).exists()
+    assert torch.equal(load_tensor(store.save({"frames": "abc"}, torch.ones(3))), torch.ones(3))
+
+
+def test_a_damaged_tensor_is_named(tmp_path: Path) -> None:
+    path = LatentStore(tmp_path).save({"a": 1}, torch.ones(4))
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(DataError, match=rf"cannot be read.*{path.name}.*Delete the file"):
+        load_tensor(path)
 
 
 def test_the_same_key_and_tensor_give_the_same_bytes(tmp_path: Path) -> None:

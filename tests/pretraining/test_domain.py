@@ -1,15 +1,10 @@
 """What the pocket world is shown and what it is never shown."""
 
-import sys
 from itertools import combinations
-from pathlib import Path
-
-from worldtune.sim.tasks import TASKS
-from worldtune.sim.views import VIEWS
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "pretraining" / "pocket"))
 
 from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW, NEW_VIEW_TASKS, SETS
+from worldtune.sim.tasks import TASKS
+from worldtune.sim.views import VIEWS
 
 GROUP_SEEDS = 900 * 1000  # render.py: a group's number below 900, a thousand seeds each
 

@@ -1,3 +1,5 @@
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from support.training import recipe_data, small_data, small_recipe
 from worldtune.errors import DataError, RecipeError
 from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
-from worldtune.training.data import TrainingData, prepare_data, step_clips
+from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, step_clips
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.world import World
 
@@ -19,21 +21,27 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_films(tmp_path_factory.mktemp("data") / "others", 4, (40, 90, 150))
 
 
-def replaying(tiny_world: Path, films: Path, others: Path) -> Recipe:
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four films on a third background, to measure forgetting on."""
+    return write_films(tmp_path_factory.mktemp("data") / "probes", 4, (200, 30, 30))
+
+
+def replaying(tiny_world: Path, films: Path, others: Path, probes: Path) -> Recipe:
     data = recipe_data(tiny_world, films, batch=4)
     window = data["data"] | {"path": str(others), "held_out": 0.0}
     data["replay"] = {"share": 0.25, "data": window}
-    data["validate"]["forgetting"] = window | {"held_out": 0.5}
+    data["validate"]["forgetting"] = window | {"path": str(probes), "held_out": 0.5}
     return parse(Recipe, data, "test")
 
 
 def test_every_part_is_encoded_and_counted(
-    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
     store = LatentStore(tmp_path)
     data = prepare_data(
-        world, replaying(tiny_world, films, others), store, lambda done, total: told.append((done, total))
+        world, replaying(tiny_world, films, others, probes), store, lambda done, total: told.append((done, total))
     )
     parts = (data.train, data.held_out, data.replay, data.forgetting)
     assert [len(part) for part in parts] == [6, 2, 4, 4]
@@ -51,9 +59,9 @@ def test_the_encoders_are_let_go(world: World, tiny_world: Path, films: Path, tm
 
 
 def test_a_batch_has_its_share_of_replayed_clips(
-    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
 ) -> None:
-    recipe = replaying(tiny_world, films, others)
+    recipe = replaying(tiny_world, films, others, probes)
     data = prepare_data(world, recipe, LatentStore(tmp_path))
     for step in range(3):
         clips = step_clips(data, recipe, step)
@@ -86,3 +94,39 @@ def test_clips_that_the_base_cannot_make_are_refused(
 def test_a_dataset_that_is_not_there_is_named(world: World, tiny_world: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         small_data(world, small_recipe(tiny_world, tmp_path / "nowhere"), tmp_path)
+
+
+def test_a_recording_is_not_on_both_sides(
+    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
+) -> None:
+    for replay, forgetting in ((films, probes), (others, others), (others, films)):
+        recipe = replaying(tiny_world, films, replay, forgetting)
+        with pytest.raises(DataError, match="is held out, but trained on as"):
+            prepare_data(world, recipe, LatentStore(tmp_path))
+
+
+def test_a_copy_of_a_clip_is_not_on_both_sides(
+    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(others, tmp_path / "copy")
+    with pytest.raises(DataError, match="is held out, but trained on as"):
+        prepare_data(world, replaying(tiny_world, films, others, copy), LatentStore(tmp_path))
+
+
+def test_the_ledger_tells_of_every_dataset(
+    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
+) -> None:
+    data = prepare_data(world, replaying(tiny_world, films, others, probes), LatentStore(tmp_path))
+    counts = Counter(row.source for row in data.ledger.rows if row.kept)
+    assert counts == {str(films): 8, str(others): 4, str(probes): 4}
+
+
+def test_held_out_clips_alone_for_an_evaluation(
+    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
+) -> None:
+    recipe, store = replaying(tiny_world, films, others, probes), LatentStore(tmp_path)
+    whole = prepare_data(world, recipe, store)
+    judged = prepare_held_out(world, recipe, store, None)
+    assert (judged.clips, judged.base_domain) == (whole.held_out, whole.forgetting)
+    assert judged.digest == whole.digests["data"]
+    assert prepare_held_out(world, recipe, store, 1).clips == whole.held_out[:1]

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -77,27 +78,81 @@ def test_a_line_that_a_crash_cut_is_left_out(run: RunFolder) -> None:
     assert run.metrics.read_text().endswith("}\n")
 
 
+MADE_OF = {
+    "base": {"digest": "b"},
+    "datasets": {"data": "d"},
+    "worldtune": "0.1",
+    "code": "c",
+    "versions": {"torch": "2.13"},
+    "machine": {"threads": 2},
+}
+
+
 def test_a_run_is_resumed_with_what_it_was_started_with(run: RunFolder) -> None:
-    made_of = {"base": {"digest": "b"}, "datasets": {"data": "d"}, "machine": "one"}
-    run.keep_lineage(made_of)
-    run.keep_lineage({**made_of, "machine": "another"})
-    assert json.loads((run.path / "lineage.json").read_text()) == made_of
+    assert run.keep_lineage(MADE_OF) == MADE_OF
+    before = (run.path / "lineage.json").read_bytes()
+    assert run.keep_lineage(MADE_OF) == MADE_OF
+    assert (run.path / "lineage.json").read_bytes() == before
     with pytest.raises(UserError, match="the datasets changed since the run was started"):
-        run.keep_lineage({**made_of, "datasets": {"data": "other"}})
+        run.keep_lineage({**MADE_OF, "datasets": {"data": "other"}})
     with pytest.raises(UserError, match="the base and datasets changed"):
-        run.keep_lineage({"base": {"digest": "other"}, "datasets": {}})
+        run.keep_lineage({**MADE_OF, "base": {"digest": "other"}, "datasets": {}})
+
+
+def test_other_code_since_is_told_beside_what_it_was_started_with(run: RunFolder) -> None:
+    run.keep_lineage(MADE_OF)
+    for _ in range(2):
+        kept = run.keep_lineage({**MADE_OF, "code": "newer"})
+    assert {part: kept[part] for part in MADE_OF} == MADE_OF
+    assert [session["code"] for session in kept["resumed_with"]] == ["newer"]
+    assert json.loads((run.path / "lineage.json").read_text()) == kept
 
 
 def test_a_new_start_forgets_what_an_older_one_was_made_of(tmp_path: Path) -> None:
     for digest in ("one", "other"):
         run = RunFolder(tmp_path)
         run.start(RECIPE)
-        run.keep_lineage({"base": {"digest": digest}, "datasets": {}})
+        run.keep_lineage({**MADE_OF, "base": {"digest": digest}})
 
 
-def test_the_duration_is_kept_beside_the_metrics(run: RunFolder) -> None:
+def test_the_sessions_durations_are_added_up_beside_the_metrics(run: RunFolder) -> None:
     before = run.metrics.read_bytes()
     assert run.seconds() is None
-    run.note_time(12.34)
-    assert run.seconds() == 12.3
+    for _ in range(2):
+        with run.timed():
+            time.sleep(0.1)
+    assert run.seconds() == pytest.approx(0.2, abs=0.15)
     assert run.metrics.read_bytes() == before
+
+
+def test_the_duration_of_a_killed_session_is_not_known(run: RunFolder) -> None:
+    (run.path / "timing.json").write_text('{"sessions": [3.0, null]}')
+    with run.timed():
+        pass
+    assert run.seconds() is None
+
+
+def test_a_recipe_that_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("# mine\nname: small\n")
+    with pytest.raises(UserError, match="not written by worldtune train"):
+        RunFolder(tmp_path).start(RECIPE)
+    assert (tmp_path / "recipe.yaml").read_text() == "# mine\nname: small\n"
+
+
+def test_an_earlier_run_is_cleared(run: RunFolder) -> None:
+    run.clear(RECIPE)
+    assert not run.path.exists()
+    run.clear(RECIPE)
+
+
+@pytest.mark.parametrize("foreign", ["another recipe", "another file", "a file in its place"])
+def test_nothing_else_is_cleared(run: RunFolder, foreign: str, tmp_path: Path) -> None:
+    if foreign == "another file":
+        (run.path / "thesis.tex").write_text("mine")
+    if foreign == "a file in its place":
+        run = RunFolder(tmp_path / "file")
+        run.path.write_text("mine")
+    recipe = small_recipe(Path("base"), Path("other")) if foreign == "another recipe" else RECIPE
+    with pytest.raises(UserError, match="it is not removed"):
+        run.clear(recipe)
+    assert run.path.exists()

@@ -13,7 +13,7 @@ FORMAT = 1
 
 
 class BirthProof(Strict):
-    """Measured at birth. Losses are on fixed held-out draws; outputs are velocities on one of them."""
+    """Measured at birth, on one clip of the training set with fixed noise: losses, and differences of velocities."""
 
     base_tensors: int
     wrapped_modules: int

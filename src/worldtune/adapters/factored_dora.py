@@ -21,7 +21,7 @@ from torch import Tensor, nn
 CANCELLED = 1e-2  # of ‖w‖²: below it the factored n² is no longer exact to fp32
 
 
-class FactoredDora(DoraLinearVariant):
+class FactoredDora(DoraLinearVariant):  # type: ignore[misc]
     """peft's DoRA on one linear layer, its forward replaced. Bias and dropout are refused."""
 
     def __init__(self, module: LoraLayer, adapter: str) -> None:

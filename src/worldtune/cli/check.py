@@ -2,28 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from worldtune.episodes.dataset import Dataset, DataSpec
-    from worldtune.episodes.episode import Problem
-    from worldtune.episodes.sources import Source
-
-
-class Report(NamedTuple):
-    """What one dataset gives; `faults` say why it must not be trained on as it is."""
-
-    spec: "DataSpec"
-    dataset: "Dataset"
-    problems: "list[Problem]"
-    faults: list[str]
 
 
 def check(
     source: Annotated[str, typer.Argument(metavar="SRC|RECIPE.yaml", help="Dataset, or a recipe with its data.")],
-    max_loss: Annotated[float, typer.Option(help="Share of recordings that may give no clip.")] = 0.05,
+    max_loss: Annotated[
+        float | None, typer.Option(help="Share of recordings that may give no clip.  [default: 0.05]")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip.  [default: 21]")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second.  [default: 16]")] = None,
     height: Annotated[int | None, typer.Option(help="Height in pixels.  [default: 64]")] = None,
@@ -42,22 +33,24 @@ def check(
 
         worldtune check data/gr1_picknplace --camera observation.images.ego_view
     """
-    given = {"frames": frames, "fps": fps, "height": height, "width": width, "cameras": camera}
+    given = {"frames": frames, "fps": fps, "height": height, "width": width, "cameras": camera, "max_loss": max_loss}
     specs = _specs(source, {key: value for key, value in given.items() if value is not None})
-    reports = [_report(spec, max_loss) for spec in specs]
+    reports = [(spec, _take_stock(spec)) for spec in specs]
     if ledger is not None:
-        _write_ledger(ledger, reports)
+        from worldtune.episodes.ledger import join_ledgers
+
+        join_ledgers(dataset.ledger for _, dataset in reports).write(ledger)
     if as_json:
-        typer.echo(json.dumps([_as_json(report) for report in reports], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([_as_json(*report) for report in reports], indent=2, ensure_ascii=False))
     else:
         for report in reports:
-            _print(report)
-    if any(report.faults for report in reports):
+            _print(*report)
+    if any(dataset.faults for _, dataset in reports):
         raise typer.Exit(2)
 
 
 def _specs(source: str, given: dict[str, Any]) -> "list[DataSpec]":
-    """What to check: the recipe's data and the data it replays, or one dataset with the options."""
+    """What to check: every dataset of a recipe, or one dataset with the options."""
     from worldtune.episodes.dataset import DataSpec
     from worldtune.errors import RecipeError
     from worldtune.strict import parse
@@ -69,83 +62,49 @@ def _specs(source: str, given: dict[str, Any]) -> "list[DataSpec]":
 
     if given:
         raise RecipeError(
-            f"--{next(iter(given)).replace('cameras', 'camera')} does not go with a recipe",
+            f"--{next(iter(given)).replace('cameras', 'camera').replace('_', '-')} does not go with a recipe",
             where=source,
             mend="Change the recipe's data section.",
         )
-    recipe = load_recipe(Path(source), [])
-    return [recipe.data] + ([recipe.replay.data] if recipe.replay else [])
+    return list(load_recipe(Path(source), []).datasets.values())
 
 
-def _report(spec: "DataSpec", max_loss: float) -> Report:
+def _take_stock(spec: "DataSpec") -> "Dataset":
     from worldtune.cli.progress import progress
     from worldtune.episodes.dataset import take_stock
     from worldtune.episodes.sources import choose_cameras, open_source
 
-    source = open_source(spec.path)
-    choose_cameras(source, spec.cameras)  # before there is a bar on the screen
+    choose_cameras(open_source(spec.path), spec.cameras)  # before there is a bar on the screen
     with progress("decode") as advance:
-        dataset = take_stock(spec, advance)
-    problems = source.problems()
-    return Report(spec, dataset, problems, _faults(spec, dataset, source, problems, max_loss))
+        return take_stock(spec, advance)
 
 
-def _faults(
-    spec: "DataSpec", dataset: "Dataset", source: "Source", problems: "list[Problem]", max_loss: float
-) -> list[str]:
-    cameras = source.cameras if spec.cameras is None else spec.cameras
-    recordings = dataset.ledger.recordings()
-    lost = sum(not kept for kept in recordings.values())
-    faults = []
-    if dataset.ledger.share_lost() > max_loss:
-        share = f"{dataset.ledger.share_lost():.0%}"
-        faults.append(f"{lost} of {len(recordings)} recordings give no clip ({share}, allowed are {max_loss:.0%})")
-        if not set(cameras) <= set(source.present):
-            faults[-1] += f"; cameras with files: {', '.join(source.present)}"
-    if not dataset.train:
-        faults.append("nothing is left for training")
-    if spec.held_out > 0 and not dataset.held_out:
-        faults.append("the held-out set is empty")
-    errors = [problem for problem in problems if problem.level == "error" and problem.camera in ("", *cameras)]
-    if errors:
-        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-        faults.append(f"{errors[0].where}: {errors[0].what}{more}")
-    return faults
-
-
-def _write_ledger(path: Path, reports: list[Report]) -> None:
-    from worldtune.episodes.ledger import Ledger
-
-    Ledger(tuple(row for report in reports for row in report.dataset.ledger.rows)).write(path)
-
-
-def _as_json(report: Report) -> dict[str, Any]:
+def _as_json(spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
     from dataclasses import asdict
 
-    ledger = report.dataset.ledger
     return {
-        "usable": not report.faults,
-        "faults": report.faults,
-        "data": report.spec.model_dump(mode="json"),
-        "digest": report.dataset.digest,
-        "train": len(report.dataset.train),
-        "held_out": len(report.dataset.held_out),
-        "share_lost": ledger.share_lost(),
-        "not_used": [asdict(row) for row in ledger.rows if not row.kept],
-        "problems": [asdict(problem) for problem in report.problems],
+        "usable": not dataset.faults,
+        "faults": dataset.faults,
+        "data": spec.model_dump(mode="json"),
+        "digest": dataset.digest,
+        "train": len(dataset.train),
+        "held_out": len(dataset.held_out),
+        "share_lost": dataset.ledger.share_lost(),
+        "not_used": [asdict(row) for row in dataset.ledger.rows if not row.kept],
+        "problems": [asdict(problem) for problem in dataset.problems],
     }
 
 
-def _print(report: Report) -> None:
+def _print(spec: "DataSpec", dataset: "Dataset") -> None:
     from worldtune.cli.data_tables import open_console, print_lost, print_problems
 
-    console, spec, dataset = open_console(), report.spec, report.dataset
+    console = open_console()
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}"
     console.print(f"{spec.path}\n{size}\n")
     console.print(f"{len(dataset.train)} clips for training, {len(dataset.held_out)} held out\n")
     print_lost(console, dataset.ledger)
-    print_problems(console, report.problems)
-    for fault in report.faults:
+    print_problems(console, dataset.problems)
+    for fault in dataset.faults:
         console.print(f"unusable: {fault}")
-    if not report.faults:
+    if not dataset.faults:
         console.print("usable")

@@ -20,6 +20,7 @@ def encode(
     """
     from worldtune.cli.progress import progress
     from worldtune.cli.recipes import find_recipe
+    from worldtune.cli.training import echo_data
     from worldtune.training.data import default_store, prepare_data
     from worldtune.worlds.load import open_world
 
@@ -27,4 +28,5 @@ def encode(
     store = default_store()
     with progress("encode") as advance:
         data = prepare_data(open_world(loaded.base), loaded, store, advance)
-    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out: {store.folder}")
+    echo_data(data)
+    typer.echo(store.folder)

@@ -24,6 +24,7 @@ def evaluate(
         worldtune evaluate runs/pocket-new-view --clips 8
     """
     from worldtune.cli.evaluating import evaluate_runs
+    from worldtune.errors import UserError
     from worldtune.evaluation.suite import SamplingPlan
     from worldtune.evaluation.verdict import verdict
     from worldtune.training.recipe import load_recipe
@@ -31,13 +32,18 @@ def evaluate(
 
     report = out or runs[0] / "report"
     base = load_recipe(runs[0] / "recipe.yaml", []).base
+    named = {run.resolve().name: run for run in runs}
+    if len(named) < len(runs):
+        what = f"runs share a name: {', '.join(run.resolve().name for run in runs)}"
+        raise UserError(what, where="command line", mend="A report tells runs apart by folder name: rename one.")
+    settings = f"--out {report} --steps {steps} --guidance {guidance} --seed {seed}"
     comparison, trained, _ = evaluate_runs(
         open_world(base),
-        {run.name: run for run in runs},
+        named,
         report,
         SamplingPlan(steps, guidance, seed),
-        title=f"Held-out clips of {runs[0].name}",
-        reproduce=f"worldtune evaluate {' '.join(map(str, runs))} --steps {steps} --guidance {guidance} --seed {seed}",
+        title=f"Held-out clips of {next(iter(named))}",
+        reproduce=f"worldtune evaluate {' '.join(map(str, runs))} {settings}" + (f" --clips {clips}" if clips else ""),
         goals={},
         clips=clips,
     )

@@ -1,6 +1,7 @@
 """An evaluation of runs as the command line does it: generate, compare, report."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,27 +26,34 @@ def evaluate_runs(
     clips: int | None = None,
     sheet: Path | None = None,
 ) -> tuple["Comparison", list["TrainedRun"], list[dict[str, Any]]]:
-    """Generate every held-out clip of the runs with the base and each adapter, and write the report."""
+    """Generate held-out clips of the runs (all, or the first `clips`) and some of the base's domain; write the report.
+
+    Raises UserError as `read_runs` does, when the runs' dataset is not what it was, or there is no place to write.
+    """
+    from worldtune.evaluation.case import BASE_DOMAIN
     from worldtune.evaluation.compare import compare
     from worldtune.evaluation.contact_sheet import write_contact_sheet
     from worldtune.evaluation.figures import run_figures
     from worldtune.evaluation.report import ReportContent, check_report_folder, write_report
-    from worldtune.evaluation.runs import forgetting_of, lineage_of, read_runs
+    from worldtune.evaluation.runs import forgetting_of, lineage_of, read_runs, refuse_changed_data
     from worldtune.evaluation.suite import candidates_of, cases_of
-    from worldtune.training.data import default_store, prepare_data
+    from worldtune.training.data import default_store, prepare_held_out
 
     check_report_folder(report)  # before the long work
     runs = read_runs(folders)
-    data = prepare_data(world, runs[0].recipe, default_store())
-    held_out = data.held_out[:clips]
-    cases = cases_of(held_out, title)
+    with progress("encode") as advance:
+        held_out = prepare_held_out(world, runs[0].recipe, default_store(), clips, advance)
+    refuse_changed_data(runs, held_out.digest)
+    # the two datasets may give their episodes the same names
+    others = [replace(c, clip=replace(c.clip, episode=f"{BASE_DOMAIN} {c.clip.episode}")) for c in held_out.base_domain]
+    cases = [*cases_of(held_out.clips, title), *cases_of(others, BASE_DOMAIN)]
     with progress("generate") as advance:
         candidates = candidates_of(
             world,
             {run.name: run.folder.adapter for run in runs},
-            held_out,
+            [*held_out.clips, *others],
             plan,
-            lambda n, i, total: advance(i, total, n),
+            lambda name, done, total: advance(done, total, name),
         )
     comparison = compare(cases, candidates)
     figures = run_figures(comparison, runs, dict(goals))
@@ -64,5 +72,5 @@ def evaluate_runs(
     )
     write_report(report, content)
     if sheet:
-        write_contact_sheet(sheet, cases, candidates, columns=["reference", "base", *folders])
+        write_contact_sheet(sheet, cases[: len(held_out.clips)], candidates, columns=["reference", "base", *folders])
     return comparison, runs, figures

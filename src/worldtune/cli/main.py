@@ -119,6 +119,11 @@ def run(arguments: list[str]) -> int:
         code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
     except UserError as error:
         return _say(f"error: {error}")
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = error.filename or "worldtune"
+        return _say(f"error: {error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
     except typer.TyperException as error:
         return _say(f"error: {_usage(error)}")
     if code == INTERRUPTED:

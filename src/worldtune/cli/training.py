@@ -1,6 +1,5 @@
 """A training run as the command line shows it: two progress bars, a preview, a loss plot."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
     from worldtune.adapters.folder import remove_adapter
     from worldtune.evaluation.plots import write_loss_plot
     from worldtune.training.data import default_store, prepare_data
-    from worldtune.training.lineage import lineage
     from worldtune.training.loop import train
 
     if resume:
@@ -30,10 +28,9 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
         run.start(recipe)
     with progress("encode") as advance:
         data = prepare_data(world, recipe, default_store(), advance)
-    run.keep_lineage(lineage(world, recipe, data))
-    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out, {len(data.replay)} replayed")
-    started = time.monotonic()
-    with progress(f"train {recipe.name}") as advance:
+    data.ledger.write(run.path / "ledger.parquet")
+    echo_data(data)
+    with progress(f"train {recipe.name}") as advance, run.timed():
         card = train(
             world,
             recipe,
@@ -43,10 +40,17 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
             on_step=lambda step, loss: advance(step, recipe.train.steps, f"loss {loss:.3f}"),
             on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
         )
-    run.note_time(time.monotonic() - started)
     remove_adapter(world.denoiser)
     write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
     return card
+
+
+def echo_data(data: "TrainingData") -> None:
+    """What will be trained on, and what of the datasets will not and why."""
+    counts = f"{len(data.train)} clips to train on, {len(data.held_out)} held out, {len(data.replay)} replayed"
+    typer.echo(counts)
+    for reason, count in data.ledger.reasons().items():
+        typer.echo(f"  not used: {count} × {reason}")
 
 
 def write_preview(world: "World", data: "TrainingData", path: Path) -> None:

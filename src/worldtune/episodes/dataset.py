@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from worldtune.episodes.captions import caption_of, fields_of
 from worldtune.episodes.clip import Clip
-from worldtune.episodes.episode import Episode, Lost
+from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.ledger import UNASKED, Ledger, Row
 from worldtune.episodes.sources import Advance, Source, choose_cameras, open_source, read_all
 from worldtune.episodes.split import held_out_episodes
@@ -27,6 +27,7 @@ class DataSpec(Strict):
     fit: how pictures are brought to that size. stride: target frames from one window to the next
     (None: `frames`, so that windows do not overlap). caption: a template with the fields task,
     camera, caption. tasks: exact task texts to keep. held_out: share of the episodes.
+    max_loss: share of the recordings that may give no clip before the dataset is refused.
     """
 
     path: str
@@ -40,6 +41,7 @@ class DataSpec(Strict):
     caption: str = "{caption}"
     tasks: list[str] | None = None
     held_out: float = Field(0.0, ge=0, lt=1)
+    max_loss: float = Field(0.05, ge=0, le=1)
     seed: int = 0
 
     @field_validator("caption")
@@ -51,36 +53,38 @@ class DataSpec(Strict):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Clips for training and held out, the ledger, and a digest of what the clips are made of."""
+    """Clips for training and held out, the ledger, and a digest of what the clips are made of.
+
+    `problems` are the source's contradictions; `faults` say why it must not be trained on as it is.
+    """
 
     train: list[Clip]
     held_out: list[Clip]
     ledger: Ledger
     digest: str
+    problems: list[Problem]
+    faults: list[str]
 
 
 def open_dataset(spec: DataSpec) -> Dataset:
     """The dataset that `spec` describes.
 
-    A clip that cannot be used is a ledger row with its reason. Raises DataError when the source
-    cannot be read, nothing is left for training, or nothing is held out though held_out > 0.
+    A clip that cannot be used is a ledger row with its reason. Raises DataError when the source cannot be read
+    or has a fault: nothing is left for training, nothing is held out though held_out > 0, more than max_loss of
+    its recordings give no clip, or its frames, states and actions cannot belong together.
     """
     dataset = take_stock(spec)
-    reasons = "; ".join(f"{count}: {reason}" for reason, count in dataset.ledger.reasons().items())
-    why = f"Not used: {reasons}." if reasons else "The source has no recordings."
-    if not dataset.train and not dataset.held_out:
-        raise DataError("no clip can be used", where=spec.path, mend=why)
-    episodes = len({clip.episode for clip in dataset.train + dataset.held_out})
-    mend = f"held_out is {spec.held_out:g} of {episodes} usable episode(s): change it or add episodes."
-    if not dataset.train:
-        raise DataError("nothing is left for training", where=spec.path, mend=mend)
-    if spec.held_out > 0 and not dataset.held_out:
-        raise DataError("the held-out set is empty", where=spec.path, mend=mend)
+    if dataset.faults:
+        mend = "`worldtune check` says which: mend them, choose by cameras and tasks, or raise max_loss."
+        if not dataset.train + dataset.held_out:
+            reasons = "; ".join(f"{count}: {reason}" for reason, count in dataset.ledger.reasons().items())
+            mend = f"Not used: {reasons}." if reasons else "The source has no recordings."
+        raise DataError(dataset.faults[0], where=spec.path, mend=mend)
     return dataset
 
 
 def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> Dataset:
-    """As `open_dataset`, but a dataset with nothing in it is returned, for its ledger."""
+    """As `open_dataset`, but a dataset with faults is returned, for its ledger."""
     source = open_source(spec.path)
     cameras = choose_cameras(source, spec.cameras)
     _refuse_unknown_tasks(spec, source)
@@ -91,7 +95,34 @@ def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> D
     rows = [replace(row, split="held_out" if row.episode in held else "train") if row.kept else row for row, _ in cuts]
     train = [clip for clip in clips if clip.episode not in held]
     held_out = [clip for clip in clips if clip.episode in held]
-    return Dataset(train, held_out, Ledger(tuple(rows)), _digest(spec, train, held_out))
+    ledger, problems = Ledger(tuple(rows)), source.problems()
+    faults = find_faults(spec, source, ledger, problems)
+    return Dataset(train, held_out, ledger, _digest(spec, train, held_out), problems, faults)
+
+
+def find_faults(spec: DataSpec, source: Source, ledger: Ledger, problems: list[Problem]) -> list[str]:
+    """Why a dataset must not be trained on as it is, gravest first."""
+    cameras = source.cameras if spec.cameras is None else spec.cameras
+    kept = [row for row in ledger.rows if row.kept]
+    recordings, faults = ledger.recordings(), []
+    episodes = f"held_out is {spec.held_out:g} of {len({row.episode for row in kept})} usable episode(s)"
+    if not kept:
+        faults.append("no clip can be used")
+    elif all(row.split == "held_out" for row in kept):
+        faults.append(f"nothing is left for training: {episodes}")
+    elif spec.held_out > 0 and all(row.split == "train" for row in kept):
+        faults.append(f"the held-out set is empty: {episodes}")
+    if ledger.share_lost() > spec.max_loss:
+        lost = sum(not some for some in recordings.values())
+        share = f"{ledger.share_lost():.0%}, allowed are {spec.max_loss:.0%}"
+        faults.append(f"{lost} of {len(recordings)} recordings give no clip ({share})")
+        if not set(cameras) <= set(source.present):
+            faults[-1] += f"; cameras with files: {', '.join(source.present)}"
+    errors = [problem for problem in problems if problem.level == "error" and problem.camera in ("", *cameras)]
+    if errors:
+        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        faults.append(f"{errors[0].where}: {errors[0].what}{more}")
+    return faults
 
 
 def _refuse_unknown_tasks(spec: DataSpec, source: Source) -> None:

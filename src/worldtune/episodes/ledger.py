@@ -1,6 +1,7 @@
 """The ledger: one row for every clip that a dataset gives and for everything it does not give, with the reason."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,6 +89,11 @@ class Ledger:
         table = pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA)
         with atomic_file(path) as partial:
             pq.write_table(table, partial)
+
+
+def join_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
+    """The rows of several datasets, one after the other."""
+    return Ledger(tuple(row for ledger in ledgers for row in ledger.rows))
 
 
 UNASKED = "task not asked for"

@@ -22,11 +22,13 @@ BASE_DOMAIN = "base domain"
 class Case:
     """The reference video of one held-out clip, with what the candidates were asked for.
 
-    `name` is unique in an evaluation; `domain` is "new camera", `BASE_DOMAIN`, ...
+    `name` is unique in an evaluation; clips of one `episode` count as one in the statistics;
+    `domain` is "new camera", `BASE_DOMAIN`, ...
     Raises DataError when the reference is no video (see `check_frames`).
     """
 
     name: str
+    episode: str
     task: str
     camera: str
     prompt: str

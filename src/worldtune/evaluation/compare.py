@@ -76,7 +76,8 @@ def _row(case: Case, candidates: Candidates, order: Sequence[str]) -> CaseRow:
     frames, height, width, _ = case.reference_THWC.shape
     clips = {name: frozen(case) if name == FROZEN else candidates[name][case.name] for name in order}
     scores = {name: score(clip_THWC, case.reference_THWC) for name, clip_THWC in clips.items()}
-    return CaseRow(case.name, case.task, case.camera, case.domain, case.prompt, frames, height, width, scores)
+    asked = (case.name, case.episode, case.task, case.camera, case.domain, case.prompt)
+    return CaseRow(*asked, frames, height, width, scores)
 
 
 def _group(name: str, rows: Sequence[CaseRow], order: Sequence[str], reference_candidate: str) -> Group:
@@ -84,11 +85,15 @@ def _group(name: str, rows: Sequence[CaseRow], order: Sequence[str], reference_c
         candidate: {metric: [_metric(row.scores[candidate], metric) for row in rows] for metric in METRICS}
         for candidate in order
     }
+    episodes = [row.episode for row in rows]
     results = {
         candidate: CandidateResult(
-            means={metric: estimate(values[candidate][metric]) for metric in METRICS},
+            means={metric: estimate(values[candidate][metric], episodes) for metric in METRICS},
             against={
-                rival: {metric: paired(values[candidate][metric], values[rival][metric]) for metric in PAIRED_METRICS}
+                rival: {
+                    metric: paired(values[candidate][metric], values[rival][metric], episodes)
+                    for metric in PAIRED_METRICS
+                }
                 for rival in (reference_candidate, FROZEN)
                 if rival != candidate
             },

@@ -6,9 +6,8 @@ Metrics by name: `psnr_db`, `moving_psnr_db`, `ssim` (higher is better) and `mot
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
-from worldtune.errors import DataError
 from worldtune.evaluation.statistics import Estimate, Paired
 
 FROZEN: Final = "first frame frozen"
@@ -41,6 +40,7 @@ class CaseRow:
     __pydantic_config__ = _EXACT
 
     name: str
+    episode: str
     task: str
     camera: str
     domain: str
@@ -102,15 +102,3 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
         return asdict(self)
-
-
-def comparison_from_json(value: Any, *, where: str) -> Comparison:
-    """The Comparison that `to_json` wrote. Raises DataError when a field is missing, unknown or of a wrong type."""
-    try:
-        return TypeAdapter(Comparison).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"not a comparison: {key}: {first['msg']}", where=where, mend="Run the evaluation again."
-        ) from error

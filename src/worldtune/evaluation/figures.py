@@ -26,7 +26,7 @@ def figure(
 
 
 def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[str, float]) -> list[Figure]:
-    """Loss, gain and forgetting of each run; `goals` by the name of the figure without its run."""
+    """Loss, gain and forgetting of each run; `goals` by the name of the figure, with or without its run."""
     base = comparison.gain("base", against=FROZEN).mean
     figures = [
         figure("base: held-out loss", runs[0].first("held_out_loss"), "", "lower"),
@@ -53,9 +53,9 @@ def _of_run(comparison: Comparison, run: TrainedRun, goals: dict[str, float]) ->
         ("base-domain loss, share of the base's", run.ratio("base_domain_loss"), "×", "lower"),
         ("training time", run.seconds, "s", "lower"),
     ]
-    return [
-        figure(
-            f"{run.name}: {name}", value, unit, better, goals.get(name), None if value is not None else "not measured"
-        )
-        for name, value, unit, better in rows
-    ]
+    figures = []
+    for name, value, unit, better in rows:
+        full = f"{run.name}: {name}"
+        goal, why = goals.get(full, goals.get(name)), "not measured" if value is None else None
+        figures.append(figure(full, value, unit, better, goal, why))
+    return figures

@@ -74,7 +74,8 @@ def check_report_folder(folder: Path) -> None:
     """Raises UserError when no report can be written to `folder`, or it holds anything else."""
     make_folder(folder.parent)
     ours = {INDEX, RESULTS, VIDEOS}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - ours):
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and (not folder.is_dir() or names - ours or (names and RESULTS not in names)):
         raise UserError(
             "the folder holds something else than a report", where=str(folder), mend="Name a new or empty folder."
         )

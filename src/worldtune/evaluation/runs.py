@@ -7,6 +7,7 @@ from typing import Any
 
 from worldtune.adapters.card import AdapterCard, read_card
 from worldtune.errors import UserError
+from worldtune.evaluation.comparison import FROZEN, REFERENCE
 from worldtune.training.recipe import Recipe, load_recipe
 from worldtune.training.run import RunFolder
 
@@ -42,17 +43,37 @@ class TrainedRun:
 def read_runs(folders: Mapping[str, Path]) -> list[TrainedRun]:
     """The runs of some folders, by the name to show.
 
-    Raises UserError when a run is not finished, or the runs are not of one base and one dataset.
+    Raises UserError when a run is not finished, has the name of something else in a report, or the runs are not of
+    one base and one dataset.
     """
+    if taken := {"base", FROZEN, REFERENCE} & set(folders):
+        name = taken.pop()
+        raise UserError(f"a run cannot be called {name!r} here", where=str(folders[name]), mend="Rename its folder.")
     runs = [_read_run(name, RunFolder(path)) for name, path in folders.items()]
     for run in runs[1:]:
-        if (run.recipe.base, run.recipe.data) != (runs[0].recipe.base, runs[0].recipe.data):
+        if _judged_on(run) != _judged_on(runs[0]):
             raise UserError(
                 f"{run.name} and {runs[0].name} were not trained on the same base and data",
                 where=str(run.folder.path),
                 mend="Evaluate them one by one: their held-out clips are not the same.",
             )
     return runs
+
+
+def refuse_changed_data(runs: Sequence[TrainedRun], digest: str) -> None:
+    """Raises UserError unless `digest` is that of the dataset the runs were trained on: its split may be another."""
+    for run in runs:
+        if run.card.lineage["datasets"]["data"] != digest:
+            raise UserError(
+                f"the dataset {run.recipe.data.path} is not what {run.name} was trained on: held-out clips may be "
+                "clips it has seen",
+                where=str(run.folder.path),
+                mend="Restore the dataset, or train anew.",
+            )
+
+
+def _judged_on(run: TrainedRun) -> tuple[str, str]:
+    return run.card.base_digest, run.card.lineage["datasets"]["data"]
 
 
 def _read_run(name: str, folder: RunFolder) -> TrainedRun:

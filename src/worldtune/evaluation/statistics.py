@@ -1,6 +1,8 @@
 """Is a difference real? Paired differences with a bootstrap interval and a sign test.
 
-Clips are resampled as if independent of each other.
+Clips of one episode are alike, so episodes are what is drawn and counted: the bootstrap resamples them whole
+(the cluster bootstrap; Davison & Hinkley 1997, §3.8), and the sign test takes one difference from each. Where no
+episodes are given, each value is one of its own.
 """
 
 import math
@@ -15,7 +17,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0
 ENOUGH = 6
-"""Fewest pairs for a verdict: below six even a clean sweep has a two-sided sign test above 0.05."""
+"""Fewest episodes for a verdict: below six even a clean sweep has a two-sided sign test above 0.05."""
 BLOCK = 1 << 22
 
 Verdict = Literal["better", "worse", "no difference shown", "too few clips to tell"]
@@ -23,25 +25,27 @@ Verdict = Literal["better", "worse", "no difference shown", "too few clips to te
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over clips with its 95 % interval; nulls where there are too few clips for one."""
+    """A mean over `n` clips of some episodes with its 95 % interval; nulls where there are too few for one."""
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
+    episodes: int
 
 
 @dataclass(frozen=True)
 class Paired:
     """One candidate minus another on the same clips; positive is better.
 
-    `win_rate` is wins / n, a tie is not a win; `sign_p` is the two-sided sign test with ties left out.
+    `win_rate` is wins / n, a tie is not a win; `sign_p` is the two-sided sign test of the episodes, ties left out.
     """
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
+    episodes: int
     wins: int
     losses: int
     ties: int
@@ -50,32 +54,49 @@ class Paired:
     verdict: Verdict
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = SEED) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, from 10,000 resamples (Efron 1979).
+def bootstrap_interval(
+    values: Sequence[float], episodes: Sequence[str] | None = None, seed: int = SEED
+) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean, from 10,000 resamples of the episodes (Efron 1979).
 
-    Raises ValueError for fewer than two values: one value has no spread to resample.
+    Raises ValueError for fewer than two episodes: one has no spread to resample.
     """
-    sample = np.asarray(values, dtype=np.float64)
-    n = sample.size
+    sums, counts = _by_episode(values, episodes)
+    n = sums.size
     if n < 2:
-        raise ValueError(f"an interval needs two values or more, not {n}")
+        raise ValueError(f"an interval needs two episodes or more, not {n}")
     rng = np.random.default_rng(seed)
     rows = max(1, min(RESAMPLES, BLOCK // n))
     means: list[npt.NDArray[np.float64]] = []
     for start in range(0, RESAMPLES, rows):
         picks = rng.integers(0, n, size=(min(rows, RESAMPLES - start), n))
-        means.append(sample[picks].mean(axis=1))
+        means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
     return float(low), float(high)
 
 
-def estimate(values: Sequence[float | None], seed: int = SEED) -> Estimate:
-    """Mean and interval of the values that exist; `n` says how many they were."""
-    known = [value for value in values if value is not None]
-    mean = math.fsum(known) / len(known) if known else None
-    low, high = bootstrap_interval(known, seed) if len(known) >= 2 else (None, None)
-    return Estimate(mean, low, high, len(known))
+def estimate(values: Sequence[float | None], episodes: Sequence[str] | None = None, seed: int = SEED) -> Estimate:
+    """Mean and interval of the values that exist; `n` and `episodes` say how many they were."""
+    named = episodes or [str(place) for place in range(len(values))]
+    known = [(value, episode) for value, episode in zip(values, named, strict=True) if value is not None]
+    if not known:
+        return Estimate(None, None, None, 0, 0)
+    numbers, theirs = [value for value, _ in known], [episode for _, episode in known]
+    count = len(set(theirs))
+    low, high = bootstrap_interval(numbers, theirs, seed) if count >= 2 else (None, None)
+    return Estimate(math.fsum(numbers) / len(numbers), low, high, len(numbers), count)
+
+
+def _by_episode(
+    values: Sequence[float], episodes: Sequence[str] | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sum and count of each episode's values, in order of first appearance."""
+    groups: dict[str, list[float]] = {}
+    for place, value in enumerate(values):
+        groups.setdefault(episodes[place] if episodes else str(place), []).append(value)
+    sums = np.array([math.fsum(group) for group in groups.values()], dtype=np.float64)
+    return sums, np.array([len(group) for group in groups.values()], dtype=np.float64)
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -85,32 +106,40 @@ def sign_test(wins: int, losses: int) -> float:
     return min(1.0, 2.0 * tail / 2**n)
 
 
-def paired(candidate: Sequence[float | None], against: Sequence[float | None], seed: int = SEED) -> Paired:
+def paired(
+    candidate: Sequence[float | None],
+    against: Sequence[float | None],
+    episodes: Sequence[str] | None = None,
+    seed: int = SEED,
+) -> Paired:
     """Compare two candidates clip by clip; a pair counts when both values exist.
 
     Raises ValueError when the lengths differ.
     """
-    pairs = [(a, b) for a, b in zip(candidate, against, strict=True) if a is not None and b is not None]
-    differences = [a - b for a, b in pairs]
-    wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    n = len(differences)
-    gain = estimate(differences, seed)
+    pairs = list(zip(candidate, against, strict=True))
+    differences = [None if a is None or b is None else a - b for a, b in pairs]
+    gain = estimate(differences, episodes, seed)
+    known = [d for d in differences if d is not None]
+    wins, losses = sum(d > 0 for d in known), sum(d < 0 for d in known)
+    theirs = [e for e, d in zip(episodes, differences, strict=True) if d is not None] if episodes else None
+    sums, _ = _by_episode(known, theirs)
     return Paired(
         mean=gain.mean,
         low=gain.low,
         high=gain.high,
-        n=n,
+        n=gain.n,
+        episodes=gain.episodes,
         wins=wins,
         losses=losses,
-        ties=n - wins - losses,
-        win_rate=wins / n if n else None,
-        sign_p=sign_test(wins, losses) if n else None,
+        ties=gain.n - wins - losses,
+        win_rate=wins / gain.n if gain.n else None,
+        sign_p=sign_test(int((sums > 0).sum()), int((sums < 0).sum())) if gain.n else None,
         verdict=_verdict(gain),
     )
 
 
 def _verdict(gain: Estimate) -> Verdict:
-    if gain.n < ENOUGH or gain.low is None or gain.high is None:
+    if gain.episodes < ENOUGH or gain.low is None or gain.high is None:
         return "too few clips to tell"
     if gain.low <= 0.0 <= gain.high:
         return "no difference shown"

@@ -12,7 +12,7 @@ import torch
 
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.diffusion.conditioning import known_frames
-from worldtune.episodes.clip import read_clip
+from worldtune.episodes.clip import read_clips
 from worldtune.evaluation.case import Case
 from worldtune.generation.sampler import sample
 from worldtune.latents.dataset import LatentClip, load_batch
@@ -33,7 +33,11 @@ class SamplingPlan:
 
 def cases_of(clips: Sequence[LatentClip], domain: str) -> list[Case]:
     """The reference videos of held-out clips, decoded from the dataset."""
-    return [Case(c.clip.name, c.clip.task, c.clip.camera, c.clip.caption, read_clip(c.clip), domain) for c in clips]
+    frames = dict(read_clips([c.clip for c in clips]))
+    return [
+        Case(c.clip.name, c.clip.episode, c.clip.task, c.clip.camera, c.clip.caption, frames[c.clip], domain)
+        for c in clips
+    ]
 
 
 def image2world(

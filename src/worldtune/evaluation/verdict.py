@@ -56,7 +56,8 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
 
 
 def _statement(who: str, rival: str, gain: Paired) -> Statement:
-    clips = f"{gain.wins} of {gain.n} clips"
+    several = f" ({gain.episodes} episodes)" if gain.episodes < gain.n else ""
+    clips = f"{gain.wins} of {gain.n} clips{several}"
     if gain.mean is None:
         return Statement(f"{who} cannot be compared with {rival}: no clip has both.", "unsure")
     amount = f"{signed(gain.mean)} dB {interval(gain.low, gain.high)}".strip()
@@ -64,7 +65,7 @@ def _statement(who: str, rival: str, gain: Paired) -> Statement:
         case "better":
             return Statement(f"{who} is better than {rival} on {clips}: {amount}.", "good")
         case "worse":
-            lost = f"{gain.losses} of {gain.n} clips"
+            lost = f"{gain.losses} of {gain.n} clips{several}"
             return Statement(f"{who} is worse than {rival} on {lost}: {amount}.", "bad")
         case "no difference shown":
             text = f"{who} shows no difference from {rival}: {amount}, better on {clips}."

@@ -62,13 +62,21 @@ class GenerationRequest(Strict):
         return int(height), int(width)
 
     def text(self) -> str:
-        """The prompt. Raises RecipeError when its file cannot be read."""
-        if self.prompt is not None:
-            return self.prompt
-        assert self.prompt_path is not None
-        if not self.prompt_path.is_file():
-            raise RecipeError("the prompt file is missing", where=str(self.prompt_path), mend="Correct prompt_path.")
-        return self.prompt_path.read_text().strip()
+        """The prompt. Raises RecipeError when its file cannot be read, or it is empty."""
+        prompt = self.prompt if self.prompt is not None else self._prompt_file()
+        if not prompt.strip():
+            raise RecipeError("the prompt is empty", where=self.name, mend="Say what happens in the video.")
+        return prompt
+
+    def _prompt_file(self) -> str:
+        path = self.prompt_path
+        assert path is not None
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            raise RecipeError("the prompt file is missing", where=str(path), mend="Correct prompt_path.") from error
+        except UnicodeDecodeError as error:
+            raise RecipeError("the prompt is not UTF-8 text", where=str(path), mend="Save it as UTF-8.") from error
 
 
 def load_requests(path: Path) -> list[GenerationRequest]:

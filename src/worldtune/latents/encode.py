@@ -1,14 +1,16 @@
 """Clips to latents and prompts to projected text, through the store.
 
 Latents are keyed by the codec's weights and the frames' bytes as decoded, which covers window, size, fit and
-speed; text by the encoder's and the projection's weights and the prompt. Text is kept after the frozen
-projection: exact, and 100 times smaller.
+speed; text by the encoder's and the projection's weights and the prompt; both by the libraries' versions. Text is
+kept after the frozen projection: exact, and 100 times smaller.
 """
 
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from worldtune.episodes.clip import Clip, read_clips
 from worldtune.files import digest_bytes
@@ -16,7 +18,7 @@ from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import LatentStore
 from worldtune.worlds.world import World
 
-FORMAT = 1
+MADE_BY = {"format": 1} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
 Progress = Callable[[str], None]
 
 
@@ -31,7 +33,7 @@ def encode_clips(
     latents: dict[Clip, Path] = {}
     for clip, frames_THWC in read_clips(clips):
         key = {
-            "format": FORMAT,
+            **MADE_BY,
             "codec": world.card.codec_digest,
             "dtype": str(world.dtype),
             "frames": digest_bytes(frames_THWC.tobytes()),
@@ -47,17 +49,17 @@ def encode_clips(
 
 def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:
     """Path of the projected text (N, D) of one prompt."""
-    key = {"format": FORMAT, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
-    path = store.path(key)
-    if not path.exists():
-        store.save(key, world.encode_prompts([prompt])[0])
-    return path
+    return _keep_text(world, store, prompt, lambda: world.encode_prompts([prompt])[0])
 
 
 def encode_no_text(world: World, store: LatentStore) -> Path:
     """Path of the projected text (N, D) of a dropped prompt."""
-    key = {"format": FORMAT, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": None}
+    return _keep_text(world, store, None, lambda: world.no_text()[0])
+
+
+def _keep_text(world: World, store: LatentStore, prompt: str | None, encode: Callable[[], Tensor]) -> Path:
+    key = {**MADE_BY, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
     path = store.path(key)
     if not path.exists():
-        store.save(key, world.no_text()[0])
+        store.save(key, encode())
     return path

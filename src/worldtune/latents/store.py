@@ -1,14 +1,16 @@
 """A content-addressed store of tensors: one safetensors file a key, written whole or not at all.
 
-A key is the digest of everything the tensor depends on, so a stale hit cannot happen.
+A key is the digest of everything the tensor depends on: weights, input, and the libraries that compute it.
 """
 
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from worldtune.errors import DataError
 from worldtune.files import atomic_file, digest_json
 
 
@@ -32,5 +34,12 @@ class LatentStore:
 
 
 def load_tensor(path: Path) -> Tensor:
-    """The tensor of a path that `LatentStore.save` returned."""
-    return load_file(path)["tensor"]
+    """The tensor of a path that `LatentStore.save` returned. Raises DataError when the file is gone or damaged."""
+    try:
+        return load_file(path)["tensor"]
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"a tensor of the latent store cannot be read: {error}",
+            where=str(path),
+            mend="Delete the file: it is made again.",
+        ) from error

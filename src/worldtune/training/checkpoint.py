@@ -1,5 +1,6 @@
 """Checkpoints as torch DCP folders: adapter, optimizer state and step, renamed into place when whole."""
 
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 
+from worldtune.errors import UserError
 from worldtune.files import atomic_folder
 
 KEEP = 2
+NAME = re.compile(r"step-\d{6,}")
 
 
 def save_checkpoint(
@@ -27,19 +31,29 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-    """Restore the newest checkpoint in place and return its step; 0 when there is none."""
+    """Restore the newest checkpoint in place and return its step; 0 when there is none.
+
+    Raises UserError when it cannot be read.
+    """
     saved = checkpoints(folder)
     if not saved:
         return 0
     _materialise(optimizer)
     with _single_process():
-        dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
+        try:
+            dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
+        except (CheckpointException, OSError, EOFError, RuntimeError) as error:
+            raise UserError(
+                f"the checkpoint cannot be read: {str(error).splitlines()[0]}",
+                where=str(saved[-1]),
+                mend="Delete it: --resume goes on from the one before.",
+            ) from error
     return _step(saved[-1])
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first; unfinished ones have a hidden name."""
-    return sorted(folder.glob("step-*"), key=_step)
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
 
 
 @contextmanager

@@ -7,17 +7,30 @@ from pathlib import Path
 
 from torch import Tensor
 
+from worldtune.episodes.clip import Clip
 from worldtune.episodes.dataset import open_dataset
+from worldtune.episodes.ledger import Ledger, join_ledgers
+from worldtune.errors import DataError
 from worldtune.latents.dataset import ClipOrder, LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.world import World
 
+BASE_DOMAIN_CLIPS = 8  # of an evaluation, spread over the dataset: the loss is measured on all
+OnClip = Callable[[int, int], None]
+
+
+def unheard(done: int, total: int) -> None:
+    """Progress that nobody asked for."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoded clips: trained on, held out, replayed, and of the base's domain; text_1ND of a dropped prompt."""
+    """Encoded clips: trained on, held out, replayed, and of the base's domain; text_1ND of a dropped prompt.
+
+    `digests` are the datasets' by name, `ledger` says what each of their clips was used for, or why it was not.
+    """
 
     train: list[LatentClip]
     held_out: list[LatentClip]
@@ -25,40 +38,79 @@ class TrainingData:
     forgetting: list[LatentClip]
     no_text_1ND: Tensor
     digests: dict[str, str]
+    ledger: Ledger
 
 
-def prepare_data(
-    world: World, recipe: Recipe, store: LatentStore, on_clip: Callable[[int, int], None] = lambda done, total: None
-) -> TrainingData:
+@dataclass(frozen=True)
+class HeldOut:
+    """Encoded clips to judge on: the recipe's own, some of the base's domain; the digest of the recipe's dataset."""
+
+    clips: list[LatentClip]
+    base_domain: list[LatentClip]
+    digest: str
+
+
+def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnClip = unheard) -> TrainingData:
     """Open and encode the recipe's datasets, then let the codec and text encoder go.
 
-    `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does, and
-    RecipeError for clips of a size that the base cannot make.
+    `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
+    when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
     """
-    specs = {"data": recipe.data}
-    if recipe.replay:
-        specs["replay"] = recipe.replay.data
-    if recipe.check.forgetting:
-        specs["forgetting"] = recipe.check.forgetting
-    for name, spec in specs.items():
+    for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
-    datasets = {name: open_dataset(spec) for name, spec in specs.items()}
-    own = datasets["data"]
-    replay, forgetting = datasets.get("replay"), datasets.get("forgetting")
+    datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
+    own, replay, forgetting = (datasets.get(name) for name in ("data", "replay", "forgetting"))
+    assert own
     parts = [
         own.train,
         own.held_out,
         replay.train if replay else [],
         forgetting.train + forgetting.held_out if forgetting else [],
     ]
-    done, total = itertools.count(1), sum(map(len, parts))
-    train, held_out, replayed, probed = (
-        encode_clips(world, part, store, lambda name: on_clip(next(done), total)) for part in parts
-    )
+    train, held_out, replayed, probed = _encode(world, parts, store, on_clip)
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]
     world.release_encoders()
+    refuse_shared(train + replayed, held_out + probed)
     digests = {name: dataset.digest for name, dataset in datasets.items()}
-    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests)
+    ledger = join_ledgers(dataset.ledger for dataset in datasets.values())
+    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests, ledger)
+
+
+def prepare_held_out(
+    world: World, recipe: Recipe, store: LatentStore, count: int | None, on_clip: OnClip = unheard
+) -> HeldOut:
+    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's."""
+    own, forgetting = open_dataset(recipe.data), []
+    if recipe.check.forgetting:
+        dataset = open_dataset(recipe.check.forgetting)
+        forgetting = dataset.train + dataset.held_out
+    spread = max(1, len(forgetting) // BASE_DOMAIN_CLIPS)
+    parts = [own.held_out[:count], forgetting[::spread][:BASE_DOMAIN_CLIPS][:count]]
+    held_out, base_domain = _encode(world, parts, store, on_clip)
+    return HeldOut(held_out, base_domain, own.digest)
+
+
+def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: OnClip) -> list[list[LatentClip]]:
+    done, total = itertools.count(1), sum(map(len, parts))
+    return [encode_clips(world, part, store, lambda name: on_clip(next(done), total)) for part in parts]
+
+
+def refuse_shared(trained: list[LatentClip], held_out: list[LatentClip]) -> None:
+    """Raises DataError when a recording, or a copy of a clip, is on both sides: nothing would be proved by it."""
+    recordings = {_recording(clip): clip for clip in trained}
+    latents = {clip.latent: clip for clip in trained}  # named by the frames' bytes
+    for clip in held_out:
+        twin = recordings.get(_recording(clip)) or latents.get(clip.latent)
+        if twin:
+            raise DataError(
+                f"{clip.clip.name} of {clip.clip.source} is held out, but trained on as {twin.clip.name}",
+                where=twin.clip.source,
+                mend="Leave one of them out: data, replay and forgetting need episodes of their own.",
+            )
+
+
+def _recording(clip: LatentClip) -> tuple[Path, int]:
+    return clip.clip.video.resolve(), clip.clip.video_start
 
 
 def step_clips(data: TrainingData, recipe: Recipe, step: int) -> list[LatentClip]:

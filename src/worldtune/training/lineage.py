@@ -16,7 +16,7 @@ from worldtune.training.recipe import Recipe
 from worldtune.worlds.world import World
 
 
-def adapter_card(world: World, recipe: Recipe, data: TrainingData, proof: BirthProof) -> AdapterCard:
+def adapter_card(world: World, recipe: Recipe, lineage: dict[str, Any], proof: BirthProof) -> AdapterCard:
     """The card of a finished run; its weights' digest is filled in when they are written."""
     return AdapterCard(
         name=recipe.name,
@@ -31,7 +31,7 @@ def adapter_card(world: World, recipe: Recipe, data: TrainingData, proof: BirthP
         height=recipe.data.height,
         width=recipe.data.width,
         weights_digest="",
-        lineage=lineage(world, recipe, data),
+        lineage=lineage,
         birth=proof,
     )
 

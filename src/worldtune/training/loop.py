@@ -17,7 +17,7 @@ from worldtune.training.checkpoint import load_checkpoint, save_checkpoint
 from worldtune.training.data import TrainingData, step_clips
 from worldtune.training.draws import training_draws
 from worldtune.training.held_out import held_out_losses
-from worldtune.training.lineage import adapter_card
+from worldtune.training.lineage import adapter_card, lineage
 from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Recipe, Train
 from worldtune.training.run import RunFolder
@@ -39,12 +39,14 @@ def train(
 ) -> AdapterCard:
     """Train the recipe's adapter on `world`, from the newest checkpoint when resuming, and export it.
 
-    Raises BirthProofError when the adapter provably does nothing, UserError when the loss is not finite.
+    Raises BirthProofError when the adapter provably does nothing, UserError when the loss is not finite or a resumed
+    run's base or datasets changed.
     """
     settings, probe = recipe.train, data.train[0]
     newborn = give_birth(world, recipe.adapter, probe, settings.shift, settings.seed)
     parameters = list(newborn.parameters.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    origin = run.keep_lineage(lineage(world, recipe, data))
     step = load_checkpoint(run.checkpoints, newborn.parameters, optimizer) if resume else 0
     run.forget_after(step)
     if step == 0:
@@ -76,7 +78,7 @@ def train(
             on_preview(world, step)
 
     proof = prove_grown(world, newborn, probe, settings.shift)
-    return save_adapter(run.adapter, world.denoiser, adapter_card(world, recipe, data, proof))
+    return save_adapter(run.adapter, world.denoiser, adapter_card(world, recipe, origin, proof))
 
 
 def learning_rate(settings: Train, step: int) -> float:

@@ -12,6 +12,8 @@ from worldtune.episodes.dataset import DataSpec
 from worldtune.errors import RecipeError
 from worldtune.strict import Strict, parse
 
+RESOLVED = "# resolved by worldtune train: edit the recipe that it was given\n"
+
 
 class Replay(Strict):
     """Training clips of a second dataset, usually of the base's own domain, so that it is not forgotten."""
@@ -40,7 +42,8 @@ class Train(Strict):
     @model_validator(mode="after")
     def _modes_are_probabilities(self) -> "Train":
         unknown = set(self.modes) - set(MODES.values())
-        if unknown or abs(sum(self.modes.values()) - 1) > 1e-3 or min(self.modes.values()) < 0:
+        values = self.modes.values()
+        if unknown or not abs(sum(values) - 1) <= 1e-3 or not all(value >= 0 for value in values):  # NaN too
             raise ValueError(f"modes are probabilities of {', '.join(MODES.values())} that sum to 1")
         return self
 
@@ -65,6 +68,12 @@ class Recipe(Strict):
     adapter: AdapterSpec
     train: Train
     check: Validate = Field(default_factory=Validate, alias="validate")
+
+    @property
+    def datasets(self) -> dict[str, DataSpec]:
+        """Every dataset that the run reads, by the name it has in errors and lineage."""
+        named = {"data": self.data, "replay": self.replay and self.replay.data, "forgetting": self.check.forgetting}
+        return {name: spec for name, spec in named.items() if spec}
 
     @property
     def replayed(self) -> int:
@@ -122,5 +131,5 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)
+    """The resolved recipe as YAML, with a first line that says where it comes from."""
+    return RESOLVED + yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)

@@ -4,13 +4,17 @@ Metrics hold no times, so that a resumed run writes the same bytes as an uninter
 """
 
 import json
+import math
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from worldtune.errors import UserError
 from worldtune.files import atomic_file, make_folder, write_json
-from worldtune.training.recipe import Recipe, dump_recipe
+from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe
 
 
 class RunFolder:
@@ -32,16 +36,34 @@ class RunFolder:
                 where=str(self.path),
                 mend="Go on with it by --resume, or choose another folder with --out.",
             )
+        path = self.path / "recipe.yaml"
+        if path.exists() and not path.read_text().startswith(RESOLVED):
+            raise UserError(
+                "this recipe.yaml was not written by worldtune train: it is not replaced",
+                where=str(path),
+                mend="Choose another folder with --out.",
+            )
         (self.path / "lineage.json").unlink(missing_ok=True)
-        self._write_recipe(recipe)
+        (self.path / "timing.json").unlink(missing_ok=True)
+        with atomic_file(path) as partial:
+            partial.write_text(dump_recipe(recipe))
 
-    def clear(self) -> None:
-        """Remove an earlier run. Raises UserError, and removes nothing, when the folder holds anything else."""
+    def clear(self, recipe: Recipe) -> None:
+        """Remove an earlier run of a recipe of that name and data.
+
+        Raises UserError, and removes nothing, when the folder holds anything else.
+        """
         if not self.path.exists():
             return
-        if not self.path.is_dir() or (any(self.path.iterdir()) and not (self.path / "recipe.yaml").is_file()):
+        ours = {"adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.svg", "metrics.jsonl"}
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {self.path.name}
+        earlier = load_recipe(self.path / "recipe.yaml", []) if "recipe.yaml" in names else recipe
+        same = (earlier.name, earlier.data.path) == (recipe.name, recipe.data.path)
+        if not same or names - ours - {"recipe.yaml", "timing.json"}:
             raise UserError(
-                "this is no run: it is not removed", where=str(self.path), mend="Choose another folder with --out."
+                f"not an earlier run of {recipe.name}: it is not removed",
+                where=str(self.path),
+                mend="Choose another folder with --out.",
             )
         shutil.rmtree(self.path)
 
@@ -57,13 +79,16 @@ class RunFolder:
                 mend="Resume with the run's own recipe.yaml, or start a new run.",
             )
 
-    def keep_lineage(self, lineage: dict[str, Any]) -> None:
-        """Write what the run is made from, once. Raises UserError when a resumed run is made from something else."""
+    def keep_lineage(self, lineage: dict[str, Any]) -> dict[str, Any]:
+        """What the run is made from, as written when it was started; other code or versions since are added to it.
+
+        Raises UserError when a resumed run is made from another base or other datasets.
+        """
         path = self.path / "lineage.json"
         if not path.exists():
             write_json(path, lineage)
-            return
-        started = json.loads(path.read_text())
+            return lineage
+        started: dict[str, Any] = json.loads(path.read_text())
         changed = [part for part in ("base", "datasets") if started[part] != lineage[part]]
         if changed:
             raise UserError(
@@ -71,10 +96,12 @@ class RunFolder:
                 where=str(path),
                 mend="Restore what it was started with, or start a new run.",
             )
-
-    def _write_recipe(self, recipe: Recipe) -> None:
-        with atomic_file(self.path / "recipe.yaml") as partial:
-            partial.write_text(dump_recipe(recipe))
+        resumed = {part: lineage[part] for part in ("worldtune", "code", "versions", "machine")}
+        known = [{part: started[part] for part in resumed}, *started.get("resumed_with", [])]
+        if resumed not in known:
+            started["resumed_with"] = [*started.get("resumed_with", []), resumed]
+            write_json(path, started)
+        return started
 
     def log(self, **row: Any) -> None:
         with self.metrics.open("a") as file:
@@ -93,11 +120,21 @@ class RunFolder:
         *whole, _cut_or_empty = self.metrics.read_text().split("\n")
         return [json.loads(line) for line in whole]
 
-    def note_time(self, seconds: float) -> None:
-        """Keep the duration of the last call beside the metrics, which must not depend on it."""
-        write_json(self.path / "timing.json", {"train_seconds": round(seconds, 1)})
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add one session's duration to timing.json, which the metrics must not depend on."""
+        path = self.path / "timing.json"
+        before = json.loads(path.read_text())["sessions"] if path.exists() else []
+        write_json(path, {"sessions": [*before, None]})
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            write_json(path, {"sessions": [*before, round(time.monotonic() - started, 1)]})
 
     def seconds(self) -> float | None:
-        """Duration of the training call that finished the run; None when it has not finished."""
+        """Duration of all training sessions together; None when one was killed, and so is not known."""
         path = self.path / "timing.json"
-        return float(json.loads(path.read_text())["train_seconds"]) if path.exists() else None
+        sessions: list[float | None] = json.loads(path.read_text())["sessions"] if path.exists() else [None]
+        known = [session for session in sessions if session is not None]
+        return math.fsum(known) if len(known) == len(sessions) else None

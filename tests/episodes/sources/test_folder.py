@@ -38,7 +38,9 @@ def test_missing_and_empty_captions_are_problems(tmp_path: Path) -> None:
     (root / "metas/lift.txt").write_text(" \n")
     (root / "metas/old.txt").write_text("a caption")
     source = open_source(str(root))
-    assert [recording.caption for recording in source.recordings(["video"])] == ["", ""]
+    *there, old = source.recordings(["video"])
+    assert [recording.caption for recording in there] == ["", ""]
+    assert old == Lost("metas/old.txt", "video", "", "", 0, None, "a caption without a video")
     assert [(problem.where, problem.what) for problem in source.problems()] == [
         ("metas/old.txt", "a caption without a video"),
         ("videos/lift.mp4", "no caption in metas/lift.txt"),
@@ -80,3 +82,15 @@ def test_an_unknown_camera_is_refused_with_those_there_are(tmp_path: Path) -> No
     source = open_source(str(cosmos_folder(tmp_path / "d", {"push": 3})))
     with pytest.raises(DataError, match=r"no camera top.*Cameras there: video\."):
         choose_cameras(source, ["top"])
+
+
+def test_what_is_no_mp4_is_lost_not_overlooked(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 3, "lift": 3})
+    (root / "videos/push.mp4").rename(root / "videos/push.MP4")
+    (root / "videos/old.mov").write_bytes(b"")
+    (root / "videos/session2").mkdir()
+    source = open_source(str(root))
+    assert source.count == 4
+    found = {r.name: r.reason if isinstance(r, Lost) else "" for r in source.recordings(["video"])}
+    unread = "not read: only videos/*.mp4 is"
+    assert found == {"lift": "", "push": "", "videos/old.mov": unread, "videos/session2": unread}

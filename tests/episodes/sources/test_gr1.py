@@ -7,6 +7,7 @@ import pytest
 from worldtune.episodes.dataset import DataSpec, open_dataset
 from worldtune.episodes.episode import Episode
 from worldtune.episodes.sources import open_source
+from worldtune.errors import DataError
 
 LENGTHS = [416, 470, 470, 412, 328]
 THINGS = ["pear", "sweet potato", "meat", "salt", "cupcake"]
@@ -45,7 +46,10 @@ def test_its_tasks_are_never_the_flag(gr1: str) -> None:
 
 
 def test_its_present_camera_trains(gr1: str) -> None:
-    dataset = open_dataset(DataSpec(path=gr1, frames=21, fps=16, height=64, width=64, held_out=0.2))
+    spec = DataSpec(path=gr1, frames=21, fps=16, height=64, width=64, held_out=0.2)
+    with pytest.raises(DataError, match=r"5 of 10 recordings give no clip.*cameras with files: .*ego_view"):
+        open_dataset(spec)
+    dataset = open_dataset(spec.model_copy(update={"max_loss": 0.5}))
     assert len(dataset.train) + len(dataset.held_out) == sum(round(n * 0.8) // 21 for n in LENGTHS) == 76
     assert len({clip.episode for clip in dataset.held_out}) == 1
     assert dataset.ledger.reasons() == {

@@ -49,7 +49,7 @@ def open_source(path: str) -> Source:
     folder = resolve(path)
     if (folder / "meta" / "info.json").is_file():
         return LeRobotSource(path, folder)
-    if any((folder / "videos").glob("*.mp4")):
+    if any(path.suffix.lower() == ".mp4" for path in (folder / "videos").glob("*")):
         return FolderSource(path, folder)
     raise DataError(
         "neither a LeRobot dataset (meta/info.json) nor a Cosmos folder (videos/*.mp4, metas/*.txt)",

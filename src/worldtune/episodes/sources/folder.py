@@ -14,7 +14,10 @@ CAMERA = "video"
 
 
 class FolderSource:
-    """One camera named "video", no tasks; a missing caption is the empty string."""
+    """One camera named "video", no tasks; a missing caption is the empty string.
+
+    What lies in videos/ and is no mp4, and a caption without a video, are lost recordings.
+    """
 
     kind = "Cosmos folder"
 
@@ -22,12 +25,18 @@ class FolderSource:
         self.path = path
         self.cameras = [CAMERA]
         self.present = [CAMERA]
-        self._videos = sorted((folder / "videos").glob("*.mp4"))
+        found = sorted(path for path in (folder / "videos").iterdir() if not path.name.startswith("."))
+        self._videos = [path for path in found if path.suffix.lower() == ".mp4" and path.is_file()]
         self._metas = folder / "metas"
+        stems = {video.stem for video in self._videos}
+        foreign = [path for path in found if path not in self._videos]
+        alone = [meta for meta in sorted(self._metas.glob("*.txt")) if meta.stem not in stems]
+        self._lost = {f"videos/{path.name}": "not read: only videos/*.mp4 is" for path in foreign}
+        self._lost |= {f"metas/{meta.name}": "a caption without a video" for meta in alone}
 
     @property
     def count(self) -> int:
-        return len(self._videos)
+        return len(self._videos) + len(self._lost)
 
     @property
     def tasks(self) -> list[str]:
@@ -42,6 +51,8 @@ class FolderSource:
                 yield Lost(video.stem, CAMERA, "", caption, 0, None, error.what)
                 continue
             yield _episode(video, caption, facts)
+        for name, reason in self._lost.items() if CAMERA in cameras else []:
+            yield Lost(name, CAMERA, "", "", 0, None, reason)
 
     def _caption(self, stem: str) -> str:
         file = self._metas / f"{stem}.txt"
@@ -53,12 +64,7 @@ class FolderSource:
             raise DataError("the caption is not UTF-8 text", where=str(file), mend="Save it as UTF-8.") from error
 
     def problems(self) -> list[Problem]:
-        stems = {video.stem for video in self._videos}
-        found = [
-            Problem("warning", f"metas/{meta.name}", "a caption without a video")
-            for meta in sorted(self._metas.glob("*.txt"))
-            if meta.stem not in stems
-        ]
+        found = [Problem("warning", name, reason) for name, reason in self._lost.items()]
         for video in self._videos:
             where = f"videos/{video.name}"
             if not self._caption(video.stem):

@@ -131,6 +131,8 @@ class LeRobotSource:
         table = read_table(promise.data)
         if self.version == 2:
             return table
+        if "episode_index" not in table.column_names:
+            raise DataError("there is no column episode_index", where=str(promise.data), mend="Restore the file.")
         return table.filter(pc.equal(table.column("episode_index"), promise.index))
 
     def problems(self) -> list[Problem]:

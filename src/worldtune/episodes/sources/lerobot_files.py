@@ -20,8 +20,11 @@ def read_info(path: Path) -> Record:
     for key in ("codebase_version", "fps", "features", "data_path"):
         if key not in info:
             raise DataError(f"the key '{key}' is missing", where=str(path), mend="Restore the dataset's info.json.")
-    if not float(info["fps"]) > 0:
-        raise DataError(f"fps is {info['fps']}", where=str(path), mend="State the recording's frame rate.")
+    if not isinstance(info["fps"], int | float) or not info["fps"] > 0:
+        raise DataError(f"fps is {info['fps']!r}", where=str(path), mend="State the recording's frame rate.")
+    features = info["features"]
+    if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
+        raise DataError("features is no mapping of mappings", where=str(path), mend="Restore the dataset's info.json.")
     return info
 
 

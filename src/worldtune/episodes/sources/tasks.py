@@ -29,7 +29,10 @@ def description_column(root: Path) -> str | None:
         modality = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error}", where=str(path), mend="Restore the file.") from error
-    for name, entry in modality.get("annotation", {}).items():
+    annotations = modality.get("annotation", {}) if isinstance(modality, dict) else None
+    if not isinstance(annotations, dict) or not all(isinstance(entry, dict) for entry in annotations.values()):
+        raise DataError("annotation is no mapping of mappings", where=str(path), mend="Restore the file.")
+    for name, entry in annotations.items():
         if name.split(".")[-1] == DESCRIPTION:
             return str(entry.get("original_key", f"annotation.{name}"))
     return None

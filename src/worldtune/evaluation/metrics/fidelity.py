@@ -33,11 +33,6 @@ def mse_by_frame(frames_THWC: Frames, reference_THWC: Frames) -> Floats:
     return _squared_errors(frames_THWC, reference_THWC).mean(axis=(1, 2))
 
 
-def psnr_by_frame(frames_THWC: Frames, reference_THWC: Frames) -> list[float]:
-    """PSNR in dB of each of the frames 1..T-1."""
-    return [psnr_from_mse(mse) for mse in mse_by_frame(frames_THWC, reference_THWC).tolist()]
-
-
 def psnr(frames_THWC: Frames, reference_THWC: Frames) -> float:
     """PSNR in dB of the whole clip: of the squared error pooled over frames 1..T-1, not a mean of decibels."""
     return psnr_from_mse(float(mse_by_frame(frames_THWC, reference_THWC).mean()))
