@@ -1,7 +1,8 @@
 """Put the pocket world together: `python package.py BUILD OUT vae|denoiser|data|card`.
 
 `vae` writes WORLD/vae from BUILD/vae, `denoiser` the transformer, scheduler and model_index.json, `data` the
-demonstrations that the package ships, as LeRobot datasets, and `card` the model card and the checksums of all files.
+demonstrations that the package ships, as LeRobot datasets, and last of all `card` the model card, with the figures
+of `worldtune bench pocket`, and the checksums of all files.
 Weights are the moving averages, in bfloat16.
 """
 
@@ -20,9 +21,13 @@ from clips import Ema
 from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW_TASKS, SETS
 from train_denoiser import BATCH, new_denoiser
 from train_vae import new_vae
+from worldtune.bench.pocket import held_out_spec, measure
+from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.lerobot_writer import write_lerobot
 from worldtune.files import digest_file
 from worldtune.sim.demonstration import FPS
+from worldtune.training.data import default_store
+from worldtune.worlds.load import open_world
 
 STATE_NAMES = ("hand.x", "hand.y", "hand.z", "gripper")
 ACTION_NAMES = tuple(f"step{step}.{name}" for step in range(5) for name in ("dx", "dy", "dz", "gripper"))
@@ -121,22 +126,35 @@ nvidia/Cosmos-Predict2.5-2B: `CosmosTransformer3DModel` ({denoiser:,} parameters
 No weight comes from another model. It exists so that every line of worldtune runs on a real model anywhere;
 it is of no other use.
 
-- **Shown**: {tasks} from the views {views}; 21 frames of 64×64 at 16 frames a second, scripted experts of
+- **Shown**: {shown:,} clips of {tasks}
+  from the views {views}; 21 frames of 64×64 at 16 frames a second, scripted experts of
   Meta-World 3.1.1 (MIT licence), scenes rendered by MuJoCo.
 - **Never shown to the denoiser**: the view from above; the tasks {new_tasks}.
 - **Prompts** name view and task: "Seen from the left: the robot arm opens the drawer."
-- **Made by** `pretraining/pocket` in worldtune's repository; its own figures are printed by `worldtune bench pocket`.
+- **Made by** `pretraining/pocket` in worldtune's repository, from nothing, on two CPU cores.
 - **Limits**: pictures are soft; nothing but these scenes is known; without a prompt's view and task motions blur.
+
+On {held_out} held-out episodes, as `worldtune bench pocket` prints them:
+
+| figure | value |
+|---|---|
+{figures}
 """
 
 
 def package_card(build: Path, world: Path) -> None:
+    """The model card with its figures measured now, and every file's checksum."""
     state = torch.load(build / "denoiser" / "denoiser.pt", weights_only=True)
+    opened, base = open_world(str(world)), next(clips for clips in SETS if clips.name == "base")
+    figures = measure(opened, default_store(), quick=False, plot=None, on_clip=lambda done, total: None)
     card = CARD.format(
         denoiser=sum(tensor.numel() for tensor in state["ema"].values()),
         vae=sum(parameter.numel() for parameter in new_vae().parameters()),
         steps=state["step"],
         clips=2 * BATCH,
+        shown=base.clips * len(base.tasks) * len(base.views),
+        held_out=len(open_dataset(held_out_spec(opened)).train),
+        figures="\n".join(f"| {row['name']} | {row['value']:.3g} {row['unit']} |" for row in figures),
         tasks=", ".join(BASE_TASKS),
         views=", ".join(BASE_VIEWS),
         new_tasks=", ".join(NEW_TASKS),

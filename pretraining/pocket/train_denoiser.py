@@ -11,6 +11,7 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
@@ -31,7 +32,7 @@ TEXT_DROPOUT = 0.1
 SHIFT = 5.0
 CONDITIONAL_SIGMA = 1e-4
 MUON_RATE = 4.0  # from nothing, orthogonal steps may be larger than Adam's
-BATCH = 8  # clips a worker and step
+BATCH = 16  # clips a worker and step
 
 
 def new_denoiser() -> CosmosTransformer3DModel:
@@ -52,27 +53,51 @@ def new_denoiser() -> CosmosTransformer3DModel:
 
 
 @torch.no_grad()
-def encode(clips: Clips, wan: WholeClipVae) -> Tensor:
+def encode(frames_NTHWC: np.ndarray, wan: WholeClipVae) -> Tensor:
     """Posterior means (N, 16, 6, 8, 8), not normalised."""
-    parts = [wan.encode(as_video(clips.frames_NTHWC[i : i + 4])).chunk(2, 1)[0] for i in range(0, len(clips), 4)]
+    parts = [wan.encode(as_video(frames_NTHWC[i : i + 4])).chunk(2, 1)[0] for i in range(0, len(frames_NTHWC), 4)]
     return torch.cat(parts)
 
 
-def load_latents(clips: Clips, held_out: Clips, world: Path, path: Path, rank: int) -> tuple[Tensor, Tensor]:
-    """Normalised latents of both sets; rank 0 makes them and writes the statistics into the VAE's config."""
-    if rank == 0 and not path.exists():
+def load_latents(clips: Clips, held_out: Clips, world: Path, path: Path, rank: int, workers: int) -> dict[str, Tensor]:
+    """Normalised latents of both sets; they are encoded once, and their statistics written into the VAE's config."""
+    if not path.exists():
         wan = WholeClipVae(AutoencoderKLWan.from_pretrained(world / "vae").eval())
-        means = [encode(clips, wan), encode(held_out, wan)]
-        axes = (0, 2, 3, 4)
-        config = json.loads((world / "vae" / "config.json").read_text())
-        config |= {"latents_mean": means[0].mean(axes).tolist(), "latents_std": means[0].std(axes).tolist()}
-        (world / "vae" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        shift, scale = (torch.tensor(config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
-        save_checkpoint(path, train=(means[0] - shift) / scale, held_out=(means[1] - shift) / scale)
+        sets = {"train": clips.frames_NTHWC, "held_out": held_out.frames_NTHWC}
+        share = {name: encode(frames_NTHWC[rank::workers], wan) for name, frames_NTHWC in sets.items()}
+        save_checkpoint(path.with_suffix(f".{rank}"), **share)
+        wait_for_workers()
+        if rank == 0:
+            shares = [torch.load(path.with_suffix(f".{r}"), weights_only=True) for r in range(workers)]
+            means = {name: interleave([share[name] for share in shares]) for name in sets}
+            shift, scale = measure_latents(means["train"], world / "vae" / "config.json")
+            save_checkpoint(path, **{name: (mean - shift) / scale for name, mean in means.items()})
+        wait_for_workers()
+    latents: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return latents
+
+
+def interleave(shares: list[Tensor]) -> Tensor:
+    """Clip i is the (i // workers)-th of worker i % workers."""
+    whole = shares[0].new_empty(sum(map(len, shares)), *shares[0].shape[1:])
+    for rank, share in enumerate(shares):
+        whole[rank :: len(shares)] = share
+    return whole
+
+
+def measure_latents(means_NCTHW: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+    """Each channel's mean and standard deviation, written into the VAE's config.json."""
+    axes = (0, 2, 3, 4)
+    config = json.loads(path.read_text())
+    config |= {"latents_mean": means_NCTHW.mean(axes).tolist(), "latents_std": means_NCTHW.std(axes).tolist()}
+    path.write_text(json.dumps(config, indent=2) + "\n")
+    shift, scale = (torch.tensor(config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
+    return shift, scale
+
+
+def wait_for_workers() -> None:
     if dist.is_initialized():
         dist.barrier()
-    latents = torch.load(path, weights_only=True)
-    return latents["train"], latents["held_out"]
 
 
 def embed(prompts: list[str], encoder: TextEncoder) -> Tensor:
@@ -123,7 +148,8 @@ def main() -> None:
     rank, world_size = join_workers()
     args.out.mkdir(parents=True, exist_ok=True)
     clips, held_out = load_clips(args.clips, ("base",)), load_clips(args.clips, ("base-held-out",))
-    z_train, z_held_out = load_latents(clips, held_out, args.world, args.out / "latents.pt", rank)
+    latents = load_latents(clips, held_out, args.world, args.out / "latents.pt", rank, world_size)
+    z_train, z_held_out = latents["train"], latents["held_out"]
     encoder = TextEncoder(args.world, torch.device("cpu"), torch.float32)
     text_train, text_held_out = embed(clips.prompts, encoder), embed(held_out.prompts, encoder)
 

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from worldtune.errors import UserError
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 
 Parameters = dict[str, nn.Parameter]
@@ -71,3 +73,30 @@ def test_an_unfinished_checkpoint_is_none(tmp_path: Path) -> None:
     (tmp_path / ".step-000009.123.partial").mkdir(parents=True)
     assert checkpoints(tmp_path) == []
     assert load_checkpoint(tmp_path, *start(0)) == 0
+
+
+def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    parameters, optimizer = start(0)
+    take_steps(parameters, optimizer, 0, 1)
+    (tmp_path / "step-000001-old").mkdir()
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, parameters, optimizer)
+    assert (tmp_path / "step-000001-old").is_dir()
+    assert load_checkpoint(tmp_path, *start(1)) == 3
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "swapped"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
+    parameters, optimizer = start(0)
+    take_steps(parameters, optimizer, 0, 1)
+    save_checkpoint(tmp_path, 1, parameters, optimizer)
+    for file in (tmp_path / "step-000001").iterdir():
+        match harm:
+            case "cut":
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            case "gone":
+                file.unlink()
+            case "swapped":
+                file.write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*goes on from the one before"):
+        load_checkpoint(tmp_path, *start(1))

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,32 @@ def test_a_dataset_without_video_is_refused(packed: Path) -> None:
     edit_info(packed, features={"observation.state": {"dtype": "float32"}})
     with pytest.raises(DataError, match="no video features"):
         open_source(str(packed))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"fps": "fast"}, "fps is 'fast'"),
+        ({"fps": 0}, "fps is 0"),
+        ({"features": ["front"]}, "features is no mapping"),
+        ({"features": {"front": "video"}}, "features is no mapping"),
+    ],
+)
+def test_metadata_of_another_shape_are_refused(packed: Path, change: dict[str, object], says: str) -> None:
+    edit_info(packed, **change)
+    with pytest.raises(DataError, match=says):
+        open_source(str(packed))
+
+
+@pytest.mark.parametrize("annotation", [[], ["task"], {"human.task_description": "told"}])
+def test_annotations_of_another_shape_are_refused(packed: Path, annotation: object) -> None:
+    (packed / "meta/modality.json").write_text(json.dumps({"annotation": annotation}))
+    with pytest.raises(DataError, match="annotation is no mapping"):
+        open_source(str(packed))
+
+
+def test_data_without_episode_numbers_are_refused(packed: Path) -> None:
+    (path,) = (packed / "data").rglob("*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns("episode_index"), path)
+    with pytest.raises(DataError, match="no column episode_index"):
+        list(open_source(str(packed)).recordings(["front"]))
