@@ -130,3 +130,10 @@ def test_held_out_clips_alone_for_an_evaluation(
     assert (judged.clips, judged.base_domain) == (whole.held_out, whole.forgetting)
     assert judged.digest == whole.digests["data"]
     assert prepare_held_out(world, recipe, store, 1).clips == whole.held_out[:1]
+
+
+def test_nothing_held_out_is_nothing_to_judge_on(world: World, tiny_world: Path, films: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(tiny_world, films)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"held_out": 0.0})})
+    with pytest.raises(DataError, match="nothing is held out"):
+        prepare_held_out(world, recipe, LatentStore(tmp_path), None)

@@ -1,7 +1,7 @@
 """From a recipe's datasets to encoded clips, before training begins."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,10 +67,12 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
         replay.train if replay else [],
         forgetting.train + forgetting.held_out if forgetting else [],
     ]
-    train, held_out, replayed, probed = _encode(world, parts, store, on_clip)
+    _refuse_shared(parts, [[(clip.video.resolve(), clip.video_start) for clip in part] for part in parts])
+    encoded = _encode(world, parts, store, on_clip)
+    _refuse_shared(parts, [[clip.latent for clip in part] for part in encoded])  # named by the frames' bytes
+    train, held_out, replayed, probed = encoded
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]
     world.release_encoders()
-    refuse_shared(train + replayed, held_out + probed)
     digests = {name: dataset.digest for name, dataset in datasets.items()}
     ledger = join_ledgers(dataset.ledger for dataset in datasets.values())
     return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests, ledger)
@@ -79,8 +81,13 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
 def prepare_held_out(
     world: World, recipe: Recipe, store: LatentStore, count: int | None, on_clip: OnClip = unheard
 ) -> HeldOut:
-    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's."""
+    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's.
+
+    Raises DataError as `open_dataset` does, and when nothing is held out.
+    """
     own, forgetting = open_dataset(recipe.data), []
+    if not own.held_out:
+        raise DataError("nothing is held out to judge on", where=recipe.data.path, mend="Train with data.held_out.")
     if recipe.check.forgetting:
         dataset = open_dataset(recipe.check.forgetting)
         forgetting = dataset.train + dataset.held_out
@@ -95,22 +102,20 @@ def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: 
     return [encode_clips(world, part, store, lambda name: on_clip(next(done), total)) for part in parts]
 
 
-def refuse_shared(trained: list[LatentClip], held_out: list[LatentClip]) -> None:
-    """Raises DataError when a recording, or a copy of a clip, is on both sides: nothing would be proved by it."""
-    recordings = {_recording(clip): clip for clip in trained}
-    latents = {clip.latent: clip for clip in trained}  # named by the frames' bytes
-    for clip in held_out:
-        twin = recordings.get(_recording(clip)) or latents.get(clip.latent)
-        if twin:
+def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) -> None:
+    """Raises DataError when what is trained on and what is held out have a recording, or a copy of a clip, in common.
+
+    `parts` are clips trained on, held out, replayed and of the base's domain; clips of equal `keys` are the same.
+    """
+    train, held_out, replay, forgetting = (list(zip(*pair, strict=True)) for pair in zip(keys, parts, strict=True))
+    trained = dict(train + replay)
+    for key, clip in held_out + forgetting:
+        if twin := trained.get(key):
             raise DataError(
-                f"{clip.clip.name} of {clip.clip.source} is held out, but trained on as {twin.clip.name}",
-                where=twin.clip.source,
+                f"{clip.name} of {clip.source} is held out, but trained on as {twin.name}",
+                where=twin.source,
                 mend="Leave one of them out: data, replay and forgetting need episodes of their own.",
             )
-
-
-def _recording(clip: LatentClip) -> tuple[Path, int]:
-    return clip.clip.video.resolve(), clip.clip.video_start
 
 
 def step_clips(data: TrainingData, recipe: Recipe, step: int) -> list[LatentClip]:
