@@ -68,9 +68,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             path.replace(old)
             try:
                 partial.replace(path)
-            except BaseException:  # Ctrl-C too: the old one is back before anything else happens
-                old.replace(path)
-                raise
+            finally:
+                if not path.exists():  # Ctrl-C or an error came between: the old one is back before anything else
+                    old.replace(path)
             shutil.rmtree(old)
         else:
             partial.replace(path)

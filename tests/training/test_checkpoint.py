@@ -98,5 +98,5 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
                 file.unlink()
             case "swapped":
                 file.write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*goes on from the one before"):
+    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*take another one"):
         load_checkpoint(tmp_path, *start(1))

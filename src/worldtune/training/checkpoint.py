@@ -3,17 +3,14 @@
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.api import CheckpointException
 
-from worldtune.errors import UserError
+from worldtune.distributed_checkpoint import load_tensors
 from worldtune.files import atomic_folder
 
 KEEP = 2
@@ -24,7 +21,8 @@ def save_checkpoint(
     folder: Path, step: int, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
     """Write `folder/step-NNNNNN` and drop all but the newest two."""
-    with atomic_folder(folder / f"step-{step:06d}") as partial, _single_process():
+    with atomic_folder(folder / f"step-{step:06d}") as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         dcp.save(_state(parameters, optimizer), checkpoint_id=partial, no_dist=True)
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
@@ -39,29 +37,13 @@ def load_checkpoint(folder: Path, parameters: dict[str, nn.Parameter], optimizer
     if not saved:
         return 0
     _materialise(optimizer)
-    with _single_process():
-        try:
-            dcp.load(_state(parameters, optimizer), checkpoint_id=saved[-1], no_dist=True)
-        except (CheckpointException, OSError, EOFError, RuntimeError) as error:
-            raise UserError(
-                f"the checkpoint cannot be read: {str(error).splitlines()[0]}",
-                where=str(saved[-1]),
-                mend="Delete it: --resume goes on from the one before.",
-            ) from error
+    load_tensors(saved[-1], _state(parameters, optimizer))
     return _step(saved[-1])
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first; unfinished ones have a hidden name."""
     return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
-
-
-@contextmanager
-def _single_process() -> Iterator[None]:
-    """DCP warns that it assumes a single process even when told so."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield
 
 
 def _step(checkpoint: Path) -> int:

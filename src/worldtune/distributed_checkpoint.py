@@ -1,0 +1,95 @@
+"""Reading torch's distributed checkpoints (DCP) without letting them run code.
+
+The index of such a folder, `.metadata`, is a pickle, which torch unpickles with any name it holds, and entries that
+are no tensors are pickles too. Here the index may name the classes of a checkpoint's index and nothing else, and
+only tensors are read. Source: torch `distributed/checkpoint/filesystem.py`, `FileSystemReader.read_metadata`.
+"""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint import FileSystemReader, Metadata
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+from worldtune.errors import UserError
+
+_INDEX = {
+    "torch.distributed.checkpoint.metadata": {
+        "Metadata", "TensorStorageMetadata", "TensorProperties", "ChunkStorageMetadata", "BytesStorageMetadata",
+        "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING",
+    },
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.serialization": {"_get_layout"},
+    "pathlib": {"PosixPath", "WindowsPath", "PurePosixPath", "Path"},
+    "collections": {"OrderedDict"},
+}  # fmt: skip
+_MEND = "It was damaged, or is no checkpoint: take another one."
+
+
+class _IndexUnpickler(pickle.Unpickler):
+    """Finds the names of an index: its classes, sizes and element types."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = name in _INDEX.get(module, ())
+        kind = getattr(torch, name, None) if module == "torch" else None
+        if not known and not (name == "Size" or isinstance(kind, torch.dtype | torch.layout | torch.memory_format)):
+            raise pickle.UnpicklingError(f"the index names {module}.{name}")
+        return super().find_class(module, name)
+
+
+class _Reader(FileSystemReader):
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        with (Path(self.path) / ".metadata").open("rb") as file:
+            return _read_index(file)
+
+
+def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
+    """Fill the tensors of `into`, in place, from the checkpoint in `folder`; what else it holds is not read.
+
+    Raises UserError when the index is missing, damaged or names anything but an index's own classes, or a tensor is
+    missing, of another shape, or no tensor.
+    """
+    try:
+        held = _index(folder).state_dict_metadata
+        for name, tensor in into.items():
+            entry = held.get(name)
+            if not isinstance(entry, TensorStorageMetadata) or entry.size != tensor.shape:
+                found = "absent" if entry is None else getattr(entry, "size", "no tensor")
+                raise UserError(f"{name} is {found}, not {tuple(tensor.shape)}", where=str(folder), mend=_MEND)
+        with warnings.catch_warnings():  # DCP warns that it assumes a single process even when told so
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            dcp.load(dict(into), storage_reader=_Reader(folder), no_dist=True)
+    except (CheckpointException, OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the checkpoint cannot be read: {what}", where=str(folder), mend=_MEND) from error
+
+
+def tensors_in(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in a checkpoint, by name. Raises UserError as `load_tensors` does."""
+    try:
+        held = _index(folder).state_dict_metadata
+    except (OSError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"the index cannot be read: {error}", where=str(folder), mend=_MEND) from error
+    return {name: tuple(entry.size) for name, entry in held.items() if isinstance(entry, TensorStorageMetadata)}
+
+
+def _index(folder: Path) -> Metadata:
+    with (folder / ".metadata").open("rb") as file:
+        return _read_index(file)
+
+
+def _read_index(file: BinaryIO) -> Metadata:
+    index = _IndexUnpickler(file).load()
+    if not isinstance(index, Metadata) or index.storage_data is None:
+        raise pickle.UnpicklingError("the index is of another kind")
+    for place in index.storage_data.values():
+        if Path(place.relative_path).name != place.relative_path:
+            raise pickle.UnpicklingError(f"the index leads out of its folder, to {place.relative_path}")
+    return index
