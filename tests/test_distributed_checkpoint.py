@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from worldtune.distributed_checkpoint import load_tensors, tensors_in
 from worldtune.errors import UserError
@@ -39,7 +41,8 @@ def test_tensors_come_out_as_they_went_in(saved: Path) -> None:
     assert torch.equal(into["a"], torch.arange(6.0).view(2, 3))
     assert torch.equal(into["net.b"], torch.ones(4, dtype=torch.bfloat16))
     assert into["step"] == 7
-    assert tensors_in(saved) == {"a": (2, 3), "net.b": (4,), "step": ()}
+    kinds = {"a": ((2, 3), torch.float32), "net.b": ((4,), torch.bfloat16), "step": ((), torch.int64)}
+    assert tensors_in(saved) == kinds
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,9 @@ def test_an_index_that_would_run_a_command_is_refused(saved: Path, tmp_path: Pat
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["torch load", "torch hub", "builtins eval", "torch.storage _load_from_bytes"])
+@pytest.mark.parametrize(
+    "name", ["torch load", "torch hub", "builtins eval", "os Size", "torch.storage _load_from_bytes"]
+)
 def test_every_other_name_is_refused(saved: Path, name: str) -> None:
     (saved / ".metadata").write_bytes(b"c" + name.replace(" ", "\n").encode() + b"\n.")
     assert f"the index names {name.replace(' ', '.')}" in refusal(saved, {"a": torch.zeros(2, 3)})
@@ -101,3 +106,19 @@ def test_a_damaged_folder_is_one_line(saved: Path, harm: str) -> None:
     text = refusal(saved, {"a": torch.zeros(2, 3)})
     assert text.startswith("the checkpoint cannot be read: ")
     assert "\n" not in text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 600), byte=st.integers(0, 255))
+def test_a_changed_byte_of_the_index_is_no_traceback(saved: Path, place: int, byte: int) -> None:
+    path = saved / ".metadata"
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[place % len(whole)] = byte
+    path.write_bytes(changed)
+    try:
+        tensors_in(saved)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017  it may be whole enough to be read, too
+    finally:
+        path.write_bytes(whole)

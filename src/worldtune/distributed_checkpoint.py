@@ -30,6 +30,7 @@ _INDEX = {
     "pathlib": {"PosixPath", "WindowsPath", "PurePosixPath", "Path"},
     "collections": {"OrderedDict"},
 }  # fmt: skip
+_DAMAGE = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError)
 _MEND = "It was damaged, or is no checkpoint: take another one."
 
 
@@ -37,9 +38,9 @@ class _IndexUnpickler(pickle.Unpickler):
     """Finds the names of an index: its classes, sizes and element types."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known = name in _INDEX.get(module, ())
-        kind = getattr(torch, name, None) if module == "torch" else None
-        if not known and not (name == "Size" or isinstance(kind, torch.dtype | torch.layout | torch.memory_format)):
+        kinds = torch.dtype | torch.layout | torch.memory_format
+        of_torch = module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), kinds))
+        if not of_torch and name not in _INDEX.get(module, ()):
             raise pickle.UnpicklingError(f"the index names {module}.{name}")
         return super().find_class(module, name)
 
@@ -71,13 +72,18 @@ def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
         raise UserError(f"the checkpoint cannot be read: {what}", where=str(folder), mend=_MEND) from error
 
 
-def tensors_in(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in a checkpoint, by name. Raises UserError as `load_tensors` does."""
+def tensors_in(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and element type of every tensor in a checkpoint, by name. Raises UserError as `load_tensors` does."""
     try:
         held = _index(folder).state_dict_metadata
     except (OSError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"the index cannot be read: {error}", where=str(folder), mend=_MEND) from error
-    return {name: tuple(entry.size) for name, entry in held.items() if isinstance(entry, TensorStorageMetadata)}
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the index cannot be read: {what}", where=str(folder), mend=_MEND) from error
+    return {
+        name: (entry.size, entry.properties.dtype)
+        for name, entry in held.items()
+        if isinstance(entry, TensorStorageMetadata)
+    }
 
 
 def _index(folder: Path) -> Metadata:
@@ -86,10 +92,21 @@ def _index(folder: Path) -> Metadata:
 
 
 def _read_index(file: BinaryIO) -> Metadata:
-    index = _IndexUnpickler(file).load()
-    if not isinstance(index, Metadata) or index.storage_data is None:
-        raise pickle.UnpicklingError("the index is of another kind")
+    try:
+        index = _IndexUnpickler(file).load()
+        _check(index)
+    except _DAMAGE as error:
+        raise pickle.UnpicklingError(f"the index is damaged ({type(error).__name__})") from error
+    return index
+
+
+def _check(index: Any) -> None:
+    """Raises TypeError or AttributeError for what is no index, UnpicklingError when it leads out of its folder."""
+    if not isinstance(index, Metadata):
+        raise TypeError
+    tensors = [entry for entry in index.state_dict_metadata.values() if isinstance(entry, TensorStorageMetadata)]
+    if not all(isinstance(t.size, torch.Size) and isinstance(t.properties.dtype, torch.dtype) for t in tensors):
+        raise TypeError
     for place in index.storage_data.values():
         if Path(place.relative_path).name != place.relative_path:
             raise pickle.UnpicklingError(f"the index leads out of its folder, to {place.relative_path}")
-    return index

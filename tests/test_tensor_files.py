@@ -1,0 +1,130 @@
+"""The same tensors from every kind of file, and one line about what is wrong with the others."""
+
+import json
+import os
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch import Tensor
+
+from worldtune.errors import UserError
+from worldtune.tensor_files import read_tensors
+
+TENSORS = {
+    "net.a.weight": torch.arange(12.0).view(3, 4),
+    "net.b.bias": torch.linspace(0, 1, 5).bfloat16(),
+    "net.c": torch.tensor(3),
+}
+
+
+def save_dcp(folder: Path, tensors: dict[str, Tensor] = TENSORS) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.save(dict(tensors), checkpoint_id=folder, no_dist=True)
+    return folder
+
+
+def write(folder: Path, kind: str) -> Path:
+    """The tensors as one of the kinds in use."""
+    path = folder / kind
+    match kind:
+        case "model.safetensors":
+            save_file(TENSORS, path)
+        case "sharded":
+            path.mkdir()
+            for number, (name, tensor) in enumerate(TENSORS.items()):
+                save_file({name: tensor}, path / f"model-{number}.safetensors")
+        case "model.pt":
+            torch.save(TENSORS, path)
+        case "nested.pt":
+            torch.save({"model": {**TENSORS, "net.q._extra_state": None}}, path)
+        case "dcp":
+            save_dcp(path)
+        case "iteration":
+            save_dcp(path / "model")
+        case "run":
+            save_dcp(path / "iter_000000200" / "model")
+            (path / "latest_checkpoint.txt").write_text("iter_000000200\n")
+    return path
+
+
+KINDS = ("model.safetensors", "sharded", "model.pt", "nested.pt", "dcp", "iteration", "run")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_tensors_come_out_of_every_kind(tmp_path: Path, kind: str) -> None:
+    found = read_tensors(write(tmp_path, kind))
+    assert found.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        read_tensors(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "sharded", "model.pt", "dcp"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "swapped"])
+def test_damaged_files_are_one_line(tmp_path: Path, kind: str, harm: str) -> None:
+    path = write(tmp_path, kind)
+    for file in [path] if path.is_file() else list(path.iterdir()):
+        content = file.read_bytes()
+        file.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "swapped": b"\x89PNG\r\n" * 99}[harm])
+    assert "cannot be read" in refusal(path)
+
+
+def test_a_pickle_that_would_run_a_command_is_refused(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"a": Bomb()}, tmp_path / "model.pt")
+    assert "cannot be read" in refusal(tmp_path / "model.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [([1, 2], "no mapping"), ({}, "no mapping"), ({"a": 3}, "a is no tensor"), ({1: torch.ones(1)}, "no mapping")],
+)
+def test_a_pickle_of_something_else_is_refused(tmp_path: Path, value: object, says: str) -> None:
+    torch.save(value, tmp_path / "model.pt")
+    assert says in refusal(tmp_path / "model.pt")
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    entry = json.dumps({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]})
+    header = f'{{"a": {entry}, "a": {entry}}}'.encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    assert "it holds a twice" in refusal(tmp_path / "model.safetensors")
+    path = write(tmp_path, "sharded")
+    save_file({"net.c": torch.zeros(1)}, path / "model-9.safetensors")
+    assert "two files hold net.c" in refusal(path)
+
+
+@pytest.mark.parametrize("named", ["gone", "../elsewhere", "", "/etc"])
+def test_a_run_whose_newest_is_elsewhere_is_refused(tmp_path: Path, named: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path = write(tmp_path, "run")
+    (path / "latest_checkpoint.txt").write_text(named)
+    assert "which is not here" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("gone.pt", "no such file"), ("notes.txt", "no checkpoint that is read"), ("nothing", "no checkpoint in this")],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "nothing").mkdir()
+    assert says in refusal(tmp_path / name)
