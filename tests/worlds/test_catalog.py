@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -9,32 +10,39 @@ from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
 from worldtune.worlds.load import pocket_folder
 
 BY_NAME = {base.name: base for base in KNOWN_BASES}
-PREDICT25_TEXT = {
-    "use_crossattn_projection": True,
-    "crossattn_proj_in_channels": 100352,
-    "encoder_hidden_states_channels": 1024,
+EXACT = {
+    "pocket": 4_118_400,
+    "predict2.5-2b/post-trained": 2_059_174_912,
+    "predict2.5-2b/pre-trained": 2_059_174_912,
+    "predict2.5-14b/post-trained": 14_368_047_104,
+    "predict2.5-14b/pre-trained": 14_368_047_104,
+    "predict2-2b/video2world": 1_956_413_440,
+    "predict2-14b/video2world": 14_265_285_632,
 }
-SIZES = {"2b": {"num_attention_heads": 16, "num_layers": 28}, "14b": {"num_attention_heads": 40, "num_layers": 36}}
 
 
-def parameters(size: str, **text: object) -> int:
-    """The denoiser's parameters, on the meta device: no memory is taken."""
+def meta_model(base: KnownBase) -> CosmosTransformer3DModel:
+    """The denoiser on the meta device: no memory is taken."""
     with torch.device("meta"):
-        model = CosmosTransformer3DModel(
-            in_channels=17, attention_head_dim=128, adaln_lora_dim=256, extra_pos_embed_type=None, **SIZES[size], **text
-        )
-    return sum(parameter.numel() for parameter in model.parameters())
+        return CosmosTransformer3DModel(**base.architecture.config())
 
 
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(KNOWN_BASES)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_parameters_are_those_of_diffusers_own_class(size: str) -> None:
-    assert BY_NAME[f"predict2.5-{size}/post-trained"].parameters == parameters(size, **PREDICT25_TEXT)
-    assert BY_NAME[f"predict2.5-{size}/pre-trained"].parameters == parameters(size, **PREDICT25_TEXT)
-    assert BY_NAME[f"predict2-{size}/video2world"].parameters == parameters(size)
+@pytest.mark.parametrize("base", KNOWN_BASES, ids=lambda base: base.name)
+def test_parameters_are_those_of_diffusers_own_class(base: KnownBase) -> None:
+    assert base.parameters == EXACT[base.name]
+    assert base.parameters == sum(parameter.numel() for parameter in meta_model(base).parameters())
+    hidden = base.architecture.heads * base.architecture.head_dim
+    assert hidden == {"2b": 2048, "14b": 5120, "pocket": 192}[base.name.partition("/")[0].rpartition("-")[2]]
+
+
+def test_the_pocket_s_architecture_is_what_ships() -> None:
+    shipped = json.loads((pocket_folder() / "transformer" / "config.json").read_text())
+    ours = BY_NAME["pocket"].architecture.config()
+    assert {key: shipped[key] for key in ours} == json.loads(json.dumps(ours))
 
 
 def test_pocket_has_the_parameters_that_ship() -> None:

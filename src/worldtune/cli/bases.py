@@ -1,17 +1,24 @@
-"""`worldtune bases`: the catalogue of base models."""
+"""`worldtune bases`: the catalogue of base models; `bases convert`: NVIDIA's checkpoints and diffusers' folders."""
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldtune.errors import UserError
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
 
 COLUMNS = "{:<27} {:>10} {:>9}  {:<27}  {:<20}  {}"
 
 
+if TYPE_CHECKING:
+    from worldtune.worlds.keys import Style
+
+
 def bases(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the base models worldtune knows.
@@ -23,6 +30,8 @@ def bases(
 
         worldtune bases --json
     """
+    if context.invoked_subcommand:
+        return
     if as_json:
         typer.echo(json.dumps([asdict(base) for base in KNOWN_BASES], indent=2))
         return
@@ -48,3 +57,39 @@ def _origin(base: KnownBase) -> str:
     place = "ships with worldtune" if base.repo is None else f"{base.repo} @ {base.revision}"
     opened = "" if base.opened else " · worldtune cannot open it yet"
     return f"{place} · {base.licence} · text: {base.text_encoder}{opened}"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="NVIDIA's .pt, .safetensors or DCP folder, or a diffusers folder.")],
+    to: Annotated[str, typer.Option(help="diffusers or nvidia.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A new folder for diffusers, a new file for nvidia.")],
+    config: Annotated[Path | None, typer.Option(help="config.json of a transformer that is no known base's.")] = None,
+) -> None:
+    """Convert a denoiser between NVIDIA's names and diffusers', bit for bit.
+
+    Every tensor is accounted for: used, or named with the reason why it is left out. The architecture is that of
+    the known base with exactly these tensors, unless --config states it.
+
+    Example:
+
+        worldtune bases convert model_ema_bf16.pt --to diffusers -o transformer
+    """
+    from worldtune.worlds.convert import convert as write
+
+    style: Style
+    if to == "diffusers":
+        style = "diffusers"
+    elif to == "nvidia":
+        style = "nvidia"
+    else:
+        raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")
+    done = write(source, style, out, config)
+    known = ", ".join(done.bases) or "no known base"
+    typer.echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
+    for reason in dict.fromkeys(done.dropped.values()):
+        names = [name for name, why in done.dropped.items() if why == reason]
+        typer.echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
+    typer.echo(out)
+
+
+PARTS = {"convert": convert}

@@ -57,6 +57,12 @@ class Verb(TyperCommand):
             formatter.write(f"  {line}".rstrip() + "\n")
 
 
+class VerbWithParts(TyperGroup):
+    """A verb that does something by itself and has verbs of its own, as `bases` and `bases convert`."""
+
+    format_help_text = Verb.format_help_text
+
+
 class Verbs(TyperGroup):
     """The verbs by section; the help page needs no verb's file."""
 
@@ -83,13 +89,23 @@ class Verbs(TyperGroup):
         super().invoke(ctx)  # a verb's return value is not an exit code
 
 
-def load_verb(name: str) -> TyperCommand:
-    """The command of the function `name` in `worldtune/cli/<name>.py`, imported now."""
-    function = getattr(import_module(f"worldtune.cli.{name}"), name)
+def load_verb(name: str) -> TyperCommand | TyperGroup:
+    """The command of the function `name` in `worldtune/cli/<name>.py`, imported now.
+
+    Where that file has `PARTS`, a function a name, they are the verb's own verbs.
+    """
+    module = import_module(f"worldtune.cli.{name}")
+    function, parts = getattr(module, name), getattr(module, "PARTS", {})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, cls=Verb)(function)
+    if not parts:
+        app.command(name, cls=Verb)(function)
+    else:
+        app.callback(invoke_without_command=True, cls=VerbWithParts)(function)
+        for part, its in parts.items():
+            app.command(part, cls=Verb)(its)
     command = get_command(app)
-    assert isinstance(command, TyperCommand)
+    command.name = name
+    assert isinstance(command, TyperCommand | TyperGroup)
     return command
 
 

@@ -6,11 +6,48 @@ counted on diffusers' `CosmosTransformer3DModel`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 NVIDIA = "NVIDIA Open Model License"
 REASON1 = "Cosmos-Reason1 7B (Qwen2.5-VL)"
 T5 = "T5-XXL 11B"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The denoiser's size: blocks, heads of `head_dim`, AdaLN's inner width, and RoPE's scale in time, height, width.
+
+    `projection` is the text projection's input and output width, None where text arrives as it is (`text_dim` wide).
+    """
+
+    layers: int
+    heads: int
+    head_dim: int
+    adaln_dim: int
+    text_dim: int
+    projection: tuple[int, int] | None
+    rope_scale: tuple[float, float, float]
+    max_size: tuple[int, int, int] = (128, 240, 240)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments of diffusers' `CosmosTransformer3DModel`."""
+        proj_in, proj_out = self.projection or (1024, 1024)
+        return {
+            "in_channels": 17, "out_channels": 16, "num_attention_heads": self.heads,
+            "attention_head_dim": self.head_dim, "num_layers": self.layers, "mlp_ratio": 4.0,
+            "text_embed_dim": self.text_dim, "adaln_lora_dim": self.adaln_dim, "max_size": self.max_size,
+            "patch_size": (1, 2, 2), "rope_scale": self.rope_scale, "concat_padding_mask": True,
+            "extra_pos_embed_type": None, "use_crossattn_projection": self.projection is not None,
+            "crossattn_proj_in_channels": proj_in, "encoder_hidden_states_channels": proj_out,
+        }  # fmt: skip
+
+
+_REASON1_WIDTH = 28 * 3584  # all layers' states side by side
+PREDICT25_2B = Architecture(28, 16, 128, 256, 1024, (_REASON1_WIDTH, 1024), (1.0, 3.0, 3.0))
+PREDICT25_14B = Architecture(36, 40, 128, 256, 1024, (_REASON1_WIDTH, 1024), (1.0, 3.0, 3.0))
+PREDICT2_2B = Architecture(28, 16, 128, 256, 1024, None, (1.0, 3.0, 3.0))
+PREDICT2_14B = Architecture(36, 40, 128, 256, 1024, None, (20 / 24, 2.0, 2.0))
+POCKET = Architecture(6, 4, 48, 48, 64, (128, 64), (1.0, 1.0, 1.0), (16, 32, 32))
 
 
 @dataclass(frozen=True)
@@ -39,6 +76,7 @@ class KnownBase:
     width: int
     fps: int
     opened: bool
+    architecture: Architecture
 
     @property
     def bf16_gigabytes(self) -> float:
@@ -63,6 +101,7 @@ def _predict25(size: str, parameters: int, training: str, karras: bool) -> Known
         width=1280,
         fps=16,
         opened=True,
+        architecture={"2B": PREDICT25_2B, "14B": PREDICT25_14B}[size],
     )
 
 
@@ -83,6 +122,7 @@ def _predict2(size: str, parameters: int) -> KnownBase:
         width=1280,
         fps=16,
         opened=False,
+        architecture={"2B": PREDICT2_2B, "14B": PREDICT2_14B}[size],
     )
 
 
@@ -105,6 +145,7 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         width=64,
         fps=16,
         opened=True,
+        architecture=POCKET,
     ),
     _predict25("2B", 2_059_174_912, "post-trained", karras=True),
     _predict25("2B", 2_059_174_912, "pre-trained", karras=False),
