@@ -36,7 +36,7 @@ def test_nothing_left_is_2_with_reasons(in_process: Verb, tmp_path: Path) -> Non
     done = in_process("check", "d", "--frames", "22", "--max-loss", "1", "--json")
     (report,) = json.loads(done.out)
     assert done.code == 2
-    assert (report["usable"], report["faults"]) == (False, ["nothing is left for training"])
+    assert (report["usable"], report["faults"]) == (False, ["no clip can be used"])
     assert [row["reason"] for row in report["not_used"]] == ["shorter than the window (21 of 22 frames)"]
 
 

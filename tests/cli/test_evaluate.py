@@ -14,8 +14,10 @@ TINY = ["train.steps=4", "train.warmup=1", "train.checkpoint_every=4", "validate
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    for name, recipe in (("view", "pocket-new-view"), ("task", "pocket-new-task")):
-        assert run(["train", recipe, *TINY, "--out", str(folder / name)]) == 0
+    forgetting = "{path: 'builtin:pocket-base-held-out', frames: 21, fps: 16, height: 64, width: 64}"
+    probed = [*TINY[:-2], f"validate={{every: 4, sigmas: 1, forgetting: {forgetting}}}", "replay=null"]
+    for name, recipe, overrides in (("view", "pocket-new-view", probed), ("task", "pocket-new-task", TINY)):
+        assert run(["train", recipe, *overrides, "--out", str(folder / name)]) == 0
     return folder
 
 

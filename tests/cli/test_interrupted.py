@@ -36,22 +36,22 @@ def test_encode_keeps_whole_latents_and_goes_on(tiny_world: Path, tmp_path: Path
     recipe = write_recipe(tmp_path, tiny_world)
     write_films(tmp_path / "many", 60)
     different = len({frames_THWC.tobytes() for frames_THWC, _ in films(60)})
-    process = start("encode", recipe, f"data.path={tmp_path / 'many'}")
+    many = (f"data.path={tmp_path / 'many'}", "data.held_out=0")
+    process = start("encode", recipe, *many)
     wait_until(lambda: len(list(home.rglob("*.safetensors"))) >= 3, process)
     interrupt(process)
     assert not list(home.rglob("*.partial"))
     assert len(list(home.rglob("*.safetensors"))) < different
-    assert run(["encode", str(recipe), f"data.path={tmp_path / 'many'}"]) == 0
+    assert run(["encode", str(recipe), *many]) == 0
     assert len(list(home.rglob("*.safetensors"))) == different + 2 + 1  # two prompts, no prompt
 
 
 def test_evaluate_leaves_no_report(tiny_world: Path, tmp_path: Path, home: Path) -> None:
     assert run(["train", str(write_recipe(tmp_path, tiny_world)), "--out", str(tmp_path / "run")]) == 0
     before = sorted((tmp_path / "run").rglob("*"))
-    encoded = len(list(home.rglob("*.safetensors")))
     shutil.rmtree(home)
     process = start("evaluate", tmp_path / "run", "--steps", 5_000)
-    wait_until(lambda: len(list(home.rglob("*.safetensors"))) == encoded, process)
+    wait_until(lambda: len(list(home.rglob("*.safetensors"))) >= 3, process)
     time.sleep(0.5)  # now it generates
     interrupt(process)
     assert sorted((tmp_path / "run").rglob("*")) == before

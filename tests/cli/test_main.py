@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import CommandLine
+from support.processes import HEARING_CTRL_C
 from worldtune import __version__
 from worldtune.cli.main import VERBS, load_verb, run
 
@@ -141,7 +142,7 @@ def test_a_full_disk_is_the_users_to_mend() -> None:
 
 
 def test_ctrl_c_is_one_line_and_130() -> None:
-    body = "print('working', flush=True); time.sleep(60)"
+    body = f"{HEARING_CTRL_C}; print('working', flush=True); time.sleep(60)"
     with subprocess.Popen(
         made_up_verb(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

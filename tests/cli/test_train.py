@@ -158,7 +158,7 @@ def test_data_that_changed_since_are_not_trained_on(
 def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Path, home: Path) -> None:
     done = in_process("encode", recipe)
     assert done.code == 0, done.err
-    assert done.out.startswith("6 clips to train on, 2 held out: ")
+    assert done.out.startswith("6 clips to train on, 2 held out, 0 replayed\n")
     files = {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")}
     assert len(files) == 8 + 2 + 1  # clips, their two prompts, no prompt
     assert in_process("train", recipe).code == 0
