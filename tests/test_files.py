@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +114,45 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("stopped", [KeyboardInterrupt, OSError])
-def test_stopped_between_two_renames_the_old_folder_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: type[BaseException]
-) -> None:
+def test_a_new_folder_that_is_lost_leaves_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "old").write_text("old")
-    rename, calls = Path.replace, []
+    with pytest.raises(FileNotFoundError), atomic_folder(folder) as partial:
+        partial.rmdir()
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
 
-    def replace(self: Path, target: Path) -> Path:
-        calls.append(self)
-        if len(calls) == 2:
-            raise stopped
-        return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(stopped), atomic_folder(folder) as partial:
-        (partial / "new").write_text("new")
+BETWEEN_TWO_RENAMES = """
+import os, signal, sys
+from pathlib import Path
+from worldtune.files import atomic_folder
+renames = []
+def stop(event, arguments):
+    renames.extend([event] if event == "os.rename" else [])
+    if len(renames) == 2 and event == "os.rename":
+        os.kill(os.getpid(), int(sys.argv[2]))
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(stop)
+with atomic_folder(Path(sys.argv[1])) as partial:
+    (partial / "new").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_between_two_renames_the_old_folder_is_back(tmp_path: Path, stop: signal.Signals) -> None:
+    """After Ctrl-C at once; after kill -9 with the next that is written, which here fails."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    command = [sys.executable, "-c", BETWEEN_TWO_RENAMES, folder, str(int(stop))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -stop, done.stderr
+    if stop == signal.SIGKILL:
+        assert not folder.exists()
+        with pytest.raises(ZeroDivisionError):
+            half_a_folder(folder)
     assert [file.name for file in folder.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -158,13 +180,28 @@ def test_the_folder_one_is_in_can_be_written(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "here" / "new").read_text() == "new"
 
 
-def test_a_folder_without_the_right_to_write_is_the_users_to_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root, as tests may run, has every right
-    with pytest.raises(UserError, match="the folder cannot be written"):
-        write_json(tmp_path / "results.json", {})
-    assert list(tmp_path.iterdir()) == []
+WITHOUT_RIGHTS = """
+import os, sys
+from pathlib import Path
+from worldtune.errors import UserError
+from worldtune.files import write_json
+if os.getuid() == 0:  # root has every right: be somebody else
+    os.setuid(65534)
+try:
+    write_json(Path(sys.argv[1]) / "results.json", {})
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_folder_without_the_right_to_write_is_the_users_to_mend() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o555)
+        command = [sys.executable, "-c", WITHOUT_RIGHTS, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"the folder cannot be written [{folder}]"), done.stderr
+        assert list(Path(folder).iterdir()) == []
+        Path(folder).chmod(0o755)
 
 
 KILLED = """

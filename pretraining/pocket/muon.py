@@ -1,7 +1,10 @@
 """Muon for the pocket world: momentum whose matrices are made orthogonal before each step.
 
-On these small models it reaches, in a given number of steps, what Adam needs half as many again for. Biases, gains
-and embeddings stay with Adam. Source: Keller Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/; the
+Going on with the VAE from one checkpoint, 400 steps of it gained 0.31 dB where 400 of Adam gained 0.05; for the
+denoiser the two were not compared. Biases, gains and embeddings stay with Adam. torch's own Muon takes no
+convolutions, and iterates in bfloat16, which is slow on a CPU without it.
+
+Source: Keller Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/; the
 step's size follows Liu et al., 2025 (arXiv:2502.16982, eq. 4), so that Adam's learning rates hold.
 """
 

@@ -1,4 +1,4 @@
-"""Reading torch's distributed checkpoints (DCP) without letting them run code.
+"""Torch's distributed checkpoints (DCP), read without letting them run code.
 
 The index of such a folder, `.metadata`, is a pickle, which torch unpickles with any name it holds, and entries that
 are no tensors are pickles too. Here the index may name the classes of a checkpoint's index and nothing else, and
@@ -7,7 +7,8 @@ only tensors are read. Source: torch `distributed/checkpoint/filesystem.py`, `Fi
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from torch.distributed.checkpoint import FileSystemReader, Metadata
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from worldtune.errors import UserError
+from worldtune.errors import UserError, first_line
 
 _INDEX = {
     "torch.distributed.checkpoint.metadata": {
@@ -46,9 +47,20 @@ class _IndexUnpickler(pickle.Unpickler):
 
 
 class _Reader(FileSystemReader):
+    """Reads the tensors that an index, read already, leads to."""
+
+    def __init__(self, folder: Path, index: Metadata) -> None:
+        super().__init__(folder)
+        self.index = index
+
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        with (Path(self.path) / ".metadata").open("rb") as file:
-            return _read_index(file)
+        return self.index
+
+
+def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint of `tensors` into `folder`."""
+    with _single_process():
+        dcp.save(dict(tensors), checkpoint_id=folder, no_dist=True)
 
 
 def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
@@ -57,38 +69,46 @@ def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
     Raises UserError when the index is missing, damaged or names anything but an index's own classes, or a tensor is
     missing, of another shape, or no tensor.
     """
+    index = _open_index(folder)
+    for name, tensor in into.items():
+        entry = index.state_dict_metadata.get(name)
+        if not isinstance(entry, TensorStorageMetadata) or entry.size != tensor.shape:
+            found = "absent" if entry is None else getattr(entry, "size", "no tensor")
+            raise UserError(f"{name} is {found}, not {tuple(tensor.shape)}", where=str(folder), mend=_MEND)
     try:
-        held = _index(folder).state_dict_metadata
-        for name, tensor in into.items():
-            entry = held.get(name)
-            if not isinstance(entry, TensorStorageMetadata) or entry.size != tensor.shape:
-                found = "absent" if entry is None else getattr(entry, "size", "no tensor")
-                raise UserError(f"{name} is {found}, not {tuple(tensor.shape)}", where=str(folder), mend=_MEND)
-        with warnings.catch_warnings():  # DCP warns that it assumes a single process even when told so
-            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            dcp.load(dict(into), storage_reader=_Reader(folder), no_dist=True)
+        with _single_process():
+            dcp.load(dict(into), storage_reader=_Reader(folder, index), no_dist=True)
     except (CheckpointException, OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the checkpoint cannot be read: {what}", where=str(folder), mend=_MEND) from error
+        raise _unreadable(error, folder) from error
 
 
 def tensors_in(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and element type of every tensor in a checkpoint, by name. Raises UserError as `load_tensors` does."""
-    try:
-        held = _index(folder).state_dict_metadata
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the index cannot be read: {what}", where=str(folder), mend=_MEND) from error
     return {
         name: (entry.size, entry.properties.dtype)
-        for name, entry in held.items()
+        for name, entry in _open_index(folder).state_dict_metadata.items()
         if isinstance(entry, TensorStorageMetadata)
     }
 
 
-def _index(folder: Path) -> Metadata:
-    with (folder / ".metadata").open("rb") as file:
-        return _read_index(file)
+@contextmanager
+def _single_process() -> Iterator[None]:
+    """DCP warns that it assumes a single process even when told so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _unreadable(error: BaseException, folder: Path) -> UserError:
+    return UserError(f"the checkpoint cannot be read: {first_line(error)}", where=str(folder), mend=_MEND)
+
+
+def _open_index(folder: Path) -> Metadata:
+    try:
+        with (folder / ".metadata").open("rb") as file:
+            return _read_index(file)
+    except (OSError, pickle.UnpicklingError) as error:
+        raise _unreadable(error, folder) from error
 
 
 def _read_index(file: BinaryIO) -> Metadata:

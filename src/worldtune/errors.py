@@ -1,6 +1,11 @@
 """The exceptions a user sees: one line that says what is wrong, where, and how to mend it."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class UserError(Exception):
     """A mistake the user can mend; the command line prints it and exits with code 2.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from worldtune.distributed_checkpoint import load_tensors, tensors_in
-from worldtune.errors import UserError
+from worldtune.errors import UserError, first_line
 
 LATEST = "latest_checkpoint.txt"
 PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
@@ -105,8 +105,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the file cannot be read: {what}", where=str(path), mend=_MEND) from error
+        raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
     if isinstance(value, dict) and set(value) in ({"model"}, {"state_dict"}):
         (value,) = value.values()
     if not isinstance(value, dict) or not value or not all(isinstance(name, str) for name in value):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.errors import AdapterError
+from worldtune.errors import AdapterError, first_line
 from worldtune.files import write_json
 from worldtune.strict import Strict
 
@@ -61,5 +61,5 @@ def read_card(folder: Path) -> AdapterCard:
         return AdapterCard.model_validate_json(path.read_text())
     except ValueError as error:
         raise AdapterError(
-            f"{CARD} cannot be read: {str(error).splitlines()[0]}", where=str(folder), mend="Export it again."
+            f"{CARD} cannot be read: {first_line(error)}", where=str(folder), mend="Export it again."
         ) from error

@@ -20,7 +20,7 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.ratio import ROUNDS, Ratio, time_in_turn
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.evaluation.figures import figure
-from worldtune.worlds.codec import latent_frames
+from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import denoise
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
@@ -60,7 +60,8 @@ def draw_batch(world: World, count: int) -> Batch:
     """`count` clips of noise in the base's own size."""
     card, generator = world.card, torch.Generator().manual_seed(0)
     frames = latent_frames(card.frames)
-    x_BCTHW = torch.randn(count, 16, frames, card.height // 8, card.width // 8, generator=generator)
+    shape = (count, world.denoiser.config.out_channels, frames, card.height // SPATIAL, card.width // SPATIAL)
+    x_BCTHW = torch.randn(shape, generator=generator)
     sigma_BT = torch.rand(count, 1, generator=generator).expand(-1, frames)
     text_BND = world.no_text().expand(count, -1, -1)
     return Batch(x_BCTHW, sigma_BT, known_frames(torch.ones(count, dtype=torch.long), frames), text_BND)

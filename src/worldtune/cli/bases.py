@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -11,10 +11,6 @@ from worldtune.errors import UserError
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
 
 COLUMNS = "{:<27} {:>10} {:>9}  {:<27}  {:<20}  {}"
-
-
-if TYPE_CHECKING:
-    from worldtune.worlds.keys import Style
 
 
 def bases(
@@ -75,15 +71,11 @@ def convert(
         worldtune bases convert model_ema_bf16.pt --to diffusers -o transformer
     """
     from worldtune.worlds.convert import convert as write
+    from worldtune.worlds.keys import Style
 
-    style: Style
-    if to == "diffusers":
-        style = "diffusers"
-    elif to == "nvidia":
-        style = "nvidia"
-    else:
+    if to not in get_args(Style):
         raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")
-    done = write(source, style, out, config)
+    done = write(source, cast(Style, to), out, config)
     known = ", ".join(done.bases) or "no known base"
     typer.echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
     for reason in dict.fromkeys(done.dropped.values()):

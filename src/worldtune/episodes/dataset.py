@@ -65,6 +65,11 @@ class Dataset:
     problems: list[Problem]
     faults: list[str]
 
+    @property
+    def clips(self) -> list[Clip]:
+        """Those for training, then those held out."""
+        return self.train + self.held_out
+
 
 def open_dataset(spec: DataSpec) -> Dataset:
     """The dataset that `spec` describes.
@@ -76,7 +81,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
     dataset = take_stock(spec)
     if dataset.faults:
         mend = "`worldtune check` says which: mend them, choose by cameras and tasks, or raise max_loss."
-        if not dataset.train + dataset.held_out:
+        if not dataset.clips:
             reasons = "; ".join(f"{count}: {reason}" for reason, count in dataset.ledger.reasons().items())
             mend = f"Not used: {reasons}." if reasons else "The source has no recordings."
         raise DataError(dataset.faults[0], where=spec.path, mend=mend)

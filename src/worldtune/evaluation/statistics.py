@@ -61,7 +61,7 @@ def bootstrap_interval(
 
     Raises ValueError for fewer than two episodes: one has no spread to resample.
     """
-    sums, counts = _by_episode(values, episodes)
+    sums, counts = _by_episode(_known(values, episodes))
     n = sums.size
     if n < 2:
         raise ValueError(f"an interval needs two episodes or more, not {n}")
@@ -78,8 +78,7 @@ def bootstrap_interval(
 
 def estimate(values: Sequence[float | None], episodes: Sequence[str] | None = None, seed: int = SEED) -> Estimate:
     """Mean and interval of the values that exist; `n` and `episodes` say how many they were."""
-    named = episodes or [str(place) for place in range(len(values))]
-    known = [(value, episode) for value, episode in zip(values, named, strict=True) if value is not None]
+    known = _known(values, episodes)
     if not known:
         return Estimate(None, None, None, 0, 0)
     numbers, theirs = [value for value, _ in known], [episode for _, episode in known]
@@ -88,13 +87,17 @@ def estimate(values: Sequence[float | None], episodes: Sequence[str] | None = No
     return Estimate(math.fsum(numbers) / len(numbers), low, high, len(numbers), count)
 
 
-def _by_episode(
-    values: Sequence[float], episodes: Sequence[str] | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _known(values: Sequence[float | None], episodes: Sequence[str] | None) -> list[tuple[float, str]]:
+    """The values that exist, each with its episode."""
+    named = episodes or [str(place) for place in range(len(values))]
+    return [(value, episode) for value, episode in zip(values, named, strict=True) if value is not None]
+
+
+def _by_episode(known: Sequence[tuple[float, str]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Sum and count of each episode's values, in order of first appearance."""
     groups: dict[str, list[float]] = {}
-    for place, value in enumerate(values):
-        groups.setdefault(episodes[place] if episodes else str(place), []).append(value)
+    for value, episode in known:
+        groups.setdefault(episode, []).append(value)
     sums = np.array([math.fsum(group) for group in groups.values()], dtype=np.float64)
     return sums, np.array([len(group) for group in groups.values()], dtype=np.float64)
 
@@ -119,10 +122,9 @@ def paired(
     pairs = list(zip(candidate, against, strict=True))
     differences = [None if a is None or b is None else a - b for a, b in pairs]
     gain = estimate(differences, episodes, seed)
-    known = [d for d in differences if d is not None]
-    wins, losses = sum(d > 0 for d in known), sum(d < 0 for d in known)
-    theirs = [e for e, d in zip(episodes, differences, strict=True) if d is not None] if episodes else None
-    sums, _ = _by_episode(known, theirs)
+    known = _known(differences, episodes)
+    wins, losses = sum(d > 0 for d, _ in known), sum(d < 0 for d, _ in known)
+    sums, _ = _by_episode(known)
     return Paired(
         mean=gain.mean,
         low=gain.low,

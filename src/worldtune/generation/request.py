@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from worldtune.diffusion.conditioning import MODES
-from worldtune.errors import RecipeError
+from worldtune.errors import RecipeError, first_line
 from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
@@ -107,9 +107,7 @@ def _items(path: Path) -> list[Any]:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(
-            f"cannot be read: {str(error).splitlines()[0]}", where=str(path), mend="Correct it."
-        ) from error
+        raise RecipeError(f"cannot be read: {first_line(error)}", where=str(path), mend="Correct it.") from error
     if data is None:
         return []
     return data if isinstance(data, list) else [data]

@@ -2,15 +2,12 @@
 
 import re
 import shutil
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
-from torch import nn
+from torch import Tensor, nn
 
-from worldtune.distributed_checkpoint import load_tensors
+from worldtune.distributed_checkpoint import load_tensors, save_tensors
 from worldtune.files import atomic_folder
 
 KEEP = 2
@@ -21,9 +18,8 @@ def save_checkpoint(
     folder: Path, step: int, parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> None:
     """Write `folder/step-NNNNNN` and drop all but the newest two."""
-    with atomic_folder(folder / f"step-{step:06d}") as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.save(_state(parameters, optimizer), checkpoint_id=partial, no_dist=True)
+    with atomic_folder(folder / f"step-{step:06d}") as partial:
+        save_tensors(partial, _state(parameters, optimizer))
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
 
@@ -50,9 +46,9 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Tensors by name, shared with the live objects, so that loading fills them and counts as a write to them."""
-    state: dict[str, Any] = {f"adapter.{name}": parameter.detach() for name, parameter in parameters.items()}
+    state: dict[str, Tensor] = {f"adapter.{name}": parameter.detach() for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             state[f"optimizer.{name}.{key}"] = value

@@ -59,14 +59,8 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
-    own, replay, forgetting = (datasets.get(name) for name in ("data", "replay", "forgetting"))
-    assert own
-    parts = [
-        own.train,
-        own.held_out,
-        replay.train if replay else [],
-        forgetting.train + forgetting.held_out if forgetting else [],
-    ]
+    own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
+    parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]
     _refuse_shared(parts, [[(clip.video.resolve(), clip.video_start) for clip in part] for part in parts])
     encoded = _encode(world, parts, store, on_clip)
     _refuse_shared(parts, [[clip.latent for clip in part] for part in encoded])  # named by the frames' bytes
@@ -85,12 +79,10 @@ def prepare_held_out(
 
     Raises DataError as `open_dataset` does, and when nothing is held out.
     """
-    own, forgetting = open_dataset(recipe.data), []
+    own = open_dataset(recipe.data)
     if not own.held_out:
         raise DataError("nothing is held out to judge on", where=recipe.data.path, mend="Train with data.held_out.")
-    if recipe.check.forgetting:
-        dataset = open_dataset(recipe.check.forgetting)
-        forgetting = dataset.train + dataset.held_out
+    forgetting = open_dataset(recipe.check.forgetting).clips if recipe.check.forgetting else []
     spread = max(1, len(forgetting) // BASE_DOMAIN_CLIPS)
     parts = [own.held_out[:count], forgetting[::spread][:BASE_DOMAIN_CLIPS][:count]]
     held_out, base_domain = _encode(world, parts, store, on_clip)

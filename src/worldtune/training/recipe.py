@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.diffusion.conditioning import MODES
 from worldtune.episodes.dataset import DataSpec
-from worldtune.errors import RecipeError
+from worldtune.errors import RecipeError, first_line
 from worldtune.strict import Strict, parse
 
 RESOLVED = "# resolved by worldtune train: edit the recipe that it was given\n"
@@ -104,7 +104,7 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"not YAML: {str(error).splitlines()[0]}", where=str(path), mend="Correct it.") from error
+        raise RecipeError(f"not YAML: {first_line(error)}", where=str(path), mend="Correct it.") from error
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
     for override in overrides:

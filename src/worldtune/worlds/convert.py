@@ -19,7 +19,7 @@ from worldtune.files import atomic_file, atomic_folder
 from worldtune.tensor_files import read_tensors
 from worldtune.worlds.catalog import KNOWN_BASES
 from worldtune.worlds.keys import Style, rename_all
-from worldtune.worlds.weights import read_json, refuse
+from worldtune.worlds.weights import find_faults, read_json, refuse
 
 CONFIG_KEYS = frozenset(KNOWN_BASES[0].architecture.config())
 
@@ -84,11 +84,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _faults(arguments: dict[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
     """What keeps `tensors` from being all those of the class with these arguments."""
     with torch.device("meta"):
-        expected = {name: t.shape for name, t in CosmosTransformer3DModel(**arguments).state_dict().items()}
-    faults = [f"{name} is missing" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"{name} is unknown" for name in sorted(tensors.keys() - expected.keys())]
-    wrong = [name for name in sorted(expected.keys() & tensors.keys()) if expected[name] != tensors[name].shape]
-    return faults + [f"{name} is {tuple(tensors[name].shape)}, not {tuple(expected[name])}" for name in wrong]
+        expected = CosmosTransformer3DModel(**arguments).state_dict()
+    return find_faults(*({name: tuple(t.shape) for name, t in these.items()} for these in (expected, tensors)))
 
 
 def _check_out(to: Style, out: Path) -> None:

@@ -5,6 +5,7 @@ noise (https://github.com/nvidia-cosmos/cosmos-predict2.5/issues/160).
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from worldtune.errors import BaseError
 
+Shape = tuple[int, ...]
 MEND = "Use the weights and config.json of one and the same model."
 
 
@@ -27,16 +29,16 @@ def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> CosmosTran
         raise BaseError(f"this is a {config.get('_class_name')}, not a {kind.__name__}", where=str(folder), mend=MEND)
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in kind.from_config(config).state_dict().items()}
-    found = _shapes_on_disk(folder)
+    refuse(find_faults(expected, _shapes_on_disk(folder)), folder)
+    return kind.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+
+
+def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
+    """Every tensor that is missing, unknown or of another shape, in words."""
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
     faults += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
-    faults += [
-        f"{name} is {found[name]}, not {shape}"
-        for name, shape in sorted(expected.items())
-        if found.get(name, shape) != shape
-    ]
-    refuse(faults, folder)
-    return kind.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+    wrong = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+    return faults + [f"{name} is {found[name]}, not {expected[name]}" for name in wrong]
 
 
 def refuse(faults: list[str], folder: Path) -> None:
@@ -57,8 +59,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _shapes_on_disk(folder: Path) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
+def _shapes_on_disk(folder: Path) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "pt") as file:

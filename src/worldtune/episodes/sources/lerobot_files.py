@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldtune.errors import DataError
+from worldtune.errors import DataError, first_line
 
 Record = dict[str, Any]
 
@@ -78,7 +78,7 @@ def _read_table(path: Path, size: int, changed_ns: int) -> pa.Table:
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"not a readable parquet file: {str(error).splitlines()[0]}", where=str(path), mend="Restore the file."
+            f"not a readable parquet file: {first_line(error)}", where=str(path), mend="Restore the file."
         ) from error
 
 
