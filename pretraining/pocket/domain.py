@@ -41,5 +41,5 @@ SETS = (
     ClipSet("vae-new-view", BASE_TASKS, (NEW_VIEW,), 16, 4_000_000),
     ClipSet("vae-new-task", NEW_TASKS, (*BASE_VIEWS, NEW_VIEW), 8, 5_000_000),
     ClipSet("vae-other", VAE_TASKS, (*BASE_VIEWS, NEW_VIEW), 2, 6_000_000),
-    ClipSet("base", BASE_TASKS, BASE_VIEWS, 72, 0),
+    ClipSet("base", BASE_TASKS, BASE_VIEWS, 144, 0),
 )

@@ -2,7 +2,8 @@
 
 The objective is Predict 2.5's: rectified flow, logit-normal noise levels with shift 5, known frames at σ = 1e-4,
 text dropped to zeros before the projection. Latents are encoded once from WORLD/vae (whose latent statistics
-this script measures) and kept in OUT/latents.pt. Resumes from OUT/denoiser.pt.
+this script measures) and kept in OUT/latents.pt. Begins anew, or with WORLD's own denoiser (`--go-on`, for instance
+after its VAE has changed a little). Resumes from OUT/denoiser.pt.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor
 
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, save_checkpoint
+from mixed_precision import Float32Attention
 from muon import Muon, matrices_and_rest
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames, known_frames
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
@@ -126,6 +128,12 @@ def held_out_loss(model: CosmosTransformer3DModel, z: Tensor, text: Tensor) -> f
     return torch.cat(losses).mean().item()
 
 
+def mixed_loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: Draws) -> Tensor:
+    """`loss_of` with matrix products in bfloat16."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return loss_of(model, z, text, draws)
+
+
 def draw(z: Tensor, generator: torch.Generator) -> Draws:
     batch = len(z)
     k_B = torch.multinomial(MODES, batch, replacement=True, generator=generator)
@@ -144,6 +152,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--go-on", action="store_true")
     args = parser.parse_args()
     rank, world_size = join_workers()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -154,10 +163,12 @@ def main() -> None:
     text_train, text_held_out = embed(clips.prompts, encoder), embed(held_out.prompts, encoder)
 
     model = new_denoiser()
+    if args.go_on:
+        model.load_state_dict(CosmosTransformer3DModel.from_pretrained(args.world / "transformer").state_dict())
     parameters = list(model.parameters())
     matrices, rest = matrices_and_rest(parameters)
     optimizers = [
-        Muon(matrices, args.lr, weight_decay=0.01),
+        Muon(matrices, args.lr, weight_decay=0.03),
         torch.optim.AdamW(rest, args.lr, (0.9, 0.98), weight_decay=0.0, fused=True),
     ]
     ema, step, checkpoint = Ema(model, 0.999), 0, args.out / "denoiser.pt"
@@ -169,8 +180,11 @@ def main() -> None:
         ema.shadow, step = state["ema"], state["step"]
         print(f"resumed at step {step}", flush=True)
 
-    compiled_loss = torch.compile(loss_of, dynamic=False)
-    started, last = time.time(), time.time()
+    for block in model.transformer_blocks:
+        block.attn1.set_processor(Float32Attention())
+        block.attn2.set_processor(Float32Attention())
+    compiled_loss = torch.compile(mixed_loss_of, dynamic=False)
+    started, last, losses = time.time(), time.time(), []
     while step < args.steps:
         generator = torch.Generator().manual_seed(step * world_size + rank)
         lr = args.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
@@ -186,10 +200,10 @@ def main() -> None:
             optimizer.step()
         step += 1
         ema.update(model, step)
+        losses.append(loss.item())
         if rank == 0 and (step % 100 == 0 or step == args.steps):
-            line = (
-                f"{step} loss {loss.item():.4f} {(time.time() - last) / 100:.2f} s/step {time.time() - started:.0f} s"
-            )
+            rate = (time.time() - last) / len(losses)
+            line = f"{step} loss {np.mean(losses):.4f} {rate:.2f} s/step {time.time() - started:.0f} s"
             if step % 500 == 0 or step == args.steps:
                 kept = [optimizer.state_dict() for optimizer in optimizers]
                 save_checkpoint(checkpoint, model=model.state_dict(), optimizers=kept, ema=ema.shadow, step=step)
@@ -197,7 +211,7 @@ def main() -> None:
                 ema.copy_to(shown)
                 line += f" held-out loss {held_out_loss(shown, z_held_out, text_held_out):.4f}"
             print(line, flush=True)
-            last = time.time()
+            last, losses = time.time(), []
 
 
 if __name__ == "__main__":

@@ -1,8 +1,17 @@
 import json
+import shutil
 from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
 
 from conftest import CommandLine
 from worldtune.worlds.catalog import KNOWN_BASES
+from worldtune.worlds.source import pocket_folder
+
+from .in_process import Verb, in_process
+
+__all__ = ["in_process"]
 
 
 def test_json_holds_the_whole_catalogue(worldtune: CommandLine) -> None:
@@ -30,3 +39,26 @@ def test_table_gives_each_base_its_own_schedule(worldtune: CommandLine) -> None:
     assert "shift 5" in rows["predict2.5-2b/pre-trained"]
     assert rows["predict2.5-2b/pre-trained"].endswith("the same σ")
     assert " 2.06 B    4.1 GB " in rows["predict2.5-2b/post-trained"]
+
+
+def test_pocket_is_proved_with_clips_of_its_own_domain(in_process: Verb) -> None:
+    done = in_process("bases", "verify", "pocket", "--clips", "builtin:pocket-base-held-out", "--count", "2", "--json")
+    assert done.code == 0
+    told = json.loads(done.out)
+    assert told["parameters"]["denoiser"] == 4_118_400
+    assert told["tensors"] == {"denoiser": 129, "codec": 146, "text encoder": 45}
+    assert 0 < told["first_loss"] < 0.5
+    assert len(told["base"]["digest"]) == 64
+
+
+def test_weights_that_were_never_trained_are_no_pocket(in_process: Verb, tmp_path: Path) -> None:
+    """A denoiser whose last layer is zero predicts nothing, as one whose weights were not loaded."""
+    folder = shutil.copytree(pocket_folder(), tmp_path / "base")
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors["proj_out.weight"].zero_()
+    save_file(tensors, path, metadata={"format": "pt"})
+    done = in_process("bases", "verify", folder, "--clips", "builtin:pocket-base-held-out", "--count", "1")
+    assert done.code == 2
+    assert "the first loss is" in done.err
+    assert in_process("bases", "verify", folder).code == 0  # names and shapes are those of pocket

@@ -154,10 +154,13 @@ def test_the_manifest_says_everything_that_went_in(world: World, video: Path, tm
     assert told["request"]["prompt"] == "the square goes right"
     assert told["request"]["seed"] == 7
     assert GenerationRequest.model_validate(told["request"] | {"prompt_path": None}).negative_prompt
-    assert told["base"] == {"name": "tiny", "source": world.card.source, "digest": world.card.digest}
+    card = world.card
+    assert told["base"] == {
+        "name": "tiny", "source": card.source, "trained_as": "pocket", "revision": None, "digest": card.digest
+    }  # fmt: skip
     assert told["adapter"]["card"] == digest_file(tmp_path / "adapter" / "adapter.json")
     assert told["input"] == {"sha256": digest_file(video)}
-    assert told["schedule"] == {"name": "karras", "steps": 2, "conditional_sigma": 0.0001}
+    assert told["schedule"] == {"name": "karras 200…0.01", "steps": 2, "conditional_sigma": 0.0001}
     assert told["guardrails"] == []
     assert told["worldtune"] == worldtune.__version__
 

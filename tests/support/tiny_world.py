@@ -17,6 +17,7 @@ from make_text import make_encoder, make_tokenizer
 from support.films import films
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
 from worldtune.worlds.denoiser import denoise
+from worldtune.worlds.source import TRAINED_AS
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 MODEL_INDEX = {
@@ -46,6 +47,7 @@ def make_tiny_world(folder: Path) -> Path:
         sigma_min=0.01, final_sigmas_type="zero", solver_order=2, num_train_timesteps=1000,
     ).save_pretrained(folder / "scheduler")  # fmt: skip
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
+    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "pocket"}))
     return folder
 
 

@@ -6,14 +6,14 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from safetensors import safe_open
 
-from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
-from worldtune.worlds.load import pocket_folder
+from worldtune.worlds.catalog import BY_NAME, KNOWN_BASES, KnownBase
+from worldtune.worlds.source import pocket_folder
 
-BY_NAME = {base.name: base for base in KNOWN_BASES}
 EXACT = {
     "pocket": 4_118_400,
     "predict2.5-2b/post-trained": 2_059_174_912,
     "predict2.5-2b/pre-trained": 2_059_174_912,
+    "predict2.5-2b/distilled": 2_059_174_912,
     "predict2.5-14b/post-trained": 14_368_047_104,
     "predict2.5-14b/pre-trained": 14_368_047_104,
     "predict2-2b/video2world": 1_956_413_440,
@@ -56,8 +56,10 @@ def test_pocket_has_the_parameters_that_ship() -> None:
 @pytest.mark.parametrize("base", KNOWN_BASES, ids=lambda base: base.name)
 def test_facts_agree_with_each_other(base: KnownBase) -> None:
     assert (base.repo is None) == (base.revision is None) == (base.name == "pocket")
-    assert (base.sigma_max is None) == (base.sigma_min is None) == (base.schedule == "shift5")
+    schedule = base.schedule
+    assert (schedule.sigma_max is None) == (schedule.sigma_min is None) == (schedule.kind != "karras")
+    assert (base.checkpoint is not None) == base.name.startswith("predict2.5")
     assert (base.frames - 1) % 4 == 0
     assert base.height % 16 == 0
     assert base.width % 16 == 0
-    assert base.conditional_sigma is None or 0 <= base.conditional_sigma < 0.01
+    assert schedule.conditional_sigma is None or 0 <= schedule.conditional_sigma < 0.01

@@ -13,7 +13,7 @@ from worldtune.cli.main import run
 from worldtune.errors import BaseError
 from worldtune.tensor_files import read_tensors
 from worldtune.worlds.convert import convert
-from worldtune.worlds.load import pocket_folder
+from worldtune.worlds.source import pocket_folder
 
 POCKET = pocket_folder() / "transformer"
 

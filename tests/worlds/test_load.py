@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from worldtune.errors import BaseError, RecipeError
+from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.load import open_world
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -48,7 +49,7 @@ def test_every_tensor_comes_from_the_file(tiny_world: Path) -> None:
 def test_the_card_says_what_a_base_expects(tiny_world: Path) -> None:
     card = open_world(str(tiny_world)).card
     assert (card.name, card.source) == ("tiny", str(tiny_world))
-    assert (card.schedule, card.conditional_sigma, card.fps) == ("karras", 0.0001, 16)
+    assert (card.schedule, card.trained_as, card.fps) == (BY_NAME["pocket"].schedule, "pocket", 16)
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae"])

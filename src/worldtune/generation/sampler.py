@@ -31,14 +31,15 @@ def sample(
 
     `z_BCTHW` holds the clean latents where `known_BT` is 1; elsewhere it is not read.
     """
-    scheduler = UniPCMultistepScheduler.from_pretrained(world.folder / "scheduler")
-    scheduler.set_timesteps(steps, device=world.device)
+    schedule = world.card.schedule
+    scheduler = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
+    scheduler.set_timesteps(sigmas=schedule.levels(steps), device=world.device)
     known = known_BT[:, None, :, None, None]
     known_velocity = (noise_BCTHW - z_BCTHW) * known
     x_BCTHW = noise_BCTHW
     for step, timestep in enumerate(scheduler.timesteps):
         sigma_B = scheduler.sigmas[step].to(world.device).expand(len(x_BCTHW))
-        sigma_BT = frame_sigmas(sigma_B, known_BT, world.card.conditional_sigma)
+        sigma_BT = frame_sigmas(sigma_B, known_BT, schedule.conditional_sigma)
         given_BCTHW = give_frames(x_BCTHW, z_BCTHW, known_BT)
         v_BCTHW = world.velocity(given_BCTHW, sigma_BT, known_BT, text_BND)
         if guidance > 0:

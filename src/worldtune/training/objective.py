@@ -15,7 +15,7 @@ from worldtune.worlds.world import World
 def predicted_velocity(world: World, z_BCTHW: Tensor, text_BND: Tensor, draws: Draws) -> Tensor:
     """v_BCTHW of the noised latents, their known frames given clean."""
     x_BCTHW = give_frames(interpolate(z_BCTHW, draws.noise_BCTHW, draws.sigma_B), z_BCTHW, draws.known_BT)
-    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, world.card.conditional_sigma)
+    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, world.card.schedule.conditional_sigma)
     return world.velocity(x_BCTHW, sigma_BT, draws.known_BT, text_BND)
 
 

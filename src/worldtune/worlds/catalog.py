@@ -8,6 +8,10 @@ counted on diffusers' `CosmosTransformer3DModel`.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from worldtune.diffusion.schedules import DISTILLED_TIMES, distilled, karras, shifted_linear
+
 NVIDIA = "NVIDIA Open Model License"
 REASON1 = "Cosmos-Reason1 7B (Qwen2.5-VL)"
 T5 = "T5-XXL 11B"
@@ -42,6 +46,36 @@ class Architecture:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How noise levels are spaced in sampling, and what given frames see of them.
+
+    "karras" (ρ = 7 between `sigma_max` and `sigma_min`, EDM units), "shift5" (linear, then σ = 5u/(1+4u)) or
+    "distilled" (the four levels of DMD2). `conditional_sigma` is the σ in [0, 1] that given frames see, None when
+    they see the σ of all others.
+    """
+
+    kind: Literal["karras", "shift5", "distilled"]
+    conditional_sigma: float | None
+    sigma_max: float | None = None
+    sigma_min: float | None = None
+
+    def levels(self, evaluations: int) -> np.ndarray:
+        """σ in [0, 1] of each evaluation. Raises ValueError for a number that the schedule cannot have."""
+        if self.kind == "shift5":
+            return shifted_linear(evaluations)
+        if self.kind == "distilled":
+            if evaluations != len(DISTILLED_TIMES):
+                raise ValueError(f"the distilled model takes {len(DISTILLED_TIMES)} evaluations, not {evaluations}")
+            return distilled()
+        assert self.sigma_max is not None
+        assert self.sigma_min is not None
+        return karras(evaluations, self.sigma_max, self.sigma_min)
+
+    def __str__(self) -> str:
+        return self.kind if self.sigma_max is None else f"{self.kind} {self.sigma_max:g}…{self.sigma_min:g}"
+
+
 _REASON1_WIDTH = 28 * 3584  # all layers' states side by side
 PREDICT25_2B = Architecture(28, 16, 128, 256, 1024, (_REASON1_WIDTH, 1024), (1.0, 3.0, 3.0))
 PREDICT25_14B = Architecture(36, 40, 128, 256, 1024, (_REASON1_WIDTH, 1024), (1.0, 3.0, 3.0))
@@ -54,11 +88,11 @@ POCKET = Architecture(6, 4, 48, 48, 64, (128, 64), (1.0, 1.0, 1.0), (16, 32, 32)
 class KnownBase:
     """One base model.
 
-    `repo` and `revision` are its diffusers folder on the Hugging Face hub, None where the package ships it.
-    `schedule` is how its noise levels are spaced in sampling: "karras" (ρ = 7 between `sigma_max` and
-    `sigma_min`, EDM units) or "shift5" (linear, then σ = 5u/(1+4u)). `conditional_sigma` is the σ in [0, 1] that
-    given frames see, None when they see the σ of all others. `opened` is False where worldtune knows the model
-    but cannot open it yet. `frames` pictures of `height` × `width` at `fps` are what it was trained for last.
+    `repo` and `revision` are its diffusers folder on the Hugging Face hub, None where the package ships it;
+    `checkpoint` is NVIDIA's own file in that repo, at the revision main. `first_loss` is the band of a training's
+    first loss: about 0.03 with a real base's weights, about 3 without (cosmos-predict2.5 issue 161). `opened` is
+    False where worldtune knows the model but cannot open it yet. `frames` pictures of `height` × `width` at `fps`
+    are what it was trained for last.
     """
 
     name: str
@@ -67,16 +101,15 @@ class KnownBase:
     parameters: int
     licence: str
     text_encoder: str
-    schedule: Literal["karras", "shift5"]
-    sigma_max: float | None
-    sigma_min: float | None
-    conditional_sigma: float | None
+    schedule: Schedule
     frames: int
     height: int
     width: int
     fps: int
     opened: bool
     architecture: Architecture
+    checkpoint: str | None = None
+    first_loss: tuple[float, float] = (0.0, 0.5)
 
     @property
     def bf16_gigabytes(self) -> float:
@@ -84,24 +117,29 @@ class KnownBase:
         return 2 * self.parameters / 1e9
 
 
-def _predict25(size: str, parameters: int, training: str, karras: bool) -> KnownBase:
+_NEARLY_CLEAN = 0.0001
+_KARRAS_200 = Schedule("karras", _NEARLY_CLEAN, 200.0, 0.01)
+_KARRAS_80 = Schedule("karras", _NEARLY_CLEAN, 80.0, 0.002)
+_SHIFT_5 = Schedule("shift5", None)
+_DISTILLED = Schedule("distilled", None)
+
+
+def _predict25(size: str, training: str, file: str, schedule: Schedule) -> KnownBase:
     return KnownBase(
         name=f"predict2.5-{size.lower()}/{training}",
         repo=f"nvidia/Cosmos-Predict2.5-{size}",
         revision=f"diffusers/base/{training}",
-        parameters=parameters,
+        parameters={"2B": 2_059_174_912, "14B": 14_368_047_104}[size],
         licence=NVIDIA,
         text_encoder=REASON1,
-        schedule="karras" if karras else "shift5",
-        sigma_max=200.0 if karras else None,
-        sigma_min=0.01 if karras else None,
-        conditional_sigma=0.0001 if karras else None,
+        schedule=schedule,
         frames=93,
         height=704,
         width=1280,
         fps=16,
-        opened=True,
+        opened=schedule.kind != "distilled",
         architecture={"2B": PREDICT25_2B, "14B": PREDICT25_14B}[size],
+        checkpoint=f"base/{training}/{file}_ema_bf16.pt",
     )
 
 
@@ -113,10 +151,7 @@ def _predict2(size: str, parameters: int) -> KnownBase:
         parameters=parameters,
         licence=NVIDIA,
         text_encoder=T5,
-        schedule="karras",
-        sigma_max=80.0,
-        sigma_min=0.002,
-        conditional_sigma=0.0001,
+        schedule=_KARRAS_80,
         frames=93,
         height=704,
         width=1280,
@@ -136,10 +171,7 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         parameters=4_118_400,
         licence="Apache-2.0",
         text_encoder="Qwen2.5-VL, 2 frozen random layers",
-        schedule="karras",
-        sigma_max=200.0,
-        sigma_min=0.01,
-        conditional_sigma=0.0001,
+        schedule=_KARRAS_200,
         frames=21,
         height=64,
         width=64,
@@ -147,10 +179,12 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         opened=True,
         architecture=POCKET,
     ),
-    _predict25("2B", 2_059_174_912, "post-trained", karras=True),
-    _predict25("2B", 2_059_174_912, "pre-trained", karras=False),
-    _predict25("14B", 14_368_047_104, "post-trained", karras=False),
-    _predict25("14B", 14_368_047_104, "pre-trained", karras=False),
+    _predict25("2B", "post-trained", "81edfebe-bd6a-4039-8c1d-737df1a790bf", _KARRAS_200),
+    _predict25("2B", "pre-trained", "d20b7120-df3e-4911-919d-db6e08bad31c", _SHIFT_5),
+    _predict25("2B", "distilled", "575edf0f-d973-4c74-b52c-69929a08d0a5", _DISTILLED),
+    _predict25("14B", "post-trained", "e21d2a49-4747-44c8-ba44-9f6f9243715f", _SHIFT_5),
+    _predict25("14B", "pre-trained", "54937b8c-29de-4f04-862c-e67b04ec41e8", _SHIFT_5),
     _predict2("2B", 1_956_413_440),
     _predict2("14B", 14_265_285_632),
 )
+BY_NAME = {base.name: base for base in KNOWN_BASES}

@@ -1,6 +1,5 @@
-"""A base model from a diffusers folder, with what is known of it and the digests of its parts."""
+"""A base model from its files, with what is known of it and the digests of its parts."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +8,51 @@ from diffusers import CosmosTransformer3DModel
 
 from worldtune.errors import BaseError
 from worldtune.files import digest_bytes, digest_file, digest_json
+from worldtune.tensor_files import read_tensors
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
-from worldtune.worlds.weights import load_module, read_json
+from worldtune.worlds.keys import rename_all
+from worldtune.worlds.source import PARTS, Source, locate
+from worldtune.worlds.weights import fill_module, load_module, read_json
 from worldtune.worlds.world import World, WorldCard
 
-PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CLASSES = {
     "model_index.json": "Cosmos2_5_PredictBasePipeline",
     "scheduler/scheduler_config.json": "UniPCMultistepScheduler",
 }
 
 
-def open_world(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> World:
-    """The base named `source`: "pocket", which the package ships, or a folder in diffusers' layout.
+def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> World:
+    """The base named `name`, in the ways of `worlds.source`.
 
     The denoiser is read now, frozen; the codec and text encoder when first asked for, as strictly.
-    Raises BaseError when a part is missing, or a tensor is missing, unknown or of another shape.
+    Raises BaseError when a part is missing, a tensor is missing, unknown or of another shape, or it cannot be known
+    how the base was trained.
     """
-    folder = pocket_folder() if source == "pocket" else Path(source)
-    check_layout(folder, source)
-    denoiser = _load_denoiser(folder, dtype).to(device)
-    known = _known(source, denoiser.config)
-    digests = {part: _digest_folder(folder / part) for part in PARTS}
+    source = locate(name)
+    check_layout(source.folder, name)
+    denoiser = _load_denoiser(source, dtype).to(device)
+    known = source.trained_as or _recognise(denoiser.config, name)
+    if not known.opened:
+        raise BaseError(f"{known.name} cannot be opened yet", where=name, mend="See `worldtune bases`.")
+    digests = {part: _digest_folder(source.folder / part) for part in PARTS}
+    if source.checkpoint:
+        digests["transformer"] = digest_json([digests["transformer"], _digest_tree(source.checkpoint)])
     card = WorldCard(
-        name=known.name if source == known.name else folder.name,
-        source=source,
-        digest=digest_json(digests),
+        name=name if name == known.name else (source.checkpoint or source.folder).name,
+        source=name,
+        trained_as=known.name,
+        revision=source.revision,
+        digest=digest_json(digests | {"trained_as": known.name}),
         codec_digest=digests["vae"],
         text_digest=digest_json([digests["text_encoder"], digests["tokenizer"], _projection_digest(denoiser)]),
         schedule=known.schedule,
-        conditional_sigma=known.conditional_sigma,
+        first_loss=known.first_loss,
         frames=known.frames,
         fps=known.fps,
         height=known.height,
         width=known.width,
     )
-    return World(card, folder, denoiser, torch.device(device))
-
-
-def pocket_folder() -> Path:
-    """Where the package keeps the pocket world."""
-    return Path(str(files("worldtune"))) / "worlds" / "pocket"
+    return World(card, source.folder, denoiser, torch.device(device))
 
 
 def check_layout(folder: Path, source: str) -> None:
@@ -67,25 +70,40 @@ def check_layout(folder: Path, source: str) -> None:
             raise BaseError(f"{name} is of a {found}, not a {kind}", where=source, mend="See `worldtune bases`.")
 
 
-def _load_denoiser(folder: Path, dtype: torch.dtype) -> CosmosTransformer3DModel:
-    model = load_module(CosmosTransformer3DModel, folder / "transformer", dtype)
+def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DModel:
+    folder = source.folder / "transformer"
+    if source.checkpoint:
+        tensors = read_tensors(source.checkpoint)
+        names = rename_all(tensors, "diffusers", str(source.checkpoint)).names
+        renamed = {new: tensors[old] for old, new in names.items()}
+        model = fill_module(CosmosTransformer3DModel, folder, renamed, dtype, source.checkpoint)
+    else:
+        model = load_module(CosmosTransformer3DModel, folder, dtype)
     if model.config.extra_pos_embed_type is not None or model.config.img_context_dim_in:
         raise BaseError(
             "the denoiser has learned positions or sees pictures as context: it is no Predict 2.5 model",
-            where=str(folder),
+            where=str(source.folder),
             mend="Name a Predict 2.5 base; `worldtune bases` lists them.",
         )
     return model
 
 
-def _known(source: str, config: Any) -> KnownBase:
-    """The catalogue's entry for `source`, or for the denoiser's architecture.
+def _recognise(config: Any, name: str) -> KnownBase:
+    """The one base of the catalogue with this architecture. Raises BaseError when there is none or more."""
+    matches = [b for b in KNOWN_BASES if all(_same(config[k], v) for k, v in b.architecture.config().items())]
+    if len(matches) == 1:
+        return matches[0]
+    names = [base.name for base in matches]
+    what = f"it may be {' or '.join(names)}" if matches else "no known base has its architecture"
+    raise BaseError(
+        f"how it was trained is not said: {what}, and they are sampled differently",
+        where=name,
+        mend=f"Name it as {names[0] if names else 'predict2.5-2b/post-trained'}={name}, or so.",
+    )
 
-    A folder does not say how its model was trained; the architecture's first entry is its usual release.
-    """
-    by_name = [base for base in KNOWN_BASES if base.name == source]
-    size = {28: "predict2.5-2b", 36: "predict2.5-14b"}.get(config.num_layers, "pocket")
-    return (by_name or [base for base in KNOWN_BASES if base.name.startswith(size)])[0]
+
+def _same(found: Any, known: Any) -> bool:
+    return tuple(found) == known if isinstance(known, tuple) else bool(found == known)
 
 
 def _projection_digest(denoiser: CosmosTransformer3DModel) -> str:
@@ -98,3 +116,11 @@ def _projection_digest(denoiser: CosmosTransformer3DModel) -> str:
 
 def _digest_folder(folder: Path) -> str:
     return digest_json({path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+def _digest_tree(path: Path) -> str:
+    """Digest of one file, or of every file below a folder."""
+    if path.is_file():
+        return digest_file(path)
+    paths = sorted(below for below in path.rglob("*") if below.is_file())
+    return digest_json({str(below.relative_to(path)): digest_file(below) for below in paths})

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from worldtune.errors import BaseError
 
@@ -31,6 +32,19 @@ def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> CosmosTran
         expected = {name: tuple(t.shape) for name, t in kind.from_config(config).state_dict().items()}
     refuse(find_faults(expected, _shapes_on_disk(folder)), folder)
     return kind.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+
+
+def fill_module(
+    kind: type[Any], folder: Path, tensors: dict[str, Tensor], dtype: torch.dtype, where: Path
+) -> CosmosTransformer3DModel | AutoencoderKLWan:
+    """As `load_module`, but the config.json in `folder` is filled with `tensors`, which come from `where`."""
+    config = read_json(folder / "config.json")
+    with torch.device("meta"):
+        model = kind.from_config(config)
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    refuse(find_faults(expected, {name: tuple(t.shape) for name, t in tensors.items()}), where)
+    model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:

@@ -13,6 +13,7 @@ from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
 from worldtune.errors import RecipeError
+from worldtune.worlds.catalog import Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import denoise, project_text
 from worldtune.worlds.text import TextEncoder
@@ -20,15 +21,20 @@ from worldtune.worlds.text import TextEncoder
 
 @dataclass(frozen=True)
 class WorldCard:
-    """What a base is and what it expects. `digest` covers its weights and configuration, file by file."""
+    """What a base is and what it expects. `digest` covers its weights and configuration, file by file.
+
+    `trained_as` is the catalogue's entry whose schedule and sizes it has, `revision` the hub's commit.
+    """
 
     name: str
     source: str
+    trained_as: str
+    revision: str | None
     digest: str
     codec_digest: str
     text_digest: str
-    schedule: str
-    conditional_sigma: float | None
+    schedule: Schedule
+    first_loss: tuple[float, float]
     frames: int
     fps: float
     height: int
