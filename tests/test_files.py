@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from worldtune.errors import UserError
 from worldtune.files import (
     CHUNK,
+    _machine,
     atomic_file,
     atomic_folder,
     digest_bytes,
     digest_file,
     digest_json,
+    is_leftover,
+    locked,
     make_folder,
     write_json,
 )
@@ -161,15 +164,15 @@ def test_what_a_killed_process_left_is_tidied(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     gone, alive, folder = process.pid, os.getppid(), tmp_path / "run[1]"
-    (tmp_path / f".run[1].{gone}.partial").mkdir()
-    (tmp_path / f".run[1].{alive}.partial").mkdir()
-    (tmp_path / f".run[1].{gone}.old").mkdir()
+    (tmp_path / f".run[1].{_machine()}-{gone}.partial").mkdir()
+    (tmp_path / f".run[1].{_machine()}-{alive}.partial").mkdir()
+    (tmp_path / f".run[1].{_machine()}-{gone}.old").mkdir()
     (tmp_path / ".run[1].mine").write_text("mine")
     with pytest.raises(ZeroDivisionError):
         half_a_folder(folder)
     assert folder.is_dir(), "it had been set aside"
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"run[1]", f".run[1].{alive}.partial", ".run[1].mine"}
+    assert names == {"run[1]", f".run[1].{_machine()}-{alive}.partial", ".run[1].mine"}
 
 
 def test_the_folder_one_is_in_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,3 +246,27 @@ def test_writing_below_a_file_is_refused_before_anything_is_written(tmp_path: Pa
     with pytest.raises(UserError):
         write_json(tmp_path / "out" / "results.json", {})
     assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(UserError, match="another process is at work"),
+        locked(tmp_path / "run"),
+    ):
+        raise AssertionError("both are in")
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_what_another_machine_has_not_finished_is_left_to_it(tmp_path: Path) -> None:
+    """Process numbers mean nothing across machines and containers that share a folder."""
+    theirs = tmp_path / f".x.0123abcd-{2**22 + 1}.partial"
+    ours = tmp_path / f".x.{_machine()}-{2**22 + 1}.partial"  # above Linux's highest process number: not alive
+    for left in (theirs, ours):
+        left.write_text("half")
+    with atomic_file(tmp_path / "x") as partial:
+        partial.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"x", theirs.name}
+    assert is_leftover(theirs.name)
+    assert not is_leftover(".x.partial")

@@ -1,18 +1,24 @@
 """Digests and atomic writes: nothing of ours is ever half-written under its final name."""
 
+import fcntl
 import glob
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from worldtune.errors import UserError
 
 CHUNK = 1 << 20
+LOCK = ".lock"
+_LEFTOVER = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)\.(?P<kind>partial|old)$")
 
 
 def digest_bytes(data: bytes) -> str:
@@ -35,6 +41,20 @@ def digest_json(value: Any) -> str:
 
 
 @contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else is at work in `folder` meanwhile. Raises UserError when somebody is, or it cannot be written."""
+    make_folder(folder)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                "another process is at work in this folder", where=str(folder), mend="Wait for it, or choose another."
+            ) from error
+        yield
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends well, removed when not.
 
@@ -42,7 +62,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     _tidy(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _beside(path, "partial")
     try:
         yield partial
         partial.replace(path)
@@ -59,12 +79,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = path.absolute()
     make_folder(path.parent)
     _tidy(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _beside(path, "partial")
     partial.mkdir()
     try:
         yield partial
         if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            old = _beside(path, "old")
             path.replace(old)
             try:
                 partial.replace(path)
@@ -78,11 +98,34 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _beside(path: Path, kind: str) -> Path:
+    """A hidden name beside `path` that is this process's own, on whatever machine the folder is shared with."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.{kind}")
+
+
+@cache
+def _machine() -> str:
+    """Tells machines apart, and containers of one machine: process numbers mean something in one of them only."""
+    namespace = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
+    return digest_bytes(f"{socket.gethostname()} {namespace}".encode())[:8]
+
+
+def is_leftover(name: str) -> bool:
+    """Is this the hidden name of something unfinished, by `atomic_file` or `atomic_folder`?"""
+    return bool(_LEFTOVER.match(name))
+
+
 def _tidy(path: Path) -> None:
-    """After a process that was killed: what it had not finished goes, what it had set aside comes back."""
+    """After a process that was killed: what it had not finished goes, what it had set aside comes back.
+
+    What a process of another machine or container left stays: whether that process lives cannot be known here.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        *_, pid, kind = left.name.split(".")
-        if kind not in ("partial", "old") or not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
+        match = _LEFTOVER.match(left.name)
+        if match is None or match["machine"] != _machine():
+            continue
+        pid, kind = int(match["pid"]), match["kind"]
+        if pid != os.getpid() and _alive(pid):
             continue
         if kind == "old" and not path.exists():
             left.replace(path)

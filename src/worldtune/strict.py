@@ -12,7 +12,7 @@ from worldtune.errors import RecipeError
 class Strict(BaseModel):
     """A frozen settings object that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Settings = TypeVar("Settings", bound=BaseModel)

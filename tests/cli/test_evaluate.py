@@ -35,7 +35,7 @@ def test_a_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path) -> N
 
 def test_runs_of_different_datasets_are_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(runs / "view"), str(runs / "task"), "--out", str(tmp_path / "report")]) == 2
-    assert "not trained on the same base and data" in capsys.readouterr().err
+    assert "not measured on the same base and clips" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
 
@@ -49,7 +49,7 @@ def test_an_unfinished_run_is_refused(runs: Path, tmp_path: Path, capsys: pytest
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(tmp_path)]) == 2
-    assert "error:" in capsys.readouterr().err
+    assert "this is no run folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["base", "reference", "first frame frozen"])
@@ -90,3 +90,22 @@ def test_a_folder_of_the_users_is_not_replaced(
     assert run(["evaluate", str(runs / "view"), "--clips", "1", "--out", str(tmp_path / "out")]) == 2
     assert "holds something else than a report" in capsys.readouterr().err
     assert file.read_text() == "mine"
+
+
+def test_runs_measured_in_another_way_do_not_stand_side_by_side(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(runs / "view", tmp_path / "other")
+    recipe = (other / "recipe.yaml").read_text()
+    (other / "recipe.yaml").write_text(recipe.replace("mode: image2world", "mode: text2world"))
+    assert run(["evaluate", str(runs / "view"), str(other), "--out", str(tmp_path / "report")]) == 2
+    assert "not measured on the same base and clips in the same way" in capsys.readouterr().err
+
+
+def test_an_adapter_of_another_base_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = shutil.copytree(runs / "view", tmp_path / "other")
+    path = other / "adapter" / "adapter.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_digest": "0" * 64}))
+    assert run(["evaluate", str(other), "--clips", "1", "--steps", "1"]) == 2
+    assert "made for another base" in capsys.readouterr().err
+    assert not (other / "report").exists()

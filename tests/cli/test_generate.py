@@ -11,7 +11,7 @@ from support.films import film
 from support.processes import start, wait_until
 from worldtune.adapters.folder import save_adapter
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
-from worldtune.episodes.video import measure
+from worldtune.episodes.video import measure, write_video
 from worldtune.worlds.load import open_world
 
 from .in_process import Verb, in_process
@@ -157,3 +157,29 @@ def test_interrupted_it_leaves_whole_videos_alone(tiny_world: Path, tmp_path: Pa
     assert "Traceback" not in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["text.json", "text.mp4"]
     assert measure(tmp_path / "out" / "text.mp4").frames == 5
+
+
+def test_a_video_s_last_frames_are_gone_on_from(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", film(0, "the square goes down", (9, 99, 199)), 16)
+    done = in_process("generate", *OPTIONS, "--base", tiny_world, "--input", "film.mp4", "-o", "out")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "out" / "video.json").read_text())["request"]["inference_type"] == "video2world"
+
+
+def test_a_video_that_is_there_is_replaced_only_when_asked(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
+    options = (*OPTIONS, "--base", tiny_world, "-o", "out")
+    assert in_process("generate", *options).code == 0
+    before = (tmp_path / "out" / "video.mp4").stat().st_mtime_ns
+    assert "the video is there already" in fault(in_process, *options)
+    assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns == before
+    assert in_process("generate", *options, "--overwrite").code == 0
+    assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns > before
+
+
+def test_the_last_request_is_checked_before_the_first_is_made(
+    in_process: Verb, tiny_world: Path, tmp_path: Path
+) -> None:
+    last = {**TEXT, "name": "last", "inference_type": "image2world", "input_path": "gone.png"}
+    requests = write(tmp_path / "requests.json", TEXT, last)
+    assert "the input is missing" in fault(in_process, requests, "--base", tiny_world, "-o", "out")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path:
     done = in_process("train", recipe, "train.preview_every=3", "--out", "run")
     assert done.code == 0, done.err
     assert "6 clips to train on, 2 held out, 0 replayed" in done.out
+    assert re.search(r"held-out loss {2}\d\.\d{3} → \d\.\d{3}", done.out)
     assert "run/adapter" in done.out
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
     assert {
@@ -96,7 +98,8 @@ def test_a_misspelt_override_names_the_nearest(in_process: Verb, recipe: Path, t
 
 
 def test_an_unknown_recipe_is_named(in_process: Verb) -> None:
-    assert "no such recipe [nothing]" in fault(in_process, "train", "nothing")
+    assert "Did you mean 'pocket-new-view'?" in fault(in_process, "train", "pocket-new-veiw")
+    assert "no such recipe [nothing.yaml]" in fault(in_process, "train", "nothing.yaml")
 
 
 def test_a_run_does_not_start_twice(in_process: Verb, recipe: Path) -> None:
@@ -151,8 +154,11 @@ def test_data_that_changed_since_are_not_trained_on(
     in_process: Verb, recipe: Path, tmp_path: Path, tiny_world: Path
 ) -> None:
     assert in_process("train", recipe, "--out", "run").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     write_films(tmp_path / "films", 8, background=(9, 99, 199))
     assert "the datasets changed since" in fault(in_process, "train", recipe, "--out", "run", "--resume")
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before  # ledger and timing too: they are the evidence of the adapter that is there
 
 
 def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Path, home: Path) -> None:

@@ -32,6 +32,6 @@ def make_card(spec: AdapterSpec, base_digest: str) -> AdapterCard:
     )  # fmt: skip
     return AdapterCard(
         name="by hand", adapter=spec, base="tiny", base_digest=base_digest, schedule="karras",
-        conditional_sigma=0.0001, modes={"image2world": 1.0}, frames=9, fps=16, height=32, width=32,
+        conditional_sigma=0.0001, modes={"image2world": 1.0}, frames=9, fps=16, height=32, width=32, fit="stretch",
         weights_digest="", lineage={}, birth=proof,
     )  # fmt: skip

@@ -117,8 +117,13 @@ def test_the_ledger_tells_of_every_dataset(
     world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
 ) -> None:
     data = prepare_data(world, replaying(tiny_world, films, others, probes), LatentStore(tmp_path))
-    counts = Counter(row.source for row in data.ledger.rows if row.kept)
-    assert counts == {str(films): 8, str(others): 4, str(probes): 4}
+    counts = Counter((row.source, row.split) for row in data.ledger.rows if row.kept)
+    assert counts == {
+        (str(films), "train"): 6,
+        (str(films), "held_out"): 2,
+        (str(others), "replay"): 4,
+        (str(probes), "forgetting"): 4,
+    }
 
 
 def test_held_out_clips_alone_for_an_evaluation(
@@ -137,3 +142,17 @@ def test_nothing_held_out_is_nothing_to_judge_on(world: World, tiny_world: Path,
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"held_out": 0.0})})
     with pytest.raises(DataError, match="nothing is held out"):
         prepare_held_out(world, recipe, LatentStore(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("frames", "modes", "check"), [(5, {"video2world": 1.0}, "image2world"), (5, {}, "video2world")]
+)
+def test_a_mode_that_gives_every_frame_teaches_nothing_and_is_refused(
+    world: World, tiny_world: Path, films: Path, tmp_path: Path, frames: int, modes: dict[str, float], check: str
+) -> None:
+    data = recipe_data(tiny_world, films)
+    data["data"]["frames"] = frames
+    data["train"]["modes"] = modes or {"image2world": 1.0}
+    data["validate"]["mode"] = check
+    with pytest.raises(RecipeError, match="in video2world all 5 frames of a clip are given"):
+        small_data(world, parse(Recipe, data, "test"), tmp_path)

@@ -156,3 +156,25 @@ def test_nothing_else_is_cleared(run: RunFolder, foreign: str, tmp_path: Path) -
     with pytest.raises(UserError, match="it is not removed"):
         run.clear(recipe)
     assert run.path.exists()
+
+
+def test_what_an_evaluation_or_a_killed_process_left_is_cleared_too(run: RunFolder) -> None:
+    (run.path / "report").mkdir()
+    (run.path / ".adapter.0123abcd-77.partial").mkdir()
+    with run.locked():
+        pass
+    run.clear(RECIPE)
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("left", ["checkpoints", "adapter"])
+def test_a_run_does_not_start_over_another_s_weights(tmp_path: Path, left: str) -> None:
+    """Without its metrics an old checkpoint would still be the newest, and be exported under the new recipe."""
+    (tmp_path / left).mkdir()
+    with pytest.raises(UserError, match="already a run"):
+        RunFolder(tmp_path).start(RECIPE)
+
+
+def test_two_do_not_train_in_one_folder(run: RunFolder) -> None:
+    with run.locked(), pytest.raises(UserError, match="another process"), RunFolder(run.path).locked():
+        raise AssertionError("both are in")

@@ -57,7 +57,7 @@ def test_a_dropped_prompt_is_the_projection_of_zeros(world: World) -> None:
 
 
 def test_tokens_are_the_chat_padded_to_the_models_length(world: World) -> None:
-    tokens = world.text._tokens("the square goes down", cut=False)
+    tokens = world.text._tokens("the square goes down")
     chat = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nthe square goes down<|im_end|>\n"
     assert len(tokens) == world.text.length == 64
     assert world.text.tokenizer.decode(tokens).rstrip() == chat + "<|endoftext|>" * (

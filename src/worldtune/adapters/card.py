@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.episodes.video import Fit
 from worldtune.errors import AdapterError, first_line
 from worldtune.files import write_json
 from worldtune.strict import Strict
@@ -41,6 +42,7 @@ class AdapterCard(Strict):
     fps: float
     height: int
     width: int
+    fit: Fit
     weights_digest: str
     lineage: dict[str, Any]
     birth: BirthProof
@@ -58,8 +60,15 @@ def read_card(folder: Path) -> AdapterCard:
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
     try:
-        return AdapterCard.model_validate_json(path.read_text())
+        card = AdapterCard.model_validate_json(path.read_text())
     except ValueError as error:
         raise AdapterError(
             f"{CARD} cannot be read: {first_line(error)}", where=str(folder), mend="Export it again."
         ) from error
+    if card.format != FORMAT:
+        raise AdapterError(
+            f"{CARD} is of format {card.format}, this worldtune reads {FORMAT}",
+            where=str(folder),
+            mend="Export it again.",
+        )
+    return card

@@ -39,12 +39,8 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
     return card
 
 
-def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
-    """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
-
-    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit; the
-    denoiser is then left bare.
-    """
+def read_card_for(folder: Path, base_digest: str) -> AdapterCard:
+    """The card of an adapter for the base of that digest. Raises AdapterError when it was made for another."""
     card = read_card(folder)
     if card.base_digest != base_digest:
         raise AdapterError(
@@ -52,6 +48,16 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
             where=str(folder),
             mend="Load the base that the card names.",
         )
+    return card
+
+
+def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
+    """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
+
+    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit; the
+    denoiser is then left bare.
+    """
+    card = read_card_for(folder, base_digest)
     tensors = _read_weights(folder / WEIGHTS)
     if digest_file(folder / WEIGHTS) != card.weights_digest:
         raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")

@@ -26,14 +26,17 @@ def bench(
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
     from worldtune.errors import UserError
+    from worldtune.files import make_folder
     from worldtune.training.data import default_store
     from worldtune.worlds.load import open_world
 
     if name not in BENCHES:
         raise UserError(f"there is no bench '{name}'", where="command line", mend=f"One of: {', '.join(BENCHES)}.")
+    if name == "speed" and plot:
+        raise UserError("bench speed draws nothing", where="--plot", mend="Leave --plot out.")
+    if plot:
+        make_folder(plot)  # before the long work
     if name == "speed":
-        if plot:
-            raise UserError("bench speed draws nothing", where="--plot", mend="Leave --plot out.")
         figures = speed.measure("pocket", quick=quick)
     else:
         with progress(f"bench {name}") as advance:

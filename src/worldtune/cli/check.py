@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def check(
-    source: Annotated[str, typer.Argument(metavar="SRC|RECIPE.yaml", help="Dataset, or a recipe with its data.")],
+    source: Annotated[str, typer.Argument(metavar="SRC|RECIPE", help="A dataset, or a recipe with its data.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Of a recipe: section.key=value.")] = None,
     max_loss: Annotated[
         float | None, typer.Option(help="Share of recordings that may give no clip.  [default: 0.05]")
     ] = None,
@@ -34,7 +35,11 @@ def check(
         worldtune check data/gr1_picknplace --camera observation.images.ego_view
     """
     given = {"frames": frames, "fps": fps, "height": height, "width": width, "cameras": camera, "max_loss": max_loss}
-    specs = _specs(source, {key: value for key, value in given.items() if value is not None})
+    specs = _specs(source, overrides or [], {key: value for key, value in given.items() if value is not None})
+    if ledger is not None:
+        from worldtune.files import make_folder
+
+        make_folder(ledger.parent)  # before the long work
     reports = [(spec, _take_stock(spec)) for spec in specs]
     if ledger is not None:
         from worldtune.episodes.ledger import join_ledgers
@@ -49,24 +54,26 @@ def check(
         raise typer.Exit(2)
 
 
-def _specs(source: str, given: dict[str, Any]) -> "list[DataSpec]":
+def _specs(source: str, overrides: list[str], given: dict[str, Any]) -> "list[DataSpec]":
     """What to check: every dataset of a recipe, or one dataset with the options."""
+    from worldtune.cli.recipes import find_recipe, recipe_names
     from worldtune.episodes.dataset import DataSpec
     from worldtune.errors import RecipeError
     from worldtune.strict import parse
 
-    if not source.endswith((".yaml", ".yml")):
+    if not source.endswith((".yaml", ".yml")) and (source not in recipe_names() or Path(source).exists()):
+        if overrides:
+            what = f"'{overrides[0]}' goes with a recipe, not with a dataset"
+            raise RecipeError(what, where=source, mend="Use the options, or name a recipe.")
         settings = {"frames": 21, "fps": 16, "height": 64, "width": 64, "path": source, **given}
         return [parse(DataSpec, settings, "command line")]
-    from worldtune.training.recipe import load_recipe
-
     if given:
         raise RecipeError(
             f"--{next(iter(given)).replace('cameras', 'camera').replace('_', '-')} does not go with a recipe",
             where=source,
             mend="Change the recipe's data section.",
         )
-    return list(load_recipe(Path(source), []).datasets.values())
+    return list(find_recipe(source, overrides).datasets.values())
 
 
 def _take_stock(spec: "DataSpec") -> "Dataset":
@@ -91,18 +98,20 @@ def _as_json(spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
         "held_out": len(dataset.held_out),
         "share_lost": dataset.ledger.share_lost(),
         "not_used": [asdict(row) for row in dataset.ledger.rows if not row.kept],
+        "used_but": dataset.ledger.notes(),
         "problems": [asdict(problem) for problem in dataset.problems],
     }
 
 
 def _print(spec: "DataSpec", dataset: "Dataset") -> None:
-    from worldtune.cli.data_tables import open_console, print_lost, print_problems
+    from worldtune.cli.data_tables import open_console, print_lost, print_notes, print_problems
 
     console = open_console()
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}"
     console.print(f"{spec.path}\n{size}\n")
     console.print(f"{len(dataset.train)} clips for training, {len(dataset.held_out)} held out\n")
     print_lost(console, dataset.ledger)
+    print_notes(console, dataset.ledger)
     print_problems(console, dataset.problems)
     for fault in dataset.faults:
         console.print(f"unusable: {fault}")

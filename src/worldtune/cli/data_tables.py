@@ -39,6 +39,13 @@ def print_problems(console: Console, problems: Sequence[Problem]) -> None:
         console.print("No contradictions between metadata, files and frames.\n")
 
 
+def print_notes(console: Console, ledger: Ledger) -> None:
+    """What is remarkable about clips that are used, as that their speed was changed."""
+    rows = [(count, note) for note, count in ledger.notes().items()]
+    if rows:
+        print_table(console, "Used, but", ("rows#", "remark"), rows)
+
+
 def print_lost(console: Console, ledger: Ledger) -> None:
     """Each reason with how many rows it cost and the episodes it struck."""
     rows = []

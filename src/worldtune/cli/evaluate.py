@@ -1,5 +1,6 @@
 """`worldtune evaluate`: the base and adapters on the same held-out clips."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,25 +26,26 @@ def evaluate(
     """
     from worldtune.cli.evaluating import evaluate_runs
     from worldtune.errors import UserError
+    from worldtune.evaluation.runs import recipe_of
     from worldtune.evaluation.suite import SamplingPlan
     from worldtune.evaluation.verdict import verdict
-    from worldtune.training.recipe import load_recipe
     from worldtune.worlds.load import open_world
 
     report = out or runs[0] / "report"
-    base = load_recipe(runs[0] / "recipe.yaml", []).base
+    base = recipe_of(runs[0]).base
     named = {run.resolve().name: run for run in runs}
     if len(named) < len(runs):
         what = f"runs share a name: {', '.join(run.resolve().name for run in runs)}"
         raise UserError(what, where="command line", mend="A report tells runs apart by folder name: rename one.")
-    settings = f"--out {report} --steps {steps} --guidance {guidance} --seed {seed}"
+    settings = ["--out", report, "--steps", steps, "--guidance", guidance, "--seed", seed]
+    settings += ["--clips", clips] if clips else []
     comparison, trained, _ = evaluate_runs(
         open_world(base),
         named,
         report,
         SamplingPlan(steps, guidance, seed),
         title=f"Held-out clips of {next(iter(named))}",
-        reproduce=f"worldtune evaluate {' '.join(map(str, runs))} {settings}" + (f" --clips {clips}" if clips else ""),
+        reproduce=shlex.join(["worldtune", "evaluate", *map(str, [*runs, *settings])]),
         goals={},
         clips=clips,
     )

@@ -37,11 +37,14 @@ def inspect(
     from worldtune.episodes.dataset import DataSpec, take_stock
     from worldtune.episodes.inspection import inspect_source
     from worldtune.episodes.sources import open_source
+    from worldtune.files import make_folder
     from worldtune.strict import parse
 
     settings = {"path": source, "frames": frames, "fps": fps, "height": height, "width": width}
     spec = parse(DataSpec, settings, "command line")
     opened = open_source(source)
+    if sheet is not None:
+        make_folder(sheet.parent)  # before the long work
     with progress("decode") as advance:
         inspection = inspect_source(opened, advance)
     dataset = take_stock(spec)

@@ -62,6 +62,9 @@ class VerbWithParts(TyperGroup):
 
     format_help_text = Verb.format_help_text
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, _known_name(args, self.list_commands(ctx), ctx.command_path))
+
 
 class Verbs(TyperGroup):
     """The verbs by section; the help page needs no verb's file."""
@@ -73,12 +76,7 @@ class Verbs(TyperGroup):
         return load_verb(cmd_name) if cmd_name in self.list_commands(ctx) else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        known = self.list_commands(ctx)
-        if args[0] not in known and not args[0].startswith("-"):
-            nearest = get_close_matches(args[0], known, n=1, cutoff=0.4)
-            mend = f"Did you mean '{nearest[0]}'?" if nearest else f"The verbs are {', '.join(known)}."
-            raise UserError(f"no such verb: '{args[0]}'", where="worldtune", mend=mend)
-        return super().resolve_command(ctx, args)
+        return super().resolve_command(ctx, _known_name(args, self.list_commands(ctx), "worldtune"))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for section, verbs in VERBS.items():
@@ -87,6 +85,15 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> None:
         super().invoke(ctx)  # a verb's return value is not an exit code
+
+
+def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
+    """`args`, when they begin with a verb. Raises UserError, which names the nearest one, otherwise."""
+    if args[0] not in known and not args[0].startswith("-"):
+        nearest = get_close_matches(args[0], known, n=1, cutoff=0.4)
+        mend = f"Did you mean '{nearest[0]}'?" if nearest else f"The verbs are {', '.join(known)}."
+        raise UserError(f"no such verb: '{args[0]}'", where=where, mend=mend)
+    return args
 
 
 def load_verb(name: str) -> TyperCommand | TyperGroup:

@@ -33,7 +33,7 @@ def _ready(name: str) -> Path:
     """The file of a ready recipe. Raises RecipeError when there is none of that name."""
     from worldtune.errors import RecipeError
 
-    names = [path.stem for path in sorted(recipe_folder().glob("*.yaml"))]
+    names = recipe_names()
     if name not in names:
         near = get_close_matches(name, names, n=1, cutoff=0.4)
         mend = f"Did you mean '{near[0]}'?" if near else f"The ready recipes are {', '.join(names)}."
@@ -48,14 +48,16 @@ def recipe_folder() -> Path:
     return Path(str(files("worldtune"))) / "recipes"
 
 
-def recipe_path(name: str) -> Path:
-    """The file of a ready recipe, or `name` itself as a path."""
-    ready = recipe_folder() / f"{name}.yaml"
-    return ready if ready.is_file() else Path(name)
+def recipe_names() -> list[str]:
+    """The ready recipes."""
+    return [path.stem for path in sorted(recipe_folder().glob("*.yaml"))]
 
 
 def find_recipe(name: str, overrides: list[str]) -> "Recipe":
-    """The recipe of a name or file. Raises RecipeError as `load_recipe` does."""
+    """The recipe of a name or file. Raises RecipeError as `load_recipe` does, and for a misspelt name."""
     from worldtune.training.recipe import load_recipe
 
-    return load_recipe(recipe_path(name), overrides)
+    path = Path(name)
+    if name in recipe_names() or not (path.suffix or path.parent.name or path.exists()):
+        path = _ready(name)
+    return load_recipe(path, overrides)

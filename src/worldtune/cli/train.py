@@ -15,8 +15,8 @@ def train(
     """Train an adapter from a recipe.
 
     Clips and prompts are encoded first, once; then the denoiser is alone in memory. Before step 1 the birth
-    proof is taken, and a run that fails it stops. Metrics, checkpoints, previews and the adapter are in the run
-    folder.
+    proof is taken, and a run that fails it stops. Metrics, checkpoints, previews (where train.preview_every asks for
+    them) and the adapter are in the run folder.
 
     Example:
 
@@ -31,4 +31,11 @@ def train(
     run = RunFolder(out or Path("runs") / loaded.name)
     card = train_run(open_world(loaded.base), loaded, run, resume=resume)
     typer.echo(f"adapter  {run.adapter}  ({card.weights_digest[:12]})")
-    typer.echo(f"held-out loss and previews: {run.path}; next: worldtune evaluate {run.path}")
+    losses = [row["held_out_loss"] for row in run.rows() if "held_out_loss" in row]
+    if not losses:
+        typer.echo("held-out loss not measured: nothing is held out (data.held_out), so nothing is proved yet")
+    else:
+        typer.echo(f"held-out loss  {losses[0]:.3f} → {losses[-1]:.3f}")
+        if losses[-1] >= losses[0]:
+            typer.echo("  NOT BETTER than the base on clips it has not seen: do not use this adapter", err=True)
+        typer.echo(f"next: worldtune evaluate {run.path}")

@@ -19,29 +19,26 @@ def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: boo
     """Start or resume `run`, train, and draw the loss plot. The world is left bare again."""
     from worldtune.adapters.folder import remove_adapter
     from worldtune.evaluation.plots import write_loss_plot
-    from worldtune.training.data import default_store, prepare_data
+    from worldtune.training.data import default_store
     from worldtune.training.loop import train
+    from worldtune.training.session import prepare_run
 
-    if resume:
-        run.resume(recipe)
-    else:
-        run.start(recipe)
-    with progress("encode") as advance:
-        data = prepare_data(world, recipe, default_store(), advance)
-    data.ledger.write(run.path / "ledger.parquet")
-    echo_data(data)
-    with progress(f"train {recipe.name}") as advance, run.timed():
-        card = train(
-            world,
-            recipe,
-            data,
-            run,
-            resume=resume,
-            on_step=lambda step, loss: advance(step, recipe.train.steps, f"loss {loss:.3f}"),
-            on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
-        )
-    remove_adapter(world.denoiser)
-    write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
+    with run.locked():
+        with progress("encode") as advance:
+            data = prepare_run(world, recipe, run, default_store(), resume=resume, on_clip=advance)
+        echo_data(data)
+        with progress(f"train {recipe.name}") as advance, run.timed():
+            card = train(
+                world,
+                recipe,
+                data,
+                run,
+                resume=resume,
+                on_step=lambda step, loss: advance(step, recipe.train.steps, f"loss {loss:.3f}"),
+                on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
+            )
+        remove_adapter(world.denoiser)
+        write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
     return card
 
 
@@ -51,6 +48,8 @@ def echo_data(data: "TrainingData") -> None:
     typer.echo(counts)
     for reason, count in data.ledger.reasons().items():
         typer.echo(f"  not used: {count} × {reason}")
+    for note, count in data.ledger.notes().items():
+        typer.echo(f"  used, but: {count} × {note}")
 
 
 def write_preview(world: "World", data: "TrainingData", path: Path) -> None:

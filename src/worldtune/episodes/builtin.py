@@ -20,5 +20,6 @@ def resolve(path: str) -> Path:
         return folder
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise DataError("the data folder does not exist", where=path, mend="Check the path.")
+        what = "this is a file, not a folder" if folder.exists() else "the data folder does not exist"
+        raise DataError(what, where=path, mend="Name the folder that holds meta/ or videos/.")
     return folder

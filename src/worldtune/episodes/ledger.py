@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,8 @@ SCHEMA = pa.schema(
 class Row:
     """One clip that is used, or one that is not and why.
 
+    `split` is what it is used for: of a run's ledger, "replay" clips are trained on too, "forgetting" clips are not.
+
     `first_frame` counts the source's frames of the episode, `frames` those of the clip at fps_out
     (of a lost recording: the source's, at fps_in; fps_in is None when it could not be read).
     """
@@ -48,7 +50,7 @@ class Row:
     fps_in: float | None
     fps_out: float
     kept: bool = False
-    split: Literal["train", "held_out", ""] = ""
+    split: Literal["train", "held_out", "replay", "forgetting", ""] = ""
     reason: str = ""
     note: str = ""
 
@@ -62,6 +64,10 @@ class Ledger:
     def reasons(self) -> dict[str, int]:
         """How many rows were not used for each reason (what stands in brackets left out), most first."""
         return dict(Counter(row.reason.split(" (")[0] for row in self.rows if not row.kept).most_common())
+
+    def notes(self) -> dict[str, int]:
+        """How many rows are used with each remark, as that they were retimed, most first."""
+        return dict(Counter(row.note for row in self.rows if row.kept and row.note).most_common())
 
     def recordings(self) -> dict[tuple[str, str], bool]:
         """For each (episode, camera) that was asked for: is any clip of it kept?"""
@@ -89,6 +95,11 @@ class Ledger:
         table = pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA)
         with atomic_file(path) as partial:
             pq.write_table(table, partial)
+
+
+def used_for(ledger: Ledger, use: Literal["replay", "forgetting"]) -> Ledger:
+    """The ledger of a dataset whose clips are all used for one thing."""
+    return Ledger(tuple(replace(row, split=use) if row.kept else row for row in ledger.rows))
 
 
 def join_ledgers(ledgers: Iterable[Ledger]) -> Ledger:

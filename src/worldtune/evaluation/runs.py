@@ -53,9 +53,9 @@ def read_runs(folders: Mapping[str, Path]) -> list[TrainedRun]:
     for run in runs[1:]:
         if _judged_on(run) != _judged_on(runs[0]):
             raise UserError(
-                f"{run.name} and {runs[0].name} were not trained on the same base and data",
+                f"{run.name} and {runs[0].name} were not measured on the same base and clips in the same way",
                 where=str(run.folder.path),
-                mend="Evaluate them one by one: their held-out clips are not the same.",
+                mend="Evaluate them one by one: their held-out clips or losses cannot be compared.",
             )
     return runs
 
@@ -72,18 +72,30 @@ def refuse_changed_data(runs: Sequence[TrainedRun], digest: str) -> None:
             )
 
 
-def _judged_on(run: TrainedRun) -> tuple[str, str]:
-    return run.card.base_digest, run.card.lineage["datasets"]["data"]
+def _judged_on(run: TrainedRun) -> tuple[Any, ...]:
+    """Everything that a run's losses and held-out clips depend on, but its adapter."""
+    datasets = run.card.lineage["datasets"]
+    check = run.recipe.check
+    measured = check.mode, check.sigmas, run.recipe.train.shift
+    return run.card.base_digest, datasets["data"], datasets.get("forgetting"), *measured
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe of a run folder. Raises UserError when it is none."""
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise UserError("this is no run folder", where=str(folder), mend="Name one that worldtune train made.")
+    return load_recipe(path, [])
 
 
 def _read_run(name: str, folder: RunFolder) -> TrainedRun:
+    recipe = recipe_of(folder.path)
     if not (folder.adapter / "adapter.json").is_file():
         raise UserError(
             "this run has no adapter yet",
             where=str(folder.path),
             mend="Train it to its end (worldtune train --resume).",
         )
-    recipe = load_recipe(folder.path / "recipe.yaml", [])
     return TrainedRun(name, folder, recipe, read_card(folder.adapter), folder.rows(), folder.seconds())
 
 

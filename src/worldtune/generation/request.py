@@ -15,6 +15,7 @@ from worldtune.errors import RecipeError, first_line
 from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 NEGATIVE_PROMPT = (
     "The video captures a series of frames showing ugly scenes, static with no motion, motion blur, over-saturation, "
     "shaky footage, low resolution, grainy texture, pixelated images, poorly lit areas, underexposed and overexposed "

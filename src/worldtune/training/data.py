@@ -7,14 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from worldtune.diffusion.conditioning import MODES
 from worldtune.episodes.clip import Clip
 from worldtune.episodes.dataset import open_dataset
-from worldtune.episodes.ledger import Ledger, join_ledgers
-from worldtune.errors import DataError
+from worldtune.episodes.ledger import Ledger, join_ledgers, used_for
+from worldtune.errors import DataError, RecipeError
 from worldtune.latents.dataset import ClipOrder, LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
+from worldtune.worlds.codec import TEMPORAL, latent_frames
 from worldtune.worlds.world import World
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation, spread over the dataset: the loss is measured on all
@@ -58,6 +60,7 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     """
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
+        _refuse_nothing_to_learn(recipe, spec.frames, name)
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
     own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
     parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]
@@ -68,8 +71,10 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]
     world.release_encoders()
     digests = {name: dataset.digest for name, dataset in datasets.items()}
-    ledger = join_ledgers(dataset.ledger for dataset in datasets.values())
-    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests, ledger)
+    ledgers = [own.ledger]
+    ledgers += [used_for(replay.ledger, "replay")] if replay else []
+    ledgers += [used_for(forgetting.ledger, "forgetting")] if forgetting else []
+    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests, join_ledgers(ledgers))
 
 
 def prepare_held_out(
@@ -107,6 +112,19 @@ def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) 
                 f"{clip.name} of {clip.source} is held out, but trained on as {twin.name}",
                 where=twin.source,
                 mend="Leave one of them out: data, replay and forgetting need episodes of their own.",
+            )
+
+
+def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:
+    """Raises RecipeError when a mode gives all of a clip's frames: its loss would be zero, whatever is learned."""
+    used = {mode for mode, probability in recipe.train.modes.items() if probability > 0} | {recipe.check.mode}
+    for k, mode in MODES.items():
+        if mode in used and latent_frames(frames) <= k:
+            raise RecipeError(
+                f"in {mode} all {frames} frames of a clip are given: nothing is left to learn",
+                where=name,
+                mend=f"Take {1 + TEMPORAL * k + TEMPORAL} frames or more, or leave {mode} out of train.modes and "
+                "validate.mode.",
             )
 
 

@@ -30,6 +30,7 @@ def adapter_card(world: World, recipe: Recipe, lineage: dict[str, Any], proof: B
         fps=recipe.data.fps,
         height=recipe.data.height,
         width=recipe.data.width,
+        fit=recipe.data.fit,
         weights_digest="",
         lineage=lineage,
         birth=proof,
@@ -57,17 +58,23 @@ def lineage(world: World, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
 
 
 def code_commit(here: Path = Path(worldtune.__file__).parent) -> str:
-    """The commit of the checkout that holds the package at `here`, with "+" when it was changed; or "installed"."""
-    commands = (
-        ["git", "ls-files", "--error-unmatch", "__init__.py"],  # a virtual environment in somebody's repository is not
-        ["git", "rev-parse", "HEAD"],
-        ["git", "status", "--porcelain", "--", "."],
-    )
-    try:
-        _, commit, changes = (
-            subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-            for command in commands
-        )
-    except (FileNotFoundError, subprocess.CalledProcessError):
+    """The commit of the checkout that holds the package at `here`, with "+" when it was changed.
+
+    "installed" where no checkout holds it, "unknown: …" where git does not say.
+    """
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         return "installed"
-    return commit + ("+" if changes else "")
+    try:
+        tracked = _git(here, "ls-files", "__init__.py")  # a virtual environment in somebody's repository is not
+        if not tracked:
+            return "installed"
+        return _git(here, "rev-parse", "HEAD") + ("+" if _git(here, "status", "--porcelain", "--", ".") else "")
+    except FileNotFoundError:
+        return "unknown: git is not installed"
+    except subprocess.CalledProcessError as error:
+        return f"unknown: {error.stderr.strip().splitlines()[0]}"
+
+
+def _git(here: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()

@@ -88,6 +88,8 @@ class Recipe(Strict):
             raise ValueError(
                 f"replay.share of a batch of {self.train.batch} is {self.replayed} clips: take 1 or more of each"
             )
+        if self.replay.data.held_out:
+            raise ValueError("replay.data.held_out has no use: all of its clips are trained on, so leave it 0")
         sizes = [(data.frames, data.height, data.width) for data in (self.data, self.replay.data)]
         if sizes[0] != sizes[1]:
             raise ValueError(f"clips of one batch have one size, but data has {sizes[0]} and replay {sizes[1]}")

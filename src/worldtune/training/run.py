@@ -8,13 +8,18 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from worldtune.errors import UserError
-from worldtune.files import atomic_file, make_folder, write_json
+from worldtune.files import LOCK, atomic_file, is_leftover, locked, make_folder, write_json
 from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe
+
+OURS = {
+    "adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.svg", "metrics.jsonl", "recipe.yaml",
+    "timing.json", "report", LOCK,
+}  # fmt: skip
 
 
 class RunFolder:
@@ -27,10 +32,14 @@ class RunFolder:
         self.previews = path / "previews"
         self.adapter = path / "adapter"
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Nobody else trains in this folder meanwhile. Raises UserError when somebody does."""
+        return locked(self.path)
+
     def start(self, recipe: Recipe) -> None:
         """Make the folder. Raises UserError when a run is already in it, that is one which has measured something."""
         make_folder(self.path)
-        if self.metrics.exists():
+        if self.metrics.exists() or self.checkpoints.exists() or self.adapter.exists():
             raise UserError(
                 "there is already a run in this folder",
                 where=str(self.path),
@@ -55,11 +64,11 @@ class RunFolder:
         """
         if not self.path.exists():
             return
-        ours = {"adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.svg", "metrics.jsonl"}
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {self.path.name}
+        found = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {self.path.name}
+        names = {name for name in found if not is_leftover(name)}
         earlier = load_recipe(self.path / "recipe.yaml", []) if "recipe.yaml" in names else recipe
         same = (earlier.name, earlier.data.path) == (recipe.name, recipe.data.path)
-        if not same or names - ours - {"recipe.yaml", "timing.json"}:
+        if not same or names - OURS:
             raise UserError(
                 f"not an earlier run of {recipe.name}: it is not removed",
                 where=str(self.path),

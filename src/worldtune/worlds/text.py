@@ -39,11 +39,32 @@ class TextEncoder:
         A prompt that is longer than the base reads is cut, as diffusers does, when `cut` says so; else it raises
         RecipeError.
         """
-        tokens_BN = torch.tensor([self._tokens(prompt, cut) for prompt in prompts], device=self.model.device)
+        if not cut:
+            for prompt in prompts:
+                self.check(prompt)
+        tokens_BN = torch.tensor([self._tokens(prompt)[: self.length] for prompt in prompts], device=self.model.device)
         states = self.model(tokens_BN, output_hidden_states=True).hidden_states[1:]
         return torch.cat([_standardise(state) for state in states], -1).float()
 
-    def _tokens(self, prompt: str, cut: bool) -> list[int]:
+    def count(self, prompt: str) -> int:
+        """How many tokens a prompt has with the chat's frame, padding left out."""
+        padding = self.tokenizer.pad_token_id
+        tokens = self._tokens(prompt)
+        while len(tokens) > 1 and tokens[-1] == padding:
+            tokens.pop()
+        return len(tokens)
+
+    def check(self, prompt: str) -> int:
+        """`count`. Raises RecipeError when the prompt is longer than the base reads."""
+        if (count := self.count(prompt)) > self.length:
+            raise RecipeError(
+                f"the prompt has {count} tokens with its frame, the base reads {self.length}",
+                where=prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}…",
+                mend="Shorten it: its end would be lost.",
+            )
+        return count
+
+    def _tokens(self, prompt: str) -> list[int]:
         messages = [
             {"role": role, "content": [{"type": "text", "text": text}]}
             for role, text in (("system", SYSTEM), ("user", prompt))
@@ -57,14 +78,7 @@ class TextEncoder:
             padding="max_length",
             return_dict=True,
         )
-        tokens = list(encoded["input_ids"])
-        if len(tokens) > self.length and not cut:
-            raise RecipeError(
-                f"the prompt has {len(tokens)} tokens with its frame, the base reads {self.length}",
-                where=prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}…",
-                mend="Shorten it: its end would be lost.",
-            )
-        return tokens[: self.length]
+        return list(encoded["input_ids"])
 
 
 def _load_tokenizer(folder: Path) -> Any:

@@ -167,3 +167,11 @@ def test_a_broken_line_and_a_missing_key_are_named(tmp_path: Path) -> None:
     edit_info(root, fps=0)
     with pytest.raises(DataError, match="fps is 0"):
         open_source(str(root))
+
+
+def test_an_episode_listed_twice_does_not_count_double(tmp_path: Path) -> None:
+    root = write_v2(tmp_path / "d", (7, 9))
+    path = root / "meta" / "episodes.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match="episode 0 is listed twice"):
+        open_source(str(root))

@@ -7,7 +7,7 @@ import pytest
 
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.episode import Episode, Lost
-from worldtune.episodes.sources import open_source
+from worldtune.episodes.sources import choose_cameras, open_source
 from worldtune.errors import DataError
 
 from ..films import edit_info, read_back, truncate, whole, write_packed_v3
@@ -169,3 +169,35 @@ def test_data_without_episode_numbers_are_refused(packed: Path) -> None:
     pq.write_table(pq.read_table(path).drop_columns("episode_index"), path)
     with pytest.raises(DataError, match="no column episode_index"):
         list(open_source(str(packed)).recordings(["front"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"splits": None}, "splits is None, not a mapping"),
+        ({"data_path": None}, "data_path is None, not a text"),
+        ({"video_path": 7}, "video_path is 7, not a text"),
+    ],
+)
+def test_info_of_another_kind_is_one_line(packed: Path, changes: dict[str, object], says: str) -> None:
+    edit_info(packed, **changes)
+    with pytest.raises(DataError, match=says):
+        open_source(str(packed))
+
+
+def test_info_that_is_no_text_is_one_line(packed: Path) -> None:
+    (packed / "meta" / "info.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(DataError, match=r"not UTF-8 text.*info\.json"):
+        open_source(str(packed))
+
+
+def test_a_shape_that_is_none_is_a_problem(packed: Path) -> None:
+    info = json.loads((packed / "meta" / "info.json").read_text())
+    info["features"]["front"]["shape"] = None
+    edit_info(packed, features=info["features"])
+    assert any("info.json says None" in problem.what for problem in open_source(str(packed)).problems())
+
+
+def test_a_camera_named_twice_does_not_count_double(packed: Path) -> None:
+    with pytest.raises(DataError, match="named twice"):
+        choose_cameras(open_source(str(packed)), ["front", "front"])

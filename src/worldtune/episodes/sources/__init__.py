@@ -72,6 +72,10 @@ def choose_cameras(source: Source, wanted: Sequence[str] | None) -> list[str]:
     """`wanted`, or every camera the source promises. Raises DataError for one that has no files."""
     if wanted is None:
         return source.cameras
+    if len(set(wanted)) < len(wanted):
+        raise DataError(
+            "a camera is named twice", where=source.path, mend="Its clips would count double: name it once."
+        )
     for camera in wanted:
         if camera not in source.present:
             near = get_close_matches(camera, source.present, n=1)

@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,25 @@ import pyarrow.parquet as pq
 from worldtune.errors import DataError, first_line
 
 Record = dict[str, Any]
+KINDS: dict[str, tuple[type | UnionType, str]] = {
+    "codebase_version": (str, "a text"),
+    "data_path": (str, "a text"),
+    "video_path": (str | None, "a text"),
+    "splits": (dict, "a mapping"),
+    "chunks_size": (int, "a whole number"),
+}
 
 
 def read_info(path: Path) -> Record:
     """`meta/info.json`. Raises DataError when it cannot be read or lacks what a reader needs."""
-    info = _parse(path, path.read_text(encoding="utf-8"))
+    info = _parse(path, read_text(path))
     for key in ("codebase_version", "fps", "features", "data_path"):
         if key not in info:
             raise DataError(f"the key '{key}' is missing", where=str(path), mend="Restore the dataset's info.json.")
+    for key, (kind, name) in KINDS.items():
+        if key in info and not isinstance(info[key], kind):
+            found = repr(info[key])
+            raise DataError(f"{key} is {found}, not {name}", where=str(path), mend="Restore the dataset's info.json.")
     if not isinstance(info["fps"], int | float) or not info["fps"] > 0:
         raise DataError(f"fps is {info['fps']!r}", where=str(path), mend="State the recording's frame rate.")
     features = info["features"]
@@ -32,8 +44,16 @@ def read_jsonl(path: Path, *keys: str) -> list[Record]:
     """One record a line, each with all of `keys`. Raises DataError otherwise."""
     if not path.is_file():
         raise DataError("the metadata file is missing", where=str(path), mend="Restore it from the dataset's origin.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return _with_keys([_parse(path, line) for line in lines if line.strip()], keys, path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises DataError when it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8 text", where=str(path), mend="Restore the file.") from error
 
 
 def _parse(path: Path, text: str) -> Record:
@@ -90,4 +110,6 @@ def read_column(table: pa.Table, name: str, path: Path) -> np.ndarray | None:
     flat = column.flatten() if pa.types.is_nested(column.type) else column
     if column.null_count or (len(column) and len(flat) % len(column)):
         raise DataError(f"the column {name} has gaps or rows of unequal length", where=str(path), mend="Restore it.")
+    if not (pa.types.is_floating(flat.type) or pa.types.is_integer(flat.type) or pa.types.is_boolean(flat.type)):
+        raise DataError(f"the column {name} is of {flat.type}, not of numbers", where=str(path), mend="Restore it.")
     return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(column), -1)

@@ -3,6 +3,7 @@
 Formats: github.com/huggingface/lerobot, `lerobot/datasets` of 0.3.2 (2.1) and 0.6.1 (3.0).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,13 @@ def read_promises(root: Path, info: Record, version: int, cameras: list[str]) ->
     """Every episode of the metadata, by index. Raises DataError when the files cannot be understood."""
     try:
         promises = _version_2(root, info, cameras) if version == 2 else _version_3(root, info, cameras)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(
             f"the metadata cannot be understood: {error!r}", where=str(root / "meta"), mend="Restore the folder."
         ) from error
+    counts = Counter(promise.index for promise in promises)
+    if twice := [index for index, count in counts.items() if count > 1]:
+        raise DataError(f"episode {twice[0]} is listed twice", where=str(root / "meta"), mend="Restore the folder.")
     return sorted(promises, key=lambda promise: promise.index)
 
 

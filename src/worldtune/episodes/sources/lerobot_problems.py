@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -138,7 +138,7 @@ def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator
     if not facts.steady:
         yield Problem("warning", where, f"{camera}: frames not evenly spaced in time", camera)
     shape = source.info["features"][camera].get("shape", [])
-    if sorted(shape) != sorted([facts.height, facts.width, 3]):
+    if not isinstance(shape, list) or Counter(shape) != Counter([facts.height, facts.width, 3]):
         yield Problem(
             "warning", where, f"{camera}: {facts.height}×{facts.width} pixels, info.json says {shape}", camera
         )

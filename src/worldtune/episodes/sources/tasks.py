@@ -27,7 +27,7 @@ def description_column(root: Path) -> str | None:
         return None
     try:
         modality = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # UnicodeDecodeError is one
         raise DataError(f"not JSON: {error}", where=str(path), mend="Restore the file.") from error
     annotations = modality.get("annotation", {}) if isinstance(modality, dict) else None
     if not isinstance(annotations, dict) or not all(isinstance(entry, dict) for entry in annotations.values()):

@@ -1,0 +1,110 @@
+"""A request with everything decided and checked, before any of many is sampled."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from worldtune.adapters.card import AdapterCard
+from worldtune.adapters.folder import read_card_for
+from worldtune.episodes.video import Fit, fit_frame, read_frames
+from worldtune.errors import DataError, RecipeError, UserError
+from worldtune.generation.request import PICTURES, GenerationRequest
+from worldtune.worlds.codec import TEMPORAL, latent_frames
+from worldtune.worlds.world import World
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request says, and what its adapter or else the base says where it does not.
+
+    `prompt_tokens` and `negative_tokens` are the lengths with the chat's frame; the base reads `read_tokens` of them.
+    """
+
+    request: GenerationRequest
+    adapter: AdapterCard | None
+    prompt: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+    fit: Fit
+    prompt_tokens: int
+    negative_tokens: int
+    read_tokens: int
+
+
+def resolve(world: World, request: GenerationRequest) -> Resolved:
+    """Decide and check everything about `request`.
+
+    An adapter's own frames, size, speed and fit are taken where the request names none: it is out of its depth at
+    others. Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make and prompts
+    longer than it reads, AdapterError for an adapter of another base.
+    """
+    card = read_card_for(request.adapter, world.card.digest) if request.adapter else None
+    origin = card or world.card
+    frames = request.num_output_frames or origin.frames
+    height, width = request.size or (origin.height, origin.width)
+    world.check_size(frames, height, width, request.name)
+    if latent_frames(frames) <= request.known_latents:
+        raise RecipeError(
+            f"all of its {frames} frames would be given by the input",
+            where=request.name,
+            mend="Raise num_output_frames.",
+        )
+    prompt = request.text()
+    tokens = world.text.check(prompt)
+    resolved = Resolved(
+        request=request,
+        adapter=card,
+        prompt=prompt,
+        frames=frames,
+        height=height,
+        width=width,
+        fps=origin.fps,
+        fit=card.fit if card else "cover",
+        prompt_tokens=tokens,
+        negative_tokens=world.text.count(request.negative_prompt),
+        read_tokens=world.text.length,
+    )
+    if request.known_latents:
+        read_input(resolved)
+    return resolved
+
+
+def read_input(resolved: Resolved) -> np.ndarray:
+    """The frames (k, H, W, 3) that condition a request: a picture, or the last ones of a video.
+
+    Brought to size as the adapter's training did; without one scaled to cover and cut at the centre, as NVIDIA's
+    inference does.
+    """
+    path, count = resolved.request.input_path, 1 + TEMPORAL * (resolved.request.known_latents - 1)
+    assert path is not None
+    if not path.is_file():
+        raise DataError("the input is missing", where=str(path), mend="Correct input_path.")
+    if path.suffix.lower() in PICTURES:
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise DataError("the picture cannot be read", where=str(path), mend="Convert it to PNG.")
+        frames = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)]
+    else:
+        frames = list(deque(read_frames(path), maxlen=count))
+    if len(frames) < count:
+        raise DataError(
+            f"{len(frames)} frames, but {resolved.request.inference_type} is given the last {count}",
+            where=str(path),
+            mend="Give a longer video, or ask for image2world.",
+        )
+    return np.stack([fit_frame(frame, resolved.height, resolved.width, resolved.fit) for frame in frames])
+
+
+def refuse_existing(requests: Sequence[GenerationRequest], folder: Path) -> None:
+    """Raises UserError when a video of one of these names is in `folder` already."""
+    there = [path for request in requests if (path := folder / f"{request.name}.mp4").exists()]
+    if there:
+        more = f", and {len(there) - 1} more" if len(there) > 1 else ""
+        mend = "Choose another name or folder, or say --overwrite."
+        raise UserError(f"the video is there already{more}", where=str(there[0]), mend=mend)
