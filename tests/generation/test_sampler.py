@@ -18,7 +18,7 @@ from support.films import film
 from support.stock import stock_pipeline, torchvision_names
 from worldtune.adapters.folder import load_adapter, remove_adapter, save_adapter
 from worldtune.diffusion.conditioning import MODES, known_frames
-from worldtune.generation.sampler import sample
+from worldtune.generation.sampler import guided, sample
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
@@ -160,3 +160,15 @@ def test_every_evaluation_is_reported(world: World) -> None:
         on_step=steps.append,
     )  # fmt: skip
     assert steps == [1, 2, 3, 4]
+
+
+def test_both_velocities_at_once_or_one_after_the_other(world: World) -> None:
+    text_BND = world.encode_prompts([PROMPT, NEGATIVE])
+    known_BT, sigma_BT = known_frames(torch.tensor([1]), 3), torch.full((1, 3), 0.7)
+    one, two = (
+        guided(world, text_BND[:1], text_BND[1:], known_BT, 3.0, batched=batched)(noise(), sigma_BT)
+        for batched in (False, True)
+    )
+    plain, negative = (world.velocity(noise(), sigma_BT, known_BT, text_BND[i : i + 1]) for i in range(2))
+    assert (one - (plain + 3 * (plain - negative))).abs().max() < 1e-5
+    assert (two - one).abs().max() < 1e-4

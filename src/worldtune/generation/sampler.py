@@ -1,5 +1,8 @@
 """The sampler: from noise to latents along the base's own schedule, with known frames held to their truth.
 
+Guidance is v + g·(v − v_negative), NVIDIA's counting: diffusers' guidance_scale is g + 1. Both velocities come from
+one call of the denoiser with twice the clips where they fit into memory.
+
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`; UniPC, arXiv:2302.04867.
 """
@@ -12,6 +15,8 @@ from torch import Tensor
 
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames
 from worldtune.worlds.world import World
+
+BATCHED_LATENTS = 2_000_000  # of B·C·T·H·W: above, the two velocities of guidance are computed one after the other
 
 
 @torch.no_grad()
@@ -27,25 +32,50 @@ def sample(
     guidance: float,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Tensor:
-    """Normalised latents of B videos after `steps` evaluations (twice that with guidance).
+    """Normalised latents of B videos after `steps` evaluations (of twice the clips with guidance).
 
     `z_BCTHW` holds the clean latents where `known_BT` is 1; elsewhere it is not read.
     """
     schedule = world.card.schedule
     scheduler = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
     scheduler.set_timesteps(sigmas=schedule.levels(steps), device=world.device)
+    velocity = guided(world, text_BND, negative_BND, known_BT, guidance, noise_BCTHW.numel() <= BATCHED_LATENTS)
     known = known_BT[:, None, :, None, None]
     known_velocity = (noise_BCTHW - z_BCTHW) * known
     x_BCTHW = noise_BCTHW
     for step, timestep in enumerate(scheduler.timesteps):
         sigma_B = scheduler.sigmas[step].to(world.device).expand(len(x_BCTHW))
         sigma_BT = frame_sigmas(sigma_B, known_BT, schedule.conditional_sigma)
-        given_BCTHW = give_frames(x_BCTHW, z_BCTHW, known_BT)
-        v_BCTHW = world.velocity(given_BCTHW, sigma_BT, known_BT, text_BND)
-        if guidance > 0:
-            v_negative = world.velocity(given_BCTHW, sigma_BT, known_BT, negative_BND)
-            v_BCTHW = v_BCTHW + guidance * (v_BCTHW - v_negative)
+        v_BCTHW = velocity(give_frames(x_BCTHW, z_BCTHW, known_BT), sigma_BT)
         v_BCTHW = known_velocity + v_BCTHW * (1 - known)
         x_BCTHW = scheduler.step(v_BCTHW, timestep, x_BCTHW, return_dict=False)[0]
         on_step(step + 1)
     return x_BCTHW
+
+
+def guided(
+    world: World, text_BND: Tensor, negative_BND: Tensor, known_BT: Tensor, guidance: float, batched: bool
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """v_BCTHW of x_BCTHW at sigma_BT, guided away from the negative text; both texts are read once, now."""
+    if guidance == 0:
+        text = world.read_text(text_BND)
+        return lambda x_BCTHW, sigma_BT: world.velocity(x_BCTHW, sigma_BT, known_BT, text)
+    if batched:
+        texts = world.read_text(torch.cat([text_BND, negative_BND]))
+
+        def pair(x_BCTHW: Tensor, sigma_BT: Tensor) -> tuple[Tensor, Tensor]:
+            x_BCTHW, sigma_BT, known_twice_BT = (torch.cat([t, t]) for t in (x_BCTHW, sigma_BT, known_BT))
+            v_BCTHW, negative_BCTHW = world.velocity(x_BCTHW, sigma_BT, known_twice_BT, texts).chunk(2)
+            return v_BCTHW, negative_BCTHW
+    else:
+        text, negative = world.read_text(text_BND), world.read_text(negative_BND)
+
+        def pair(x_BCTHW: Tensor, sigma_BT: Tensor) -> tuple[Tensor, Tensor]:
+            v_BCTHW, negative_BCTHW = (world.velocity(x_BCTHW, sigma_BT, known_BT, t) for t in (text, negative))
+            return v_BCTHW, negative_BCTHW
+
+    def velocity(x_BCTHW: Tensor, sigma_BT: Tensor) -> Tensor:
+        v_BCTHW, negative_BCTHW = pair(x_BCTHW, sigma_BT)
+        return v_BCTHW + guidance * (v_BCTHW - negative_BCTHW)
+
+    return velocity

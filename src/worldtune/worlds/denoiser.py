@@ -2,15 +2,18 @@
 
 Equal to that class's forward, and cheaper: a noise level belongs to a latent frame, so modulation is
 computed once a frame and broadcast over its tokens (diffusers expands it to every token first); and text
-arrives already projected. The padding mask is a channel of zeros, for which no torchvision is needed.
+arrives already projected, and in sampling its keys and values are computed once. The padding mask is a channel of
+zeros, for which no torchvision is needed.
 
-Shapes: B clips, C channels, T latent frames, H×W latent pixels, S tokens a frame, N text tokens, D width.
+Shapes: B clips, C channels, T latent frames, H×W latent pixels, S tokens a frame, N text tokens, D width; of
+attention H heads of width E.
 Source: diffusers `models/transformers/transformer_cosmos.py`; arXiv:2511.00062.
 """
 
 import torch
 import torch.nn.functional as F
 from diffusers import CosmosTransformer3DModel
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_cosmos import (
     CosmosAdaLayerNorm,
     CosmosAdaLayerNormZero,
@@ -19,18 +22,27 @@ from diffusers.models.transformers.transformer_cosmos import (
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+KeysValues = tuple[Tensor, Tensor]
+ReadText = list[KeysValues]
+
 
 def project_text(model: CosmosTransformer3DModel, embeddings_BNE: Tensor) -> Tensor:
     """text_BND as cross-attention sees it: the frozen projection, or the embeddings where there is none."""
     return model.crossattn_proj(embeddings_BNE) if model.config.use_crossattn_projection else embeddings_BNE
 
 
+def read_text(model: CosmosTransformer3DModel, text_BND: Tensor) -> ReadText:
+    """Each block's cross-attention keys and values of `text_BND`, for many calls of `denoise` with the same text."""
+    return [_keys_values(block.attn2, text_BND) for block in model.transformer_blocks]
+
+
 def denoise(
-    model: CosmosTransformer3DModel, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text_BND: Tensor
+    model: CosmosTransformer3DModel, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text: Tensor | ReadText
 ) -> Tensor:
     """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
 
-    `known_BT` is 1.0 where the latent frame is given; `text_BND` comes from `project_text`.
+    `known_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or what `read_text` made
+    of it.
     """
     config = model.config
     mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -46,11 +58,12 @@ def denoise(
     temb, embedded = model.time_embed(x_BTSD, sigma_BT.flatten())
     temb_BTD, embedded_BTD = temb.view(batch, frames, -1), F.silu(embedded).view(batch, frames, -1)
 
-    for block in model.transformer_blocks:
+    for number, block in enumerate(model.transformer_blocks):
+        its_text = text if isinstance(text, Tensor) else text[number]
         if model.gradient_checkpointing and torch.is_grad_enabled():
-            x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, text_BND, rope, use_reentrant=False)
+            x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope, use_reentrant=False)
         else:
-            x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, text_BND, rope)
+            x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
 
     shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
     x_BTSD = model.proj_out(model.norm_out.norm(x_BTSD) * (1 + scale) + shift)
@@ -62,7 +75,7 @@ def _block(
     x_BTSD: Tensor,
     embedded_BTD: Tensor,
     temb_BTD: Tensor,
-    text_BND: Tensor,
+    text: Tensor | KeysValues,
     rope: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Self-attention, cross-attention and MLP, each modulated and gated by the frame's noise level."""
@@ -75,10 +88,30 @@ def _block(
     attended = block.attn1(tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), image_rotary_emb=rope)
     x_BTSD = x_BTSD + gate * attended.view(shape)
     shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
-    attended = block.attn2(tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift), encoder_hidden_states=text_BND)
+    queried = tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift)
+    if isinstance(text, Tensor):
+        attended = block.attn2(queried, encoder_hidden_states=text)
+    else:
+        attended = _attend(block.attn2, queried, text)
     x_BTSD = x_BTSD + gate * attended.view(shape)
     shift, scale, gate = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
     return x_BTSD + gate * block.ff(block.norm3.norm(x_BTSD) * (1 + scale) + shift)
+
+
+def _keys_values(attention: Attention, text_BND: Tensor) -> KeysValues:
+    keys_BHNE, values_BHNE = (_heads(attention, to(text_BND)) for to in (attention.to_k, attention.to_v))
+    return attention.norm_k(keys_BHNE), values_BHNE
+
+
+def _attend(attention: Attention, x_BND: Tensor, keys_values: KeysValues) -> Tensor:
+    """Cross-attention to text that was read already: the sums of diffusers' processor."""
+    queries_BHNE = attention.norm_q(_heads(attention, attention.to_q(x_BND)))
+    attended_BHNE = F.scaled_dot_product_attention(queries_BHNE, *keys_values)
+    return attention.to_out[0](attended_BHNE.transpose(1, 2).flatten(2))
+
+
+def _heads(attention: Attention, x_BND: Tensor) -> Tensor:
+    return x_BND.unflatten(2, (attention.heads, -1)).transpose(1, 2)
 
 
 def _modulation(

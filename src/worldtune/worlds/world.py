@@ -15,7 +15,7 @@ from torch import Tensor
 from worldtune.errors import RecipeError
 from worldtune.worlds.catalog import Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
-from worldtune.worlds.denoiser import denoise, project_text
+from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
 from worldtune.worlds.text import TextEncoder
 
 
@@ -113,7 +113,14 @@ class World:
         zeros = torch.zeros(1, self.text.length, width, device=self.device, dtype=self.dtype)
         return project_text(self.denoiser, zeros).float()
 
-    def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text_BND: Tensor) -> Tensor:
-        """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32."""
-        v_BCTHW = denoise(self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text_BND.to(self.dtype))
-        return v_BCTHW.float()
+    def read_text(self, text_BND: Tensor) -> ReadText:
+        """What `velocity` needs of a text that many calls share."""
+        return read_text(self.denoiser, text_BND.to(self.dtype))
+
+    def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text: Tensor | ReadText) -> Tensor:
+        """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32.
+
+        `text` is text_BND, or what `read_text` made of it.
+        """
+        text = text.to(self.dtype) if isinstance(text, Tensor) else text
+        return denoise(self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text).float()
