@@ -15,8 +15,8 @@ from torch import Tensor
 
 from support.adapters import SPECS, make_card, train_by_hand
 from support.films import film
-from support.stock import stock_pipeline, torchvision_names
 from worldtune.adapters.folder import load_adapter, remove_adapter, save_adapter
+from worldtune.bench.stock import stock_pipeline, torchvision_names
 from worldtune.diffusion.conditioning import MODES, known_frames
 from worldtune.generation.sampler import guided, sample
 from worldtune.worlds.load import open_world

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.stock import stock_forward
 from support.training import small_recipe
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.bench.stock import stock_forward
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames
 from worldtune.diffusion.flow import interpolate, velocity
 from worldtune.errors import BirthProofError, UserError

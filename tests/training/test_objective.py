@@ -1,6 +1,6 @@
 import torch
 
-from support.stock import stock_forward
+from worldtune.bench.stock import stock_forward
 from worldtune.latents.dataset import load_batch
 from worldtune.training.data import TrainingData
 from worldtune.training.draws import training_draws

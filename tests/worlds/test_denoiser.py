@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.stock import stock_forward
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.bench.stock import stock_forward
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.worlds.denoiser import denoise, project_text, read_text
 from worldtune.worlds.load import open_world

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from support.stock import stock_pipeline
+from worldtune.bench.stock import stock_pipeline
 from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.load import open_world
 from worldtune.worlds.text import SYSTEM, TextEncoder

@@ -1,7 +1,7 @@
 """The sampler: from noise to latents along the base's own schedule, with known frames held to their truth.
 
-Guidance is v + g·(v − v_negative), NVIDIA's counting: diffusers' guidance_scale is g + 1. Both velocities come from
-one call of the denoiser with twice the clips where they fit into memory.
+Guidance is v + g·(v − v_negative), as NVIDIA and diffusers' Cosmos pipelines count it. Both velocities come from one
+call of the denoiser with twice the clips where they fit into memory.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`; UniPC, arXiv:2302.04867.

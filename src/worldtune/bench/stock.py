@@ -1,6 +1,6 @@
 """diffusers' own pipeline, to compare ours with. It calls two torchvision functions, which are supplied here.
 
-torchvision itself is not needed by worldtune and not installed for its tests.
+torchvision itself is needed nowhere in worldtune.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _to_tensor(picture_HWC: np.ndarray) -> Tensor:
 
 @contextmanager
 def torchvision_names() -> Iterator[None]:
-    """Inside, diffusers finds the torchvision names that it calls."""
+    """Inside, diffusers finds the torchvision names that it calls, whether torchvision is installed or not."""
     transforms = SimpleNamespace(
         functional=SimpleNamespace(resize=_resize, to_tensor=_to_tensor),
         InterpolationMode=SimpleNamespace(NEAREST="nearest"),
@@ -46,13 +46,17 @@ def torchvision_names() -> Iterator[None]:
         (transformer_cosmos, "transforms", transforms),
         (pipeline_cosmos2_5_predict, "torchvision", SimpleNamespace(transforms=transforms)),
     )
+    before = [(module, name, getattr(module, name, None)) for module, name, _ in named]
     for module, name, value in named:
         setattr(module, name, value)
     try:
         yield
     finally:
-        for module, name, _ in named:
-            delattr(module, name)
+        for module, name, own in before:
+            if own is None:
+                delattr(module, name)
+            else:
+                setattr(module, name, own)
 
 
 def stock_pipeline(folder: Path) -> Cosmos2_5_PredictBasePipeline:
