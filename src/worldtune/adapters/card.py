@@ -1,10 +1,9 @@
 """The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.episodes.video import Fit
 from worldtune.errors import AdapterError, first_line
 from worldtune.files import write_json
 from worldtune.strict import Strict
@@ -42,7 +41,7 @@ class AdapterCard(Strict):
     fps: float
     height: int
     width: int
-    fit: Fit
+    fit: Literal["stretch", "cover", "letterbox"]
     weights_digest: str
     lineage: dict[str, Any]
     birth: BirthProof

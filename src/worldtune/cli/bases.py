@@ -71,8 +71,8 @@ def convert(
 
         worldtune bases convert model_ema_bf16.pt --to diffusers -o transformer
     """
+    from worldtune.tensor_names import Style
     from worldtune.worlds.convert import convert as write
-    from worldtune.worlds.keys import Style
 
     if to not in get_args(Style):
         raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")

@@ -17,8 +17,8 @@ from torch import Tensor
 from worldtune.errors import BaseError
 from worldtune.files import atomic_file, atomic_folder
 from worldtune.tensor_files import read_tensors
+from worldtune.tensor_names import Style, rename_all
 from worldtune.worlds.catalog import KNOWN_BASES
-from worldtune.worlds.keys import Style, rename_all
 from worldtune.worlds.weights import find_faults, read_json, refuse
 
 CONFIG_KEYS = frozenset(KNOWN_BASES[0].architecture.config())

@@ -9,8 +9,8 @@ from diffusers import CosmosTransformer3DModel
 from worldtune.errors import BaseError
 from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.tensor_files import read_tensors
+from worldtune.tensor_names import rename_all
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
-from worldtune.worlds.keys import rename_all
 from worldtune.worlds.source import PARTS, Source, locate
 from worldtune.worlds.weights import fill_module, load_module, read_json
 from worldtune.worlds.world import World, WorldCard

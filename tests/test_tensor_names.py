@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldtune.errors import BaseError
-from worldtune.worlds.keys import rename, rename_all
+from worldtune.tensor_names import rename, rename_all
 
 SIZES = {"2b": (16, 28), "14b": (40, 36)}
 PROJECTION = {
