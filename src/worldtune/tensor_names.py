@@ -87,6 +87,11 @@ def rename_all(names: Iterable[str], to: Style, where: str) -> Renaming:
     return Renaming(kept, dropped)
 
 
+def block_modules(style: Style) -> list[str]:
+    """The modules of a block in one style, without the block's own name."""
+    return list(_IN_BLOCK if style == "nvidia" else _IN_BLOCK.values())
+
+
 def rename(name: str, to: Style) -> str | None:
     """One tensor's name in the style `to`; None when it is no tensor of the denoiser."""
     source: Style = "nvidia" if to == "diffusers" else "diffusers"

@@ -61,6 +61,7 @@ def test_a_small_training_learns(
     other = open_world(str(tiny_world))
     assert load_adapter(run.adapter, other.denoiser, other.card.digest) == card
     assert mean_loss(other, data) == pytest.approx(after, rel=1e-6)
+    assert card.birth is not None
     assert card.birth.final_loss is not None
     assert card.birth.final_loss < card.birth.first_loss
     assert card.birth.trained_difference is not None

@@ -27,7 +27,10 @@ class BirthProof(Strict):
 
 
 class AdapterCard(Strict):
-    """Everything without which the adapter would be wrong, and where it comes from."""
+    """Everything without which the adapter would be wrong, and where it comes from.
+
+    `birth` is None for an adapter that another tool trained.
+    """
 
     format: int = FORMAT
     name: str
@@ -44,7 +47,7 @@ class AdapterCard(Strict):
     fit: Literal["stretch", "cover", "letterbox"]
     weights_digest: str
     lineage: dict[str, Any]
-    birth: BirthProof
+    birth: BirthProof | None
 
 
 def write_card(folder: Path, card: AdapterCard) -> None:

@@ -6,6 +6,7 @@ assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -16,12 +17,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from worldtune.adapters.card import AdapterCard, read_card, write_card
+from worldtune.adapters.formats import METADATA
 from worldtune.adapters.inject import ADAPTER, inject, wrapped_modules
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
-METADATA = "lora_adapter_metadata"
 
 
 def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: AdapterCard) -> AdapterCard:
@@ -30,13 +31,18 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
     config = denoiser.peft_config[ADAPTER].to_dict()
     config["target_modules"] = sorted(config["target_modules"])
     with atomic_folder(folder) as partial:
-        CosmosLoraLoaderMixin.save_lora_weights(
-            partial, transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
-        )
-        _sort_metadata(partial / WEIGHTS)
+        write_weights(partial, layers, config)
         card = card.model_copy(update={"weights_digest": digest_file(partial / WEIGHTS)})
         write_card(partial, card)
     return card
+
+
+def write_weights(folder: Path, layers: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+    """Write `pytorch_lora_weights.safetensors`: tensors by the denoiser's own names, peft's `config` in its header."""
+    CosmosLoraLoaderMixin.save_lora_weights(
+        folder, transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
+    )
+    _sort_metadata(folder / WEIGHTS)
 
 
 def read_card_for(folder: Path, base_digest: str) -> AdapterCard:

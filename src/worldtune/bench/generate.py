@@ -14,7 +14,7 @@ import torch
 from diffusers import Cosmos2_5_PredictBasePipeline, CosmosTransformer3DModel
 from torch import Tensor
 
-from worldtune.adapters.card import AdapterCard, BirthProof
+from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import remove_adapter, save_adapter
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
@@ -154,14 +154,10 @@ def adapter_parity(world: World, scene: Scene, spec: AdapterSpec, evaluations: i
 
 def _card(world: World, spec: AdapterSpec) -> AdapterCard:
     base = world.card
-    proof = BirthProof(
-        base_tensors=world.tensors, wrapped_modules=0, expected_modules=0, trainable_parameters=0,
-        zero_step_difference=0.0, first_loss=0.0, dead_tensors=[],
-    )  # fmt: skip
     return AdapterCard(
         name="bench", adapter=spec, base=base.name, base_digest=base.digest, schedule=str(base.schedule),
         conditional_sigma=base.schedule.conditional_sigma, modes={}, frames=base.frames, fps=base.fps,
-        height=base.height, width=base.width, fit="cover", weights_digest="", lineage={}, birth=proof,
+        height=base.height, width=base.width, fit="cover", weights_digest="", lineage={}, birth=None,
     )  # fmt: skip
 
 

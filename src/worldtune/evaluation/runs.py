@@ -105,7 +105,7 @@ def lineage_of(runs: Sequence[TrainedRun]) -> dict[str, Any]:
         run.name: {
             "adapter": run.card.weights_digest,
             "method": f"{run.card.adapter.method}, rank {run.card.adapter.rank}",
-            "birth proof": run.card.birth.model_dump(mode="json"),
+            "birth proof": run.card.birth and run.card.birth.model_dump(mode="json"),
             **run.card.lineage,
         }
         for run in runs

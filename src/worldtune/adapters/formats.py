@@ -1,0 +1,195 @@
+"""Adapters in every tool's names: diffusers, PEFT, NVIDIA's checkpoints, ComfyUI, Kohya.
+
+Inside, a module is called as in diffusers. Sources: diffusers `loaders/lora_conversion_utils.py`, peft
+`utils/save_and_load.py`, github.com/nvidia-cosmos/cosmos-predict2.5 (`lora_A.default`),
+github.com/comfyanonymous/ComfyUI (`comfy/lora.py`, `comfy/weight_adapter/lora.py`), github.com/kohya-ss/sd-scripts
+(`lora_unet_` names).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import safe_open
+from torch import Tensor
+
+from worldtune.adapters.low_rank import LowRank
+from worldtune.errors import AdapterError
+from worldtune.tensor_files import read_tensors
+from worldtune.tensor_names import block_modules, rename
+
+Format = Literal["diffusers", "peft", "nvidia", "comfyui", "kohya"]
+METADATA = "lora_adapter_metadata"
+_PREFIXES = {"diffusers": "transformer.", "peft": "base_model.model.", "nvidia": "net.", "comfyui": "diffusion_model."}
+_PARTS = (
+    ("a", re.compile(r"\.(lora_A(\.default)?|lora\.down|lora_down)\.weight$")),
+    ("b", re.compile(r"\.(lora_B(\.default)?|lora\.up|lora_up)\.weight$")),
+    ("magnitude", re.compile(r"\.(lora_magnitude_vector(\.default)?(\.weight)?|dora_scale)$")),
+    ("alpha", re.compile(r"\.alpha$")),
+)
+_KOHYA = re.compile(r"^lora_unet_blocks_(\d+)_(.+)$")
+_BASE = re.compile(r"(\.base_layer\.(weight|bias)|_extra_state)$|^(net\.)?(accum_|pos_embedder\.)")
+
+
+@dataclass(frozen=True)
+class ForeignAdapter:
+    """An adapter by diffusers' module names, and what else its file held, with the reason why it is left out."""
+
+    layers: dict[str, LowRank]
+    left_out: dict[str, str]
+
+
+def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
+    """The adapter of a file or folder in any of the formats.
+
+    `alpha` is taken where the file states none. Raises AdapterError when there is no adapter in it, a name is
+    unknown, half of a layer is missing, or alpha is stated nowhere.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    left_out: dict[str, str] = {}
+    unknown: list[str] = []
+    for name, tensor in read_tensors(path).items():
+        kind = next((kind for kind, pattern in _PARTS if pattern.search(name)), None)
+        if kind is None or name.startswith("net_ema."):
+            left_out[name] = "the moving average of the weights" if name.startswith("net_ema.") else "the base's own"
+            continue
+        module = _module(name[: dict(_PARTS)[kind].search(name).start()])  # type: ignore[union-attr]
+        if module is None:
+            unknown.append(name)
+        else:
+            parts.setdefault(module, {})[kind] = tensor
+    if not parts:
+        raise AdapterError("there is no adapter in it", where=str(path), mend="Name a LoRA's or DoRA's weights.")
+    if unknown:
+        what = f"{len(unknown)} tensors are of no module of a Cosmos denoiser, first: {unknown[0]}"
+        raise AdapterError(what, where=str(path), mend="Give an adapter of Predict 2 or 2.5.")
+    config = _config(path)
+    layers = {module: _layer(module, its, config, alpha, path) for module, its in sorted(parts.items())}
+    if config.get("use_dora") and (bare := [name for name, layer in layers.items() if layer.magnitude_O is None]):
+        raise AdapterError(f"the DoRA lacks the magnitude of {bare[0]}", where=str(path), mend="Export it again.")
+    return ForeignAdapter(layers, left_out)
+
+
+def name_layers(layers: Mapping[str, LowRank], to: Format) -> dict[str, Tensor]:
+    """Every tensor of the adapter in a tool's names.
+
+    NVIDIA's names have no place for alpha: there it is worked into B, so that alpha = rank holds.
+    """
+    tensors: dict[str, Tensor] = {}
+    for module, layer in layers.items():
+        name = _named(module, to)
+        scale = layer.scale if to == "nvidia" else 1.0
+        a, b = {"nvidia": ("lora_A.default", "lora_B.default")}.get(
+            to, ("lora_down", "lora_up") if to in ("comfyui", "kohya") else ("lora_A", "lora_B")
+        )
+        tensors[f"{name}.{a}.weight"] = layer.a_RI
+        tensors[f"{name}.{b}.weight"] = layer.b_OR if scale == 1 else layer.b_OR * scale
+        if to in ("comfyui", "kohya"):
+            tensors[f"{name}.alpha"] = layer.a_RI.new_tensor(layer.alpha)
+        if layer.magnitude_O is not None:
+            ending = {"nvidia": "lora_magnitude_vector.default.weight", "comfyui": "dora_scale", "kohya": "dora_scale"}
+            column = layer.magnitude_O[:, None] if to in ("comfyui", "kohya") else layer.magnitude_O
+            tensors[f"{name}.{ending.get(to, 'lora_magnitude_vector')}"] = column
+    return tensors
+
+
+def config_of(layers: Mapping[str, LowRank]) -> dict[str, Any]:
+    """peft's LoraConfig of an adapter, as a dictionary: the commonest rank and alpha, and patterns for the others."""
+    from peft import LoraConfig
+
+    ranks, alphas = [layer.rank for layer in layers.values()], [layer.alpha for layer in layers.values()]
+    rank, alpha = _commonest(ranks), _commonest(alphas)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=sorted(layers),
+        use_dora=any(layer.magnitude_O is not None for layer in layers.values()),
+        rank_pattern={name: layer.rank for name, layer in layers.items() if layer.rank != rank},
+        alpha_pattern={name: layer.alpha for name, layer in layers.items() if layer.alpha != alpha},
+        lora_dropout=0.0,
+        bias="none",
+    ).to_dict()
+    return config | {"target_modules": sorted(layers)}
+
+
+def _commonest(values: Iterable[Any]) -> Any:
+    values = list(values)
+    return max(sorted(set(values)), key=values.count)
+
+
+def _module(name: str) -> str | None:
+    """diffusers' name of a module, from any tool's; None when it is none."""
+    if match := _KOHYA.match(name):
+        known = {module.replace(".", "_"): module for module in block_modules("nvidia")}
+        name = f"blocks.{match[1]}.{known.get(match[2], match[2])}"
+    changed = True
+    while changed:
+        changed = False
+        for prefix in (*_PREFIXES.values(), "unet."):
+            if name.startswith(prefix):
+                name, changed = name.removeprefix(prefix), True
+    if name.startswith("transformer_blocks.") or rename(f"{name}.weight", "nvidia"):
+        return name if rename(f"{name}.weight", "nvidia") else None
+    new = rename(f"{name}.weight", "diffusers")
+    return new and new.removesuffix(".weight")
+
+
+def _named(module: str, to: Format) -> str:
+    if to in ("diffusers", "peft"):
+        return _PREFIXES[to] + module
+    nvidia = rename(f"{module}.weight", "nvidia")
+    assert nvidia is not None
+    nvidia = nvidia.removesuffix(".weight")
+    return f"lora_unet_{nvidia.replace('.', '_')}" if to == "kohya" else _PREFIXES[to] + nvidia
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """peft's configuration, from the header of a safetensors file or from adapter_config.json; empty without."""
+    beside = path / "adapter_config.json"
+    if beside.is_file():
+        config: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+        return config
+    for file in [path] if path.is_file() else sorted(path.glob("*.safetensors")):
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as opened:
+                if text := (opened.metadata() or {}).get(METADATA):
+                    stated = json.loads(text)
+                    return {key.removeprefix("transformer."): value for key, value in stated.items()}
+    return {}
+
+
+def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha: float | None, path: Path) -> LowRank:
+    if lacking := [name for name in ("a", "b") if name not in parts]:
+        what = f"{module} has no {'down (A)' if lacking[0] == 'a' else 'up (B)'} matrix"
+        raise AdapterError(what, where=str(path), mend="Copy it again.")
+    a_RI, b_OR, magnitude_O = parts["a"], parts["b"], parts.get("magnitude")
+    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
+        what = f"{module}: A {tuple(a_RI.shape)} and B {tuple(b_OR.shape)} do not fit together"
+        raise AdapterError(what, where=str(path), mend="Copy it again.")
+    if magnitude_O is not None:
+        if magnitude_O.numel() != b_OR.shape[0]:
+            what = f"{module} has {magnitude_O.numel()} magnitudes for {b_OR.shape[0]} outputs: DoRA by columns"
+            raise AdapterError(what, where=str(path), mend="Only DoRA by output features is known here.")
+        magnitude_O = magnitude_O.flatten()
+    return LowRank(a_RI, b_OR, _alpha(module, parts, config, alpha, a_RI.shape[0], path), magnitude_O)
+
+
+def _alpha(
+    module: str, parts: dict[str, Tensor], config: dict[str, Any], given: float | None, rank: int, path: Path
+) -> float:
+    if "alpha" in parts:
+        return float(parts["alpha"])
+    if "lora_alpha" in config:
+        stated = float(config.get("alpha_pattern", {}).get(module, config["lora_alpha"]))
+        return stated * sqrt(rank) if config.get("use_rslora") else stated  # rsLoRA's scale is alpha/√rank
+    if given is None:
+        raise AdapterError(
+            "its alpha is stated nowhere: at a guess its strength would be wrong",
+            where=str(path),
+            mend="Say --alpha; NVIDIA's and diffusers' scripts train with alpha = rank.",
+        )
+    return given

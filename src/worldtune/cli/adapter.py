@@ -1,0 +1,244 @@
+"""`worldtune adapter`: look into adapters, and take them from tool to tool."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from worldtune.errors import UserError
+
+if TYPE_CHECKING:
+    from worldtune.adapters.formats import ForeignAdapter, Format
+    from worldtune.adapters.low_rank import LowRank
+
+Source = Annotated[Path, typer.Argument(help="An adapter in any tool's format: a folder or a file.")]
+Alpha = Annotated[float | None, typer.Option(help="Where the file states no alpha: take this one.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="A new folder or .safetensors file.")]
+
+
+def adapter(context: typer.Context) -> None:
+    """Show, convert, merge, blend and compare adapters.
+
+    Read and written are diffusers, PEFT, NVIDIA's checkpoints, ComfyUI and Kohya; LoRA and DoRA.
+
+    Example:
+
+        worldtune adapter show runs/pocket-new-view/adapter
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def show(
+    source: Source,
+    alpha: Alpha = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what an adapter is: method, rank, alpha, modules, and what its card tells.
+
+    Example:
+
+        worldtune adapter show pytorch_lora_weights.safetensors
+    """
+    from worldtune.adapters.card import CARD, read_card
+
+    read = _read(source, alpha)
+    facts = _facts(read.layers) | {"left_out": len(read.left_out)}
+    card = read_card(source).model_dump(mode="json") if (source / CARD).is_file() else None
+    if as_json:
+        typer.echo(json.dumps(facts | {"card": card}, indent=2, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' '):<12}{value:,}" if isinstance(value, int) else f"{name:<12}{value}")
+    if card is None:
+        typer.echo("card        none: it does not say which base it is for")
+        return
+    proof = card["birth"]
+    typer.echo(f"base        {card['base']}  {card['base_digest'][:12]}  ({card['schedule']})")
+    typer.echo(f"trained on  {card['frames']} frames of {card['height']}×{card['width']} at {card['fps']:g} fps")
+    typer.echo(
+        f"birth       loss {proof['first_loss']:.3f} → {proof['final_loss']:.3f} on its probe"
+        if proof
+        else "birth none"
+    )
+
+
+def convert(
+    source: Source,
+    to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A new folder or .safetensors file.")] = None,
+    alpha: Alpha = None,
+    base: Annotated[str | None, typer.Option(help="The base it is for: diffusers' folder then has a card.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written and left out.")] = False,
+) -> None:
+    """Write an adapter in another tool's format.
+
+    Every tensor of the source is used, or named with the reason why it is left out. With --base the result is an
+    adapter folder that worldtune itself loads.
+
+    Example:
+
+        worldtune adapter convert runs/pocket-new-view/adapter --to comfyui -o my_robot.safetensors
+    """
+    from worldtune.adapters.exchange import write_layers
+    from worldtune.adapters.formats import Format, name_layers
+
+    if to not in get_args(Format):
+        raise UserError(f"there is no format '{to}'", where="--to", mend=f"One of: {', '.join(get_args(Format))}.")
+    if base and to != "diffusers":
+        raise UserError("only diffusers' folder has a card", where="--base", mend="Leave --base out.")
+    read, style = _read(source, alpha), cast("Format", to)
+    for reason in dict.fromkeys(read.left_out.values()):
+        names = [name for name, why in read.left_out.items() if why == reason]
+        typer.echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
+    names = list(name_layers(read.layers, style))
+    for note in _notes(read.layers, style):
+        typer.echo(f"note: {note}")
+    if dry_run:
+        typer.echo(f"{len(names)} tensors would be written, first: {names[0]}")
+        return
+    if out is None:
+        raise UserError("where to is not said", where="--out", mend="Give -o, or --dry-run.")
+    if base:
+        _write_with_card(read, source, base, out)
+    else:
+        write_layers(read.layers, style, out)
+    typer.echo(out)
+
+
+def merge(
+    base: Annotated[Path, typer.Argument(help="diffusers' folder or NVIDIA's file of the denoiser.")],
+    adapters: Annotated[list[str], typer.Argument(help="ADAPTER or ADAPTER=STRENGTH, one after the other.")],
+    out: Out,
+    alpha: Alpha = None,
+) -> None:
+    """Write a base's denoiser with adapters in it, rounded once; the base's own files stay as they are.
+
+    A strength goes in a straight line from the base (0) to the adapter (1), for DoRA too.
+
+    Example:
+
+        worldtune adapter merge models/cosmos runs/a/adapter=0.8 -o merged
+    """
+    from worldtune.adapters.exchange import merge as write
+
+    changed = write(base, [_weighted(text, alpha) for text in adapters], out)
+    typer.echo(f"{changed} weights changed: {out}")
+
+
+def blend(
+    adapters: Annotated[list[str], typer.Argument(help="ADAPTER or ADAPTER=WEIGHT, two or more.")],
+    out: Out,
+    to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")] = "diffusers",
+    rank: Annotated[int | None, typer.Option(min=1, help="Reduce to this rank; exact when not given.")] = None,
+    alpha: Alpha = None,
+) -> None:
+    """Make one LoRA of the weighted sum of several.
+
+    Exact when no --rank is given: the ranks stand side by side. DoRA is refused, as its magnitudes do not add up.
+
+    Example:
+
+        worldtune adapter blend runs/a/adapter=0.7 runs/b/adapter=0.3 -o both
+    """
+    from worldtune.adapters.exchange import blend as add
+    from worldtune.adapters.exchange import write_layers
+
+    layers, kept = add([_weighted(text, alpha) for text in adapters], rank)
+    write_layers(layers, cast("Format", to), out)
+    typer.echo(f"rank {max(layer.rank for layer in layers.values())}, {kept:.2%} of the energy kept: {out}")
+
+
+def extract(
+    full: Annotated[Path, typer.Argument(help="The fully fine-tuned denoiser.")],
+    base: Annotated[Path, typer.Argument(help="The denoiser it was tuned from.")],
+    out: Out,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 32,
+    to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")] = "diffusers",
+) -> None:
+    """Take a LoRA out of a fully fine-tuned model, by the singular values of what changed.
+
+    Example:
+
+        worldtune adapter extract tuned.safetensors models/cosmos --rank 32 -o lora
+    """
+    from worldtune.adapters.exchange import extract as take
+    from worldtune.adapters.exchange import read_denoiser, write_layers
+    from worldtune.adapters.spec import TARGETS
+
+    done = take(read_denoiser(full), read_denoiser(base), TARGETS["attention+mlp"], rank)
+    write_layers(done.layers, cast("Format", to), out)
+    typer.echo(f"rank {rank} keeps {done.kept_energy:.2%} of the energy of what changed: {out}")
+    if done.touched:
+        typer.echo(f"not in it: {len(done.touched)} other changed tensors, first: {done.touched[0]}")
+
+
+def diff(first: Source, second: Source, alpha: Alpha = None) -> None:
+    """Say how far two adapters' changes are from each other, largest first.
+
+    Example:
+
+        worldtune adapter diff runs/a/adapter runs/b/adapter
+    """
+    from worldtune.adapters.exchange import diff as compare
+
+    done = compare(_read(first, alpha).layers, _read(second, alpha).layers)
+    for module, distance in sorted(done.distance.items(), key=lambda pair: -pair[1])[:10]:
+        typer.echo(f"{distance:8.4f}  {module}")
+    mean = sum(done.distance.values()) / len(done.distance) if done.distance else 0.0
+    typer.echo(f"{mean:8.4f}  mean of {len(done.distance)} modules: ‖Δ₁ − Δ₂‖ / ‖Δ₁‖")
+    for side, names in (("first", done.only_first), ("second", done.only_second)):
+        if names:
+            typer.echo(f"only in the {side}: {len(names)} modules, {names[0]} …")
+
+
+PARTS = {"show": show, "convert": convert, "merge": merge, "blend": blend, "extract": extract, "diff": diff}
+
+
+def _read(source: Path, alpha: float | None) -> "ForeignAdapter":
+    from worldtune.adapters.formats import read_layers
+
+    return read_layers(source, alpha)
+
+
+def _weighted(text: str, alpha: float | None) -> "tuple[dict[str, LowRank], float]":
+    path, equals, number = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return _read(Path(text), alpha).layers, 1.0
+    try:
+        return _read(Path(path), alpha).layers, float(number)
+    except ValueError as error:
+        raise UserError(f"'{number}' is no number", where=text, mend="Write ADAPTER=0.8.") from error
+
+
+def _facts(layers: "dict[str, LowRank]") -> dict[str, Any]:
+    ranks = sorted({layer.rank for layer in layers.values()})
+    return {
+        "method": "DoRA" if any(layer.magnitude_O is not None for layer in layers.values()) else "LoRA",
+        "rank": "/".join(map(str, ranks)),
+        "alpha": "/".join(f"{alpha:g}" for alpha in sorted({layer.alpha for layer in layers.values()})),
+        "modules": len(layers),
+        "parameters": sum(
+            layer.a_RI.numel() + layer.b_OR.numel() + (0 if layer.magnitude_O is None else layer.magnitude_O.numel())
+            for layer in layers.values()
+        ),
+    }
+
+
+def _notes(layers: "dict[str, LowRank]", to: "Format") -> list[str]:
+    """What the target tool makes of it."""
+    notes = []
+    if to == "nvidia" and any(layer.scale != 1 for layer in layers.values()):
+        notes.append("NVIDIA's names have no alpha: it is worked into B, train and load with alpha = rank")
+    if to == "nvidia" and any(layer.magnitude_O is not None for layer in layers.values()):
+        notes.append("Predict 2.5 before its use_dora option ignores lora_magnitude_vector: the DoRA would be a LoRA")
+    return notes
+
+
+def _write_with_card(read: "ForeignAdapter", source: Path, base: str, out: Path) -> None:
+    from worldtune.adapters.imported import save_imported
+    from worldtune.worlds.load import open_world
+
+    card = open_world(base).card
+    save_imported(out, read.layers, source, vars(card) | {"conditional_sigma": card.schedule.conditional_sigma})
