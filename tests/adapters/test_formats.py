@@ -56,12 +56,9 @@ def test_there_and_back(to: Format, dora: bool, tmp_path: Path) -> None:
     assert read.left_out == {}
 
 
-@given(
-    ranks=st.lists(st.integers(1, 4), min_size=3, max_size=3),
-    alphas=st.lists(st.sampled_from([1.0, 8.0]), min_size=3, max_size=3),
-)
+@given(ranks=st.tuples(*[st.integers(1, 4)] * 3), alphas=st.tuples(*[st.sampled_from([1.0, 8.0])] * 3))
 def test_ranks_and_alphas_by_module_come_back(
-    ranks: list[int], alphas: list[float], tmp_path_factory: pytest.TempPathFactory
+    ranks: tuple[int, ...], alphas: tuple[float, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     layers = {
         module: LowRank(torch.ones(rank, 5), torch.ones(4, rank), alpha)
