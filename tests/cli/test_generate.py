@@ -68,8 +68,8 @@ def test_a_request_file_becomes_videos_with_manifests(
     )
     assert {measure(tmp_path / "out" / f"{name}.mp4").frames for name in names} == {5}
     told = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names}
-    assert told["adapted"]["adapter"]["folder"] == str(adapter)
-    assert told["again"]["adapter"] is None
+    assert [one["folder"] for one in told["adapted"]["adapters"]] == [str(adapter)]
+    assert told["again"]["adapters"] == []
     assert told["again"]["video"] == told["image"]["video"]
     assert told["adapted"]["video"]["sha256"] != told["image"]["video"]["sha256"]
 
@@ -88,7 +88,7 @@ def test_an_adapter_for_all_requests_and_one_of_its_own(
     requests = write(tmp_path / "r.json", TEXT)
     done = in_process("generate", requests, "--base", tiny_world, "--adapter", adapter, "-o", "out")
     assert done.code == 0, done.err
-    assert json.loads((tmp_path / "out" / "text.json").read_text())["adapter"]["folder"] == str(adapter)
+    assert json.loads((tmp_path / "out" / "text.json").read_text())["adapters"][0]["folder"] == str(adapter)
 
 
 def test_an_adapter_for_another_base_is_refused(
@@ -183,3 +183,28 @@ def test_the_last_request_is_checked_before_the_first_is_made(
     requests = write(tmp_path / "requests.json", TEXT, last)
     assert "the input is missing" in fault(in_process, requests, "--base", tiny_world, "-o", "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_best_of_three_seeds_and_why(
+    in_process: Verb, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("def brightness(frames, prompt): return frames.mean()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    judged = ("--best-of", "3", "--critic", "mine:brightness", "--seed", "4")
+    done = in_process("generate", *OPTIONS, *judged, "--base", tiny_world, "-o", "out")
+    assert done.code == 0, done.err
+    told = json.loads((tmp_path / "out" / "video.json").read_text())
+    scores = told["best_of"]["scores"]
+    assert sorted(scores) == ["4", "5", "6"]
+    assert str(told["request"]["seed"]) == max(scores, key=lambda seed: scores[seed])
+    assert "go together" in fault(in_process, *OPTIONS, "--best-of", "3")
+
+
+def test_guardrails_off_are_said_and_required_ones_must_be_there(
+    in_process: Verb, tiny_world: Path, tmp_path: Path
+) -> None:
+    done = in_process("generate", *OPTIONS, "--guardrails", "off", "--base", tiny_world, "-o", "out")
+    assert "the NVIDIA Open Model License asks for them" in done.err
+    assert json.loads((tmp_path / "out" / "video.json").read_text())["guardrails"] == []
+    assert "pip install cosmos-guardrail" in fault(in_process, *OPTIONS, "--guardrails", "required")
+    assert "required, available or off" in fault(in_process, *OPTIONS, "--guardrails", "on")

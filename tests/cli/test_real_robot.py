@@ -33,5 +33,5 @@ def test_gr1_trains_and_its_held_out_loss_falls_by_half(
     out = tmp_path / "videos"
     assert run(["generate", *request, "--adapter", str(folder / "adapter"), "--steps", "4", "-o", str(out)]) == 0
     manifest = json.loads((out / "video.json").read_text())
-    assert manifest["adapter"]["folder"] == str(folder / "adapter")
+    assert manifest["adapters"][0]["folder"] == str(folder / "adapter")
     assert (out / "video.mp4").stat().st_size > 1000

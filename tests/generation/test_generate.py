@@ -9,11 +9,13 @@ import torch
 import worldtune
 from support.adapters import SPECS, make_card, train_by_hand
 from support.films import film
-from worldtune.adapters.folder import remove_adapter, save_adapter
+from worldtune.adapters.folder import load_adapters, remove_adapter, save_adapter
+from worldtune.adapters.inject import wrapped_modules
 from worldtune.episodes.video import measure, read_frames, write_video
-from worldtune.errors import DataError, RecipeError, UserError
+from worldtune.errors import AdapterError, DataError, RecipeError, UserError
 from worldtune.files import digest_file
-from worldtune.generation.generate import generate, write_result
+from worldtune.generation.generate import draw_noise, generate, write_result
+from worldtune.generation.long_video import count_chunks
 from worldtune.generation.request import GenerationRequest
 from worldtune.generation.resolve import read_input, refuse_existing, resolve
 from worldtune.worlds.load import open_world
@@ -164,11 +166,14 @@ def test_the_manifest_says_everything_that_went_in(world: World, video: Path, tm
     assert told["base"] == {
         "name": "tiny", "source": card.source, "trained_as": "pocket", "revision": None, "digest": card.digest
     }  # fmt: skip
-    assert told["adapter"]["card"] == digest_file(tmp_path / "adapter" / "adapter.json")
+    (used,) = told["adapters"]
+    assert used["card"] == digest_file(tmp_path / "adapter" / "adapter.json")
+    assert used["weight"] == 1
     assert told["input"] == {"sha256": digest_file(video), "fit": "stretch"}
     assert told["text"]["base_reads"] == 64
     assert told["text"]["negative_prompt"] == "not used: no guidance"
-    assert told["schedule"] == {"name": "karras 200…0.01", "steps": 2, "conditional_sigma": 0.0001}
+    schedule = {"name": "karras 200…0.01", "steps": 2, "evaluations": 3, "chunks": 1, "conditional_sigma": 0.0001}
+    assert told["schedule"] == schedule
     assert told["guardrails"] == []
     assert told["worldtune"] == worldtune.__version__
 
@@ -221,3 +226,100 @@ def test_videos_that_are_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"")
     with pytest.raises(UserError, match=r"there already \[.*clip.mp4\].*--overwrite"):
         refuse_existing([request(name="other"), request()], tmp_path)
+
+
+def test_noise_by_nvidia_s_convention_is_numpy_s(world: World) -> None:
+    expected = np.random.RandomState(5).standard_normal((1, 2, 3)).astype(np.float32)
+    assert np.array_equal(draw_noise((1, 2, 3), 5, "numpy").numpy(), expected)
+    assert not np.array_equal(make(world, request(noise="numpy")), make(world, request()))
+    with pytest.raises(ValueError, match="numpy's seeds"):
+        request(noise="numpy", seed=2**40)
+
+
+def test_nvidia_s_steps_are_one_evaluation_more_on_karras(world: World, tiny_world: Path) -> None:
+    assert resolve(world, request(num_steps=35)).evaluations == 36
+    other = open_world(f"predict2.5-2b/pre-trained={tiny_world}")
+    assert resolve(other, request(num_steps=35)).evaluations == 35
+    told: list[int] = []
+    generate(world, resolve(world, request(num_steps=2)), told.append)
+    assert told == [1, 2, 3]
+
+
+def test_a_long_video_goes_on_from_its_own_last_frames(world: World) -> None:
+    long = request(num_output_frames=20, enable_autoregressive=True, chunk_size=9, chunk_overlap=5, seed=7)
+    told: list[int] = []
+    frames_THWC = generate(world, resolve(world, long), told.append)
+    assert frames_THWC.shape == (20, 32, 32, 3)
+    assert told == list(range(1, 4 * 3 + 1))  # four chunks of three evaluations
+    first = make(world, request(num_output_frames=9, seed=7))
+    assert np.array_equal(frames_THWC[:9], first)
+
+
+def test_the_second_chunk_is_a_video_from_the_first_one_s_end(world: World, tmp_path: Path) -> None:
+    """Made by hand: the same request, the next seed, the overlap given as pictures."""
+    long = request(num_output_frames=17, enable_autoregressive=True, chunk_size=9, chunk_overlap=1, seed=7)
+    frames_THWC = make(world, long)
+    cv2.imwrite(str(tmp_path / "end.png"), frames_THWC[8][:, :, ::-1])
+    second = make(world, request("image2world", input_path=tmp_path / "end.png", seed=8))
+    assert np.array_equal(frames_THWC[9:], second[1:])
+
+
+def test_a_long_video_of_a_short_request_is_that_request(world: World) -> None:
+    short = request(num_output_frames=9)
+    long = short.model_copy(update={"enable_autoregressive": True, "chunk_size": 9})
+    assert np.array_equal(make(world, long), make(world, short))
+
+
+def test_chunks_that_would_be_given_whole_are_refused(world: World) -> None:
+    with pytest.raises(RecipeError, match="Raise chunk_size"):
+        resolve(world, request(num_output_frames=20, enable_autoregressive=True, chunk_size=5, chunk_overlap=5))
+    with pytest.raises(ValueError, match="needs enable_autoregressive"):
+        request(chunk_size=9)
+
+
+@pytest.mark.parametrize(
+    ("frames", "chunk", "overlap", "count"),
+    [(77, 77, 1, 1), (78, 77, 1, 2), (153, 77, 1, 2), (154, 77, 1, 3), (9, 77, 5, 1)],
+)
+def test_how_many_chunks(frames: int, chunk: int, overlap: int, count: int) -> None:
+    """NVIDIA's count: 1 + ceil((N − chunk)/(chunk − overlap))."""
+    assert count_chunks(frames, chunk, overlap) == count
+
+
+def test_several_adapters_add_up(world: World, tmp_path: Path) -> None:
+    """Half of an adapter twice is that adapter."""
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    x, sigma, known = torch.randn(1, 16, 3, 4, 4), torch.full((1, 3), 0.5), torch.zeros(1, 3)
+    text = torch.randn(1, 8, 32)
+    bare = world.velocity(x, sigma, known, text)
+    load_adapters([(tmp_path / "one", 1.0)], world.denoiser, world.card.digest)
+    alone = world.velocity(x, sigma, known, text)
+    remove_adapter(world.denoiser)
+    load_adapters([(tmp_path / "one", 0.5), (tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
+    halves = world.velocity(x, sigma, known, text)
+    remove_adapter(world.denoiser)
+    assert (alone - bare).abs().max() > 1e-2
+    assert (halves - alone).abs().max() < 1e-4
+    assert torch.equal(world.velocity(x, sigma, known, text), bare)
+
+
+def test_doras_do_not_add_up_and_the_base_stays_bare(world: World, tmp_path: Path) -> None:
+    train_by_hand(world.denoiser, SPECS["dora"])
+    save_adapter(tmp_path / "dora", world.denoiser, make_card(SPECS["dora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    with pytest.raises(AdapterError, match="adapter merge"):
+        load_adapters([(tmp_path / "dora", 0.5)], world.denoiser, world.card.digest)
+    assert wrapped_modules(world.denoiser) == []
+
+
+def test_adapters_of_other_speeds_are_not_combined(world: World, tmp_path: Path) -> None:
+    for name, fps in (("slow", 8.0), ("fast", 16.0)):
+        train_by_hand(world.denoiser, SPECS["lora"])
+        card = make_card(SPECS["lora"], world.card.digest).model_copy(update={"fps": fps})
+        save_adapter(tmp_path / name, world.denoiser, card)
+        remove_adapter(world.denoiser)
+    both = request(adapters=[{"path": tmp_path / "slow"}, {"path": tmp_path / "fast", "weight": 0.3}])
+    with pytest.raises(RecipeError, match="8 fps, stretch and 16 fps, stretch"):
+        resolve(world, both)

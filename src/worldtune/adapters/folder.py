@@ -5,6 +5,7 @@ assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from worldtune.adapters.card import AdapterCard, read_card, write_card
-from worldtune.adapters.formats import METADATA
-from worldtune.adapters.inject import ADAPTER, inject, wrapped_modules
+from worldtune.adapters.formats import METADATA, read_layers
+from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, wrapped_modules
+from worldtune.adapters.low_rank import LowRank, blended
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
 
@@ -74,6 +76,35 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
         raise
     denoiser.requires_grad_(False)
     return card
+
+
+def load_adapters(
+    weighted: Sequence[tuple[Path, float]], denoiser: CosmosTransformer3DModel, base_digest: str
+) -> list[AdapterCard]:
+    """Put the weighted sum of several adapters onto the denoiser, exactly, and return their cards.
+
+    Raises AdapterError as `load_adapter` does, and for a DoRA that is not alone with the weight 1.
+    """
+    if len(weighted) == 1 and weighted[0][1] == 1:
+        return [load_adapter(weighted[0][0], denoiser, base_digest)]
+    cards = [read_card_for(path, base_digest) for path, _ in weighted]
+    layers: dict[str, LowRank] = {}
+    read = [(read_layers(path).layers, weight) for path, weight in weighted]
+    for module in sorted({module for each, _ in read for module in each}):
+        own = [(each[module], weight) for each, weight in read if module in each]
+        try:
+            layers[module] = blended([layer for layer, _ in own], [weight for _, weight in own])
+        except ValueError as error:
+            where = ", ".join(str(path) for path, _ in weighted)
+            raise AdapterError(str(error), where=where, mend="Use `worldtune adapter merge`.") from error
+    ranks = {name: layer.rank for name, layer in layers.items()}
+    inject_ranks(denoiser, ranks)
+    for name, layer in layers.items():
+        wrapped = denoiser.get_submodule(name)
+        wrapped.lora_A[ADAPTER].weight.data = layer.a_RI
+        wrapped.lora_B[ADAPTER].weight.data = layer.b_OR
+    denoiser.requires_grad_(False)
+    return cards
 
 
 @torch.no_grad()

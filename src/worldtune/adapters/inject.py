@@ -36,6 +36,17 @@ def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> 
     return parameters
 
 
+def inject_ranks(denoiser: CosmosTransformer3DModel, ranks: dict[str, int]) -> None:
+    """Add an empty LoRA of scale 1 to each named module, of its own rank."""
+    denoiser.requires_grad_(False)
+    rank = max(ranks.values())
+    config = LoraConfig(
+        r=rank, lora_alpha=rank, target_modules=list(ranks), rank_pattern=ranks, alpha_pattern=dict(ranks)
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        denoiser.add_adapter(config, adapter_name=ADAPTER)
+
+
 def adapter_parameters(denoiser: nn.Module) -> dict[str, nn.Parameter]:
     """The trainable parameters by name: they are the adapter's, as everything else is frozen."""
     return {name: parameter for name, parameter in denoiser.named_parameters() if parameter.requires_grad}

@@ -1,12 +1,20 @@
 """`worldtune generate`: videos from a request file or from options."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from worldtune.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from worldtune.cli.progress import Advance
+    from worldtune.generation.best_of import Critic
+    from worldtune.generation.guardrails import Guardrails
+    from worldtune.generation.resolve import Resolved
+    from worldtune.worlds.world import World
 
 
 def generate(
@@ -28,6 +36,11 @@ def generate(
     guidance: Annotated[
         int | None, typer.Option(min=0, max=7, help="0 to 7: v + g·(v − v_negative); 0 when not given.")
     ] = None,
+    best_of: Annotated[int, typer.Option(min=1, help="Make N with seeds from the request's on, keep the best.")] = 1,
+    critic: Annotated[str | None, typer.Option(help="What judges them: package.module:function.")] = None,
+    guardrails: Annotated[
+        str, typer.Option(help="required, available (where cosmos-guardrail is installed) or off.")
+    ] = "available",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace videos that are there already.")] = False,
 ) -> None:
     """Generate videos from a request file or from options.
@@ -36,18 +49,22 @@ def generate(
     brings the frames, size and speed that it was trained on. Everything is checked before the first is sampled.
 
     A request file has the field names of NVIDIA's examples/inference.py; --base, --adapter, --overwrite and --out go
-    with it, the other options do not. Beside each mp4 stands a JSON manifest with every input, digest and seed.
+    with it, and what judges the videos; the other options do not. Beside each mp4 stands a JSON manifest with every
+    input, digest and seed, and the guardrails that really ran. A critic is given the frames (uint8, T×H×W×3) and the
+    prompt, and returns a number, the higher the better.
 
     Example:
 
         worldtune generate --prompt "Seen from the left: the robot arm opens the drawer." --steps 12 -o out
     """
-    from worldtune.adapters.folder import load_adapter, remove_adapter
+    from worldtune.adapters.folder import load_adapters, remove_adapter
     from worldtune.cli.progress import progress
     from worldtune.files import make_folder
-    from worldtune.generation.generate import generate as make
+    from worldtune.generation.best_of import load_critic
     from worldtune.generation.generate import write_result
-    from worldtune.generation.request import PICTURES, GenerationRequest, load_requests
+    from worldtune.generation.guardrails import CONDITION, Guardrails, open_guard
+    from worldtune.generation.manifest import Made
+    from worldtune.generation.request import PICTURES, GenerationRequest, load_requests, with_adapter
     from worldtune.generation.resolve import refuse_existing, resolve
     from worldtune.strict import parse
     from worldtune.worlds.load import open_world
@@ -65,15 +82,45 @@ def generate(
         raise UserError(what, where=str(requests), mend="Leave the option out, or the request file.")
     else:
         asked = load_requests(requests)
+    if guardrails not in get_args(Guardrails):
+        raise UserError(f"there is no '{guardrails}'", where="--guardrails", mend="required, available or off.")
+    if (best_of > 1) != (critic is not None):
+        raise UserError("--best-of and --critic go together", where="command line", mend="Give both or neither.")
     make_folder(out)
     if not overwrite:
         refuse_existing(asked, out)
+    guard, judge = open_guard(cast("Guardrails", guardrails)), load_critic(critic) if critic else None
+    if guardrails == "off":
+        typer.echo(f"note: {CONDITION}", err=True)
     world = open_world(base)
-    jobs = [resolve(world, one.model_copy(update={"adapter": one.adapter or adapter})) for one in asked]
+    jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
     for job in jobs:
         remove_adapter(world.denoiser)
-        if job.request.adapter:
-            load_adapter(job.request.adapter, world.denoiser, world.card.digest)
+        if used := job.request.weighted_adapters:
+            load_adapters([(one.path, one.weight) for one in used], world.denoiser, world.card.digest)
+        guard.check_prompt(job.prompt, job.request.name)
         with progress(job.request.name) as advance:
-            frames_THWC = make(world, job, partial(advance, total=job.request.num_steps))
-        typer.echo(write_result(world, job, frames_THWC, out))
+            job, frames_THWC, scores = _make(world, job, best_of, judge, advance)
+        frames_THWC = guard.check_video(frames_THWC, job.request.name)
+        made = Made(tuple(guard.ran), critic, scores)
+        typer.echo(write_result(world, job, frames_THWC, out, made))
+
+
+def _make(
+    world: "World", job: "Resolved", count: int, judge: "Critic | None", advance: "Advance"
+) -> "tuple[Resolved, np.ndarray, dict[int, float]]":
+    """One request's video, or the best of several; the progress bar goes over all evaluations."""
+    from worldtune.generation.best_of import best_of
+    from worldtune.generation.generate import generate
+    from worldtune.generation.long_video import count_chunks
+
+    each = job.evaluations * count_chunks(job.frames, job.chunk, job.request.chunk_overlap)
+    if judge is None:
+        return job, generate(world, job, lambda step: advance(step, each)), {}
+    first = job.request.seed
+
+    def make(one: "Resolved") -> "np.ndarray":
+        done = (one.request.seed - first) * each
+        return generate(world, one, lambda step: advance(done + step, count * each))
+
+    return best_of(job, count, judge, make)

@@ -25,6 +25,13 @@ NEGATIVE_PROMPT = (
 )
 
 
+class WeightedAdapter(Strict):
+    """One of several adapters whose changes are added up."""
+
+    path: Path
+    weight: float = 1.0
+
+
 class GenerationRequest(Strict):
     """One video. `resolution` is "none" (the base's own) or "H,W"; `guidance` g means v + g·(v − v_negative)."""
 
@@ -38,8 +45,13 @@ class GenerationRequest(Strict):
     guidance: int = Field(7, ge=0, le=7)
     resolution: str = Field("none", pattern=r"^(none|[0-9]+,[0-9]+)$")
     num_output_frames: int | None = Field(None, ge=1, description="the base's own number when not given")
-    num_steps: int = Field(35, ge=1)
+    num_steps: int = Field(35, ge=1, description="NVIDIA's counting: a Karras base evaluates once more")
+    enable_autoregressive: bool = False
+    chunk_size: int | None = Field(None, ge=5, description="frames made at once; the base's own when not given")
+    chunk_overlap: Literal[1, 5] = 1
+    noise: Literal["torch", "numpy"] = Field("torch", description="numpy: the noise of NVIDIA's own tool")
     adapter: Path | None = None
+    adapters: tuple[WeightedAdapter, ...] = ()
 
     @model_validator(mode="after")
     def _inputs_fit_the_mode(self) -> "GenerationRequest":
@@ -47,7 +59,17 @@ class GenerationRequest(Strict):
             raise ValueError("give either prompt or prompt_path")
         if (self.inference_type == "text2world") != (self.input_path is None):
             raise ValueError("image2world and video2world need input_path, and text2world takes none")
+        if self.adapter and self.adapters:
+            raise ValueError("give either adapter or adapters")
+        if self.noise == "numpy" and self.seed >= 2**32:
+            raise ValueError("numpy's seeds are below 2**32")
+        if self.chunk_size is not None and not self.enable_autoregressive:
+            raise ValueError("chunk_size needs enable_autoregressive")
         return self
+
+    @property
+    def weighted_adapters(self) -> tuple[WeightedAdapter, ...]:
+        return (WeightedAdapter(path=self.adapter),) if self.adapter else self.adapters
 
     @property
     def known_latents(self) -> int:
@@ -78,6 +100,11 @@ class GenerationRequest(Strict):
             raise RecipeError("the prompt file is missing", where=str(path), mend="Correct prompt_path.") from error
         except UnicodeDecodeError as error:
             raise RecipeError("the prompt is not UTF-8 text", where=str(path), mend="Save it as UTF-8.") from error
+
+
+def with_adapter(request: GenerationRequest, adapter: Path | None) -> GenerationRequest:
+    """The request with this adapter, unless it names its own."""
+    return request if request.weighted_adapters else request.model_copy(update={"adapter": adapter})
 
 
 def load_requests(path: Path) -> list[GenerationRequest]:
@@ -118,5 +145,10 @@ def _anchored(item: Any, folder: Path) -> Any:
     """Relative paths of a request are meant from its file."""
     if not isinstance(item, dict):
         return item
-    paths = ("prompt_path", "input_path", "adapter")
-    return {key: folder / value if key in paths and isinstance(value, str) else value for key, value in item.items()}
+    anchored: dict[str, Any] = dict(item)
+    for key in ("prompt_path", "input_path", "adapter", "path"):
+        if isinstance(item.get(key), str):
+            anchored[key] = folder / item[key]
+    if isinstance(item.get("adapters"), list):
+        anchored["adapters"] = [_anchored(one, folder) for one in item["adapters"]]
+    return anchored

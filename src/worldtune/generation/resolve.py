@@ -21,13 +21,16 @@ from worldtune.worlds.world import World
 class Resolved:
     """What a request says, and what its adapter or else the base says where it does not.
 
+    `frames` are those of the whole video, `chunk` those made at once; `evaluations` are the denoiser's, of one chunk.
     `prompt_tokens` and `negative_tokens` are the lengths with the chat's frame; the base reads `read_tokens` of them.
     """
 
     request: GenerationRequest
-    adapter: AdapterCard | None
+    adapters: tuple[AdapterCard, ...]
     prompt: str
     frames: int
+    chunk: int
+    evaluations: int
     height: int
     width: int
     fps: float
@@ -44,28 +47,33 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     others. Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make and prompts
     longer than it reads, AdapterError for an adapter of another base.
     """
-    card = read_card_for(request.adapter, world.card.digest) if request.adapter else None
-    origin = card or world.card
+    cards = tuple(read_card_for(one.path, world.card.digest) for one in request.weighted_adapters)
+    _refuse_unlike(cards, request.name)
+    origin = cards[0] if cards else world.card
     frames = request.num_output_frames or origin.frames
+    chunk = (request.chunk_size or origin.frames) if request.enable_autoregressive else frames
     height, width = request.size or (origin.height, origin.width)
-    world.check_size(frames, height, width, request.name)
-    if latent_frames(frames) <= request.known_latents:
+    world.check_size(chunk, height, width, request.name)
+    given = max(request.known_latents, latent_frames(request.chunk_overlap) if request.enable_autoregressive else 0)
+    if latent_frames(chunk) <= given:
         raise RecipeError(
-            f"all of its {frames} frames would be given by the input",
+            f"all of its {chunk} frames would be given by the input",
             where=request.name,
-            mend="Raise num_output_frames.",
+            mend="Raise chunk_size." if request.enable_autoregressive else "Raise num_output_frames.",
         )
     prompt = request.text()
     tokens = world.text.check(prompt)
     resolved = Resolved(
         request=request,
-        adapter=card,
+        adapters=cards,
         prompt=prompt,
         frames=frames,
+        chunk=chunk,
+        evaluations=world.card.schedule.evaluations(request.num_steps),
         height=height,
         width=width,
         fps=origin.fps,
-        fit=card.fit if card else "cover",
+        fit=cards[0].fit if cards else "cover",
         prompt_tokens=tokens,
         negative_tokens=world.text.count(request.negative_prompt),
         read_tokens=world.text.length,
@@ -73,6 +81,15 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     if request.known_latents:
         read_input(resolved)
     return resolved
+
+
+def _refuse_unlike(cards: Sequence[AdapterCard], name: str) -> None:
+    """Raises RecipeError when adapters of one request were trained at different speeds or fits."""
+    if len({(card.fps, card.fit) for card in cards}) > 1:
+        what = (
+            f"its adapters were trained on clips of {' and '.join(f'{card.fps:g} fps, {card.fit}' for card in cards)}"
+        )
+        raise RecipeError(what, where=name, mend="Combine adapters that agree.")
 
 
 def read_input(resolved: Resolved) -> np.ndarray:

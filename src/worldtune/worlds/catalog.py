@@ -60,6 +60,10 @@ class Schedule:
     sigma_max: float | None = None
     sigma_min: float | None = None
 
+    def evaluations(self, num_steps: int) -> int:
+        """NVIDIA's `num_steps` as evaluations of the denoiser: its Karras schedule has one more."""
+        return num_steps + 1 if self.kind == "karras" else num_steps
+
     def levels(self, evaluations: int) -> np.ndarray:
         """σ in [0, 1] of each evaluation. Raises ValueError for a number that the schedule cannot have."""
         if self.kind == "shift5":

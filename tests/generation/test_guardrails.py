@@ -1,0 +1,66 @@
+"""Guardrails, without NVIDIA's package, and with a package of its interface in its place (it cannot be had here)."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from worldtune.errors import UserError
+from worldtune.generation.guardrails import PACKAGE, open_guard
+
+FRAMES = np.full((5, 8, 8, 3), 200, np.uint8)
+
+
+class Checker:
+    """Refuses the word "weapon" and dark videos, and blurs, as cosmos-guardrail's class does."""
+
+    def check_text_safety(self, prompt: str) -> bool:
+        return "weapon" not in prompt
+
+    def check_video_safety(self, frames_THWC: np.ndarray) -> np.ndarray | None:
+        return None if frames_THWC.mean() < 50 else frames_THWC // 2
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType(PACKAGE)
+    module.CosmosSafetyChecker = Checker  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, PACKAGE, module)
+    monkeypatch.setattr("worldtune.generation.guardrails.find_spec", lambda name: name == PACKAGE)
+
+
+@pytest.mark.parametrize("wanted", ["available", "off"])
+def test_without_the_package_nothing_is_said_to_have_run(wanted: str) -> None:
+    guard = open_guard(wanted)  # type: ignore[arg-type]
+    guard.check_prompt("a weapon", "clip")
+    assert guard.check_video(FRAMES, "clip") is FRAMES
+    assert guard.ran == []
+
+
+def test_required_guardrails_must_be_there() -> None:
+    with pytest.raises(UserError, match="pip install cosmos-guardrail"):
+        open_guard("required")
+
+
+@pytest.mark.parametrize("wanted", ["available", "required"])
+def test_what_ran_is_recorded_for_each_video(package: None, wanted: str) -> None:
+    guard = open_guard(wanted)  # type: ignore[arg-type]
+    for _ in range(2):
+        guard.check_prompt("a robot", "clip")
+        assert np.array_equal(guard.check_video(FRAMES, "clip"), FRAMES // 2)
+        assert guard.ran == ["text: cosmos-guardrail", "video: cosmos-guardrail"]
+
+
+def test_what_they_refuse_stops(package: None) -> None:
+    guard = open_guard("available")
+    with pytest.raises(UserError, match=r"refuse this prompt \[clip\]"):
+        guard.check_prompt("a weapon", "clip")
+    with pytest.raises(UserError, match="refuse this video"):
+        guard.check_video(FRAMES // 9, "clip")
+
+
+def test_off_is_off_though_the_package_is_there(package: None) -> None:
+    guard = open_guard("off")
+    guard.check_prompt("a weapon", "clip")
+    assert guard.ran == []
