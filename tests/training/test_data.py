@@ -12,6 +12,7 @@ from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
 from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, step_clips
 from worldtune.training.recipe import Recipe
+from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
 
@@ -135,6 +136,12 @@ def test_held_out_clips_alone_for_an_evaluation(
     assert (judged.clips, judged.base_domain) == (whole.held_out, whole.forgetting)
     assert judged.digest == whole.digests["data"]
     assert prepare_held_out(world, recipe, store, 1).clips == whole.held_out[:1]
+
+
+def test_a_distilled_base_is_not_tuned(tiny_world: Path, films: Path, tmp_path: Path) -> None:
+    world = open_world(f"predict2.5-2b/distilled={tiny_world}")
+    with pytest.raises(RecipeError, match="a distilled base cannot be tuned"):
+        small_data(world, small_recipe(tiny_world, films), tmp_path)
 
 
 def test_nothing_held_out_is_nothing_to_judge_on(world: World, tiny_world: Path, films: Path, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
             where=request.name,
             mend="Raise chunk_size." if request.enable_autoregressive else "Raise num_output_frames.",
         )
+    if request.guidance and world.card.schedule.kind == "distilled":
+        what = "a distilled base has its guidance within it"
+        raise RecipeError(what, where=request.name, mend="Write guidance: 0.")
     prompt = request.text()
     tokens = world.text.check(prompt)
     resolved = Resolved(

@@ -4,16 +4,16 @@ Guidance is v + g·(v − v_negative), as NVIDIA and diffusers' Cosmos pipelines
 call of the denoiser with twice the clips where they fit into memory.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
-Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`; UniPC, arXiv:2302.04867.
+Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
 """
 
 from collections.abc import Callable
 
 import torch
-from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames
+from worldtune.generation.solvers import open_solver
 from worldtune.worlds.world import World
 
 BATCHED_LATENTS = 2_000_000  # of B·C·T·H·W: above, the two velocities of guidance are computed one after the other
@@ -37,18 +37,17 @@ def sample(
     `z_BCTHW` holds the clean latents where `known_BT` is 1; elsewhere it is not read.
     """
     schedule = world.card.schedule
-    scheduler = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
-    scheduler.set_timesteps(sigmas=schedule.levels(steps), device=world.device)
+    solver = open_solver(schedule, steps, noise_BCTHW)
     velocity = guided(world, text_BND, negative_BND, known_BT, guidance, noise_BCTHW.numel() <= BATCHED_LATENTS)
     known = known_BT[:, None, :, None, None]
     known_velocity = (noise_BCTHW - z_BCTHW) * known
     x_BCTHW = noise_BCTHW
-    for step, timestep in enumerate(scheduler.timesteps):
-        sigma_B = scheduler.sigmas[step].to(world.device).expand(len(x_BCTHW))
+    for step, timestep in enumerate(solver.timesteps):
+        sigma_B = solver.sigmas[step].to(world.device).expand(len(x_BCTHW))
         sigma_BT = frame_sigmas(sigma_B, known_BT, schedule.conditional_sigma)
         v_BCTHW = velocity(give_frames(x_BCTHW, z_BCTHW, known_BT), sigma_BT)
         v_BCTHW = known_velocity + v_BCTHW * (1 - known)
-        x_BCTHW = scheduler.step(v_BCTHW, timestep, x_BCTHW, return_dict=False)[0]
+        x_BCTHW = solver.step(v_BCTHW, timestep, x_BCTHW, return_dict=False)[0]
         on_step(step + 1)
     return x_BCTHW
 

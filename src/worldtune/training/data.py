@@ -58,6 +58,12 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
     """
+    if world.card.schedule.kind == "distilled":
+        raise RecipeError(
+            "a distilled base cannot be tuned: its few steps would no longer fit each other",
+            where=recipe.base,
+            mend="Train on the pre-trained or post-trained base.",
+        )
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
         _refuse_nothing_to_learn(recipe, spec.frames, name)

@@ -1,0 +1,53 @@
+"""What takes a sample from one noise level to the next, with the interface of diffusers' schedulers.
+
+UniPC (arXiv:2302.04867) is diffusers' own. The distilled Predict 2.5 jumps to its estimate of z and is noised again,
+with the noise it began from (github.com/nvidia-cosmos/cosmos-predict2.5, `video2world_model_distill_dmd2.py`): there in
+TrigFlow's angles, cos t·z + sin t·ε, which is rectified flow's (1 − σ)·z + σ·ε at σ = tan t / (1 + tan t), but for a
+factor that its network's scaling takes out.
+
+Shapes: B clips, C latent channels, T latent frames, H×W latent pixels.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from diffusers import UniPCMultistepScheduler
+from torch import Tensor
+
+from worldtune.worlds.catalog import Schedule
+
+
+class Solver(Protocol):
+    """`sigmas` has a last 0; `step` gives x_BCTHW at the next of them, from the velocity at this one."""
+
+    timesteps: Tensor
+    sigmas: Tensor
+
+    def step(self, v_BCTHW: Tensor, timestep: Tensor, x_BCTHW: Tensor, return_dict: bool) -> tuple[Tensor]: ...
+
+
+class Renoise:
+    """z = x − σ·v, then x = (1 − σ')·z + σ'·ε with the first noise ε."""
+
+    def __init__(self, levels_S: np.ndarray, noise_BCTHW: Tensor) -> None:
+        self.timesteps = torch.from_numpy(levels_S * 1000)
+        self.sigmas = torch.from_numpy(np.append(levels_S, 0.0).astype(np.float32))
+        self._noise_BCTHW = noise_BCTHW
+        self._next = 0
+
+    def step(self, v_BCTHW: Tensor, timestep: Tensor, x_BCTHW: Tensor, return_dict: bool) -> tuple[Tensor]:
+        now, self._next = self._next, self._next + 1
+        z_BCTHW = x_BCTHW - self.sigmas[now].item() * v_BCTHW
+        sigma = self.sigmas[self._next].item()
+        return ((1 - sigma) * z_BCTHW + sigma * self._noise_BCTHW,)
+
+
+def open_solver(schedule: Schedule, evaluations: int, noise_BCTHW: Tensor) -> Solver:
+    """The solver of a base's schedule, before its first step."""
+    levels_S = schedule.levels(evaluations)
+    if schedule.kind == "distilled":
+        return Renoise(levels_S, noise_BCTHW)
+    solver = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
+    solver.set_timesteps(sigmas=levels_S, device=noise_BCTHW.device)
+    return solver
