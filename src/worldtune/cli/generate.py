@@ -32,7 +32,9 @@ def generate(
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder; a request's own adapter wins.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise; 0 when not given.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Evaluations of the denoiser; 35 when not given.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="NVIDIA's num_steps: Karras bases evaluate once more; 35 if not given.")
+    ] = None,
     guidance: Annotated[
         int | None, typer.Option(min=0, max=7, help="0 to 7: v + g·(v − v_negative); 0 when not given.")
     ] = None,
