@@ -108,5 +108,6 @@ def prompt_strip(world: World, clips: Sequence[LatentClip], store: LatentStore, 
     candidates = {}
     for task in tasks:
         asked = replace(clip, text=encode_prompt(world, f"{view}:{task}", store))
-        candidates[task.strip().removeprefix("the robot arm ").rstrip(".")] = image2world(world, [asked], SamplingPlan(steps=STEPS))
+        label = task.strip().removeprefix("the robot arm ").rstrip(".")
+        candidates[label] = image2world(world, [asked], SamplingPlan(steps=STEPS))
     write_contact_sheet(path, cases_of([clip], "prompts"), candidates, columns=list(candidates))
