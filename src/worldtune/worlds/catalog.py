@@ -6,11 +6,12 @@ counted on diffusers' `CosmosTransformer3DModel`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from worldtune.diffusion.schedules import DISTILLED_TIMES, distilled, karras, shifted_linear
+DISTILLED_EVALUATIONS = 4
 
 NVIDIA = "NVIDIA Open Model License"
 REASON1 = "Cosmos-Reason1 7B (Qwen2.5-VL)"
@@ -63,11 +64,13 @@ class Schedule:
     def evaluations(self, num_steps: int) -> int:
         """NVIDIA's `num_steps` as evaluations of the denoiser: one more on Karras, at most four when distilled."""
         if self.kind == "distilled":
-            return min(num_steps, len(DISTILLED_TIMES))
+            return min(num_steps, DISTILLED_EVALUATIONS)
         return num_steps + 1 if self.kind == "karras" else num_steps
 
-    def levels(self, evaluations: int) -> np.ndarray:
+    def levels(self, evaluations: int) -> "np.ndarray":
         """σ in [0, 1] of each evaluation; the distilled levels are at most four."""
+        from worldtune.diffusion.schedules import distilled, karras, shifted_linear  # the catalogue needs no numpy
+
         if self.kind == "shift5":
             return shifted_linear(evaluations)
         if self.kind == "distilled":
