@@ -22,6 +22,11 @@ PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
 _MEND = "Copy it again."
 
 
+def denoiser_in(path: Path) -> Path:
+    """The denoiser's own folder in a pipeline's folder; any other path as it is."""
+    return path / "transformer" if (path / "transformer").is_dir() else path
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its name there, on the CPU.
 

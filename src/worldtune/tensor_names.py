@@ -66,7 +66,7 @@ def rename_all(names: Iterable[str], to: Style, where: str) -> Renaming:
     dropped: dict[str, str] = {}
     unknown: list[str] = []
     for name in names:
-        bare = _WRAPPERS.sub("", name) if to == "diffusers" else name
+        bare = unwrapped(name) if to == "diffusers" else name
         reason = next((reason for pattern, reason in _DROPPED if pattern.search(bare)), None)
         new = rename(bare, to)
         if reason:
@@ -85,6 +85,11 @@ def rename_all(names: Iterable[str], to: Style, where: str) -> Renaming:
             mend="Convert a Cosmos Predict 2 or 2.5 denoiser.",
         )
     return Renaming(kept, dropped)
+
+
+def unwrapped(name: str) -> str:
+    """A tensor's name without what NVIDIA's trainer and peft put in front."""
+    return _WRAPPERS.sub("", name)
 
 
 def block_modules(style: Style) -> list[str]:

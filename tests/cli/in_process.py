@@ -1,5 +1,6 @@
 """The command line in the test's own process: libraries are imported once."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,16 @@ class Done(NamedTuple):
 
 
 Verb = Callable[..., Done]
+
+
+def fault(in_process: Verb, *arguments: str | Path) -> str:
+    """The one line of a mistake that the user can mend: what [where]. mend."""
+    done = in_process(*arguments)
+    assert done.code == 2, done.out + done.err
+    *_, line = done.err.splitlines()
+    assert re.match(r"error: .+\[.+\]\. .+[.?]$", line), line
+    assert "Traceback" not in done.err
+    return line
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from worldtune.adapters.folder import save_adapter
 from worldtune.adapters.formats import read_layers
 from worldtune.worlds.load import open_world
 
-from .in_process import Verb, in_process
+from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
 
@@ -31,10 +31,7 @@ def adapters(tiny_world: Path, tmp_path: Path) -> Path:
 
 
 def refused(in_process: Verb, *arguments: str | Path) -> str:
-    done = in_process("adapter", *arguments)
-    assert done.code == 2, done.out + done.err
-    assert done.err.startswith("error: ")
-    return done.err
+    return fault(in_process, "adapter", *arguments)
 
 
 def test_show(in_process: Verb, adapters: Path) -> None:

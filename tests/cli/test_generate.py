@@ -15,6 +15,7 @@ from worldtune.episodes.video import measure, write_video
 from worldtune.worlds.load import open_world
 
 from .in_process import Verb, in_process
+from .in_process import fault as one_line
 
 __all__ = ["in_process"]
 
@@ -43,13 +44,7 @@ def write(path: Path, *requests: dict[str, object]) -> Path:
 
 
 def fault(in_process: Verb, *arguments: str | Path) -> str:
-    """The one line of a mistake that the user can mend."""
-    done = in_process("generate", *arguments)
-    assert done.code == 2, done.out + done.err
-    *_, line = done.err.splitlines()
-    assert line.startswith("error: ")
-    assert "Traceback" not in done.err
-    return line
+    return one_line(in_process, "generate", *arguments)
 
 
 def test_a_request_file_becomes_videos_with_manifests(

@@ -11,7 +11,7 @@ from support.training import write_recipe
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
 from worldtune.training.run import RunFolder
 
-from .in_process import Verb, in_process
+from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
 
@@ -26,16 +26,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def recipe(tiny_world: Path, tmp_path: Path) -> Path:
     return write_recipe(tmp_path, tiny_world)
-
-
-def fault(in_process: Verb, *arguments: str | Path) -> str:
-    """The one line of a mistake that the user can mend."""
-    done = in_process(*arguments)
-    assert done.code == 2, done.out + done.err
-    *_, line = done.err.splitlines()
-    assert line.startswith("error: ")
-    assert "Traceback" not in done.err
-    return line
 
 
 def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path: Path, home: Path) -> None:

@@ -323,3 +323,14 @@ def test_adapters_of_other_speeds_are_not_combined(world: World, tmp_path: Path)
     both = request(adapters=[{"path": tmp_path / "slow"}, {"path": tmp_path / "fast", "weight": 0.3}])
     with pytest.raises(RecipeError, match="8 fps, stretch and 16 fps, stretch"):
         resolve(world, both)
+
+
+def test_weights_that_are_not_the_card_s_are_not_added_up(world: World, tmp_path: Path) -> None:
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    card = tmp_path / "one" / "adapter.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"weights_digest": "0" * 64}))
+    with pytest.raises(AdapterError, match="not those of the card"):
+        load_adapters([(tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
+    assert wrapped_modules(world.denoiser) == []

@@ -1,7 +1,8 @@
 """Guardrails, without NVIDIA's package, and with a package of its interface in its place (it cannot be had here)."""
 
 import sys
-from types import ModuleType
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +13,22 @@ from worldtune.generation.guardrails import PACKAGE, open_guard
 FRAMES = np.full((5, 8, 8, 3), 200, np.uint8)
 
 
-class Checker:
-    """Refuses the word "weapon" and dark videos, and blurs, as cosmos-guardrail's class does."""
-
-    def check_text_safety(self, prompt: str) -> bool:
+CHECKER = """
+class CosmosSafetyChecker:
+    def check_text_safety(self, prompt):
         return "weapon" not in prompt
 
-    def check_video_safety(self, frames_THWC: np.ndarray) -> np.ndarray | None:
+    def check_video_safety(self, frames_THWC):
         return None if frames_THWC.mean() < 50 else frames_THWC // 2
+"""  # refuses a word and dark videos, and blurs, as cosmos-guardrail's class does
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType(PACKAGE)
-    module.CosmosSafetyChecker = Checker  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, PACKAGE, module)
-    monkeypatch.setattr("worldtune.generation.guardrails.find_spec", lambda name: name == PACKAGE)
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / f"{PACKAGE}.py").write_text(CHECKER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop(PACKAGE, None)
 
 
 @pytest.mark.parametrize("wanted", ["available", "off"])

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from worldtune.adapters.folder import write_weights
 from worldtune.adapters.formats import Format, config_of, name_layers
-from worldtune.adapters.low_rank import LowRank, blended, closest, merged
+from worldtune.adapters.low_rank import LowRank, blended_adapters, closest, merged
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_file, atomic_folder
-from worldtune.tensor_files import read_tensors
-from worldtune.tensor_names import rename
+from worldtune.tensor_files import denoiser_in, read_tensors
+from worldtune.tensor_names import rename, unwrapped
 
 FOLDERS: tuple[Format, ...] = ("diffusers", "peft")  # the others are one file
 Layers = Mapping[str, LowRank]
@@ -36,10 +37,16 @@ def write_layers(layers: Layers, to: Format, out: Path) -> None:
     config = config_of(layers)
     with atomic_folder(out) as partial:
         if to == "diffusers":
-            write_weights(partial, {name.removeprefix("transformer."): t for name, t in tensors.items()}, config)
+            write_named_weights(partial, layers, config)
         else:
             save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
             (partial / "adapter_config.json").write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def write_named_weights(folder: Path, layers: Layers, config: dict[str, Any]) -> None:
+    """Write diffusers' file of the adapter into a folder that is there."""
+    tensors = name_layers(layers, "diffusers").items()
+    write_weights(folder, {name.removeprefix("transformer."): t.contiguous() for name, t in tensors}, config)
 
 
 def refuse_out(out: Path, *, folder: bool) -> None:
@@ -51,13 +58,11 @@ def refuse_out(out: Path, *, folder: bool) -> None:
 
 def read_denoiser(path: Path) -> dict[str, Tensor]:
     """A denoiser's tensors by diffusers' names, from NVIDIA's file or from diffusers' folder."""
-    folder = path / "transformer" if (path / "transformer").is_dir() else path
-    tensors = read_tensors(folder)
-    return {_diffusers_name(name): tensor for name, tensor in tensors.items()}
+    return {_diffusers_name(name): tensor for name, tensor in read_tensors(denoiser_in(path)).items()}
 
 
 def _diffusers_name(name: str) -> str:
-    return rename(name.removeprefix("net."), "diffusers") or name
+    return rename(unwrapped(name), "diffusers") or name
 
 
 def merge(base: Path, adapters: Sequence[tuple[Layers, float]], out: Path) -> int:
@@ -66,7 +71,7 @@ def merge(base: Path, adapters: Sequence[tuple[Layers, float]], out: Path) -> in
     `base` is a diffusers folder or a .safetensors file, `out` becomes the same kind. The base's own files stay.
     Raises AdapterError when an adapter has a module that the base lacks, or of another shape.
     """
-    source = base / "transformer" if (base / "transformer").is_dir() else base
+    source = denoiser_in(base)
     as_folder = (source / "config.json").is_file()
     refuse_out(out, folder=as_folder)
     tensors = read_tensors(source)
@@ -95,14 +100,7 @@ def blend(adapters: Sequence[tuple[Layers, float]], rank: int | None) -> tuple[d
 
     Exact, with the ranks added up, when `rank` is None. Raises AdapterError for DoRA.
     """
-    layers: dict[str, LowRank] = {}
-    for module in sorted({module for each, _ in adapters for module in each}):
-        own = [(each[module], weight) for each, weight in adapters if module in each]
-        try:
-            layers[module] = blended([layer for layer, _ in own], [weight for _, weight in own])
-        except ValueError as error:
-            mend = "Merge them into the base with `adapter merge`."
-            raise AdapterError(str(error), where=module, mend=mend) from error
+    layers = blended_adapters(adapters)
     return (layers, 1.0) if rank is None else _reduced({name: layer.product() for name, layer in layers.items()}, rank)
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from worldtune.adapters.card import AdapterCard, read_card, write_card
 from worldtune.adapters.formats import METADATA, read_layers
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, wrapped_modules
-from worldtune.adapters.low_rank import LowRank, blended
+from worldtune.adapters.low_rank import blended_adapters
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
 
@@ -67,8 +67,7 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
     """
     card = read_card_for(folder, base_digest)
     tensors = _read_weights(folder / WEIGHTS)
-    if digest_file(folder / WEIGHTS) != card.weights_digest:
-        raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
+    _refuse_changed(folder, card)
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
     except AdapterError:
@@ -88,23 +87,21 @@ def load_adapters(
     if len(weighted) == 1 and weighted[0][1] == 1:
         return [load_adapter(weighted[0][0], denoiser, base_digest)]
     cards = [read_card_for(path, base_digest) for path, _ in weighted]
-    layers: dict[str, LowRank] = {}
-    read = [(read_layers(path).layers, weight) for path, weight in weighted]
-    for module in sorted({module for each, _ in read for module in each}):
-        own = [(each[module], weight) for each, weight in read if module in each]
-        try:
-            layers[module] = blended([layer for layer, _ in own], [weight for _, weight in own])
-        except ValueError as error:
-            where = ", ".join(str(path) for path, _ in weighted)
-            raise AdapterError(str(error), where=where, mend="Use `worldtune adapter merge`.") from error
-    ranks = {name: layer.rank for name, layer in layers.items()}
-    inject_ranks(denoiser, ranks)
+    layers = blended_adapters([(read_layers(path).layers, weight) for path, weight in weighted])
+    for (path, _), card in zip(weighted, cards, strict=True):
+        _refuse_changed(path, card)
+    inject_ranks(denoiser, {name: layer.rank for name, layer in layers.items()})
     for name, layer in layers.items():
         wrapped = denoiser.get_submodule(name)
         wrapped.lora_A[ADAPTER].weight.data = layer.a_RI
         wrapped.lora_B[ADAPTER].weight.data = layer.b_OR
     denoiser.requires_grad_(False)
     return cards
+
+
+def _refuse_changed(folder: Path, card: AdapterCard) -> None:
+    if digest_file(folder / WEIGHTS) != card.weights_digest:
+        raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
 
 
 @torch.no_grad()

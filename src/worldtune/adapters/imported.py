@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.adapters.card import AdapterCard, write_card
-from worldtune.adapters.exchange import refuse_out
-from worldtune.adapters.folder import WEIGHTS, write_weights
-from worldtune.adapters.formats import config_of, name_layers
+from worldtune.adapters.exchange import refuse_out, write_named_weights
+from worldtune.adapters.folder import WEIGHTS
+from worldtune.adapters.formats import config_of
 from worldtune.adapters.low_rank import LowRank
 from worldtune.adapters.spec import TARGETS, AdapterSpec
 from worldtune.errors import AdapterError
@@ -23,8 +23,7 @@ def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, bas
     spec = spec_of(layers, source)
     config = config_of(layers) | {"target_modules": sorted(spec.modules)}
     with atomic_folder(folder) as partial:
-        tensors = name_layers(layers, "diffusers")
-        write_weights(partial, {name.removeprefix("transformer."): t for name, t in tensors.items()}, config)
+        write_named_weights(partial, layers, config)
         card = AdapterCard(
             name=source.stem,
             adapter=spec,
@@ -39,7 +38,7 @@ def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, bas
             width=base["width"],
             fit="stretch",
             weights_digest=digest_file(partial / WEIGHTS),
-            lineage={"imported": source.name, "tensors": len(tensors)},
+            lineage={"imported": source.name, "modules": len(layers)},
             birth=None,
         )
         write_card(partial, card)

@@ -5,11 +5,13 @@ LoRA: W' = W + s·BA with s = alpha/rank; DoRA: W' = m ⊙ (W + s·BA) / ‖W + 
 Shapes: I inputs, O outputs, R rank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from worldtune.errors import AdapterError
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ def blended(layers: Sequence[LowRank], weights: Sequence[float]) -> LowRank:
     a_RI = torch.cat([layer.a_RI.float() for layer in layers])
     b_OR = torch.cat([w * layer.scale * layer.b_OR.float() for layer, w in zip(layers, weights, strict=True)], 1)
     return LowRank(a_RI, b_OR, float(len(a_RI)))
+
+
+def blended_adapters(adapters: Sequence[tuple[Mapping[str, LowRank], float]]) -> dict[str, LowRank]:
+    """One LoRA, by module, whose change is the weighted sum of several adapters'. Raises AdapterError for DoRA."""
+    layers: dict[str, LowRank] = {}
+    for module in sorted({module for each, _ in adapters for module in each}):
+        own = [(each[module], weight) for each, weight in adapters if module in each]
+        try:
+            layers[module] = blended([layer for layer, _ in own], [weight for _, weight in own])
+        except ValueError as error:
+            mend = "Use `worldtune adapter merge`."
+            raise AdapterError(str(error), where=module, mend=mend) from error
+    return layers
 
 
 def closest(change_OI: Tensor, rank: int) -> tuple[LowRank, float]:

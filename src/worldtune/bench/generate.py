@@ -18,12 +18,13 @@ from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import remove_adapter, save_adapter
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.bench.pocket import held_out_spec
 from worldtune.bench.ratio import ROUNDS, Ratio, time_in_turn
 from worldtune.bench.speed import Batch, diffusers_forward, diffusers_twin, our_forward
 from worldtune.bench.stock import stock_pipeline, torchvision_names
 from worldtune.diffusion.conditioning import MODES, known_frames
 from worldtune.episodes.clip import read_clip
-from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.dataset import open_dataset
 from worldtune.evaluation.figures import figure
 from worldtune.generation.sampler import sample
 from worldtune.worlds.catalog import PREDICT25_2B
@@ -96,8 +97,7 @@ def _speed(name: str, ratio: Ratio, goal: float | None) -> dict[str, Any]:
 def read_scene(world: World) -> Scene:
     """The first held-out clip of the base's domain, and noise of its size."""
     card = world.card
-    size = {"frames": card.frames, "fps": card.fps, "height": card.height, "width": card.width}
-    clip = open_dataset(DataSpec(path="builtin:pocket-base-held-out", **size)).train[0]
+    clip = open_dataset(held_out_spec(world)).train[0]
     shape = (1, 16, latent_frames(card.frames), card.height // SPATIAL, card.width // SPATIAL)
     return Scene(read_clip(clip), clip.caption, torch.randn(shape, generator=torch.Generator().manual_seed(5)))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from worldtune.errors import BaseError
 from worldtune.files import atomic_file, atomic_folder
-from worldtune.tensor_files import read_tensors
+from worldtune.tensor_files import denoiser_in, read_tensors
 from worldtune.tensor_names import Style, rename_all
 from worldtune.worlds.catalog import KNOWN_BASES
 from worldtune.worlds.weights import find_faults, read_json, refuse
@@ -41,7 +41,7 @@ def convert(source: Path, to: Style, out: Path, config: Path | None = None) -> C
     not exactly those of a known base or of `config`.
     """
     _check_out(to, out)
-    folder = source / "transformer" if (source / "transformer").is_dir() else source
+    folder = denoiser_in(source)
     tensors = read_tensors(folder)
     if any(name.startswith("transformer_blocks.") for name in tensors) == (to == "diffusers"):
         raise BaseError(f"this is in {to}'s style already", where=str(source), mend="Ask for the other one by --to.")
