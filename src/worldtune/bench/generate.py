@@ -83,11 +83,11 @@ def _parts(
     yield _speed("one forward of two blocks of the 2B, 2,160 tokens", two_block_ratio(rounds, quick), goal(1.2))
     if quick:
         yield figure(
-            "the same with torch.compile", None, "×", "higher", None, "compiling takes a minute: not in --quick"
+            "image2world with torch.compile", None, "×", "higher", None, "compiling takes a minute: not in --quick"
         )
         return
     world.compile()
-    yield _speed("the same with torch.compile", time_in_turn(stock, plain, rounds), goal(2.5))
+    yield _speed("image2world with torch.compile", time_in_turn(stock, plain, rounds), goal(2.5))
 
 
 def _speed(name: str, ratio: Ratio, goal: float | None) -> dict[str, Any]:
