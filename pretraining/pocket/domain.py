@@ -5,6 +5,8 @@ Every set has its own range of layout seeds, so no clip of one is a clip of anot
 
 from dataclasses import dataclass
 
+from worldtune.sim.views import ANYWHERE, MOUNTED, Spread
+
 SIZE = 64
 
 BASE_TASKS = (
@@ -25,21 +27,27 @@ VAE_TASKS = (
 
 @dataclass(frozen=True)
 class ClipSet:
-    """`clips` demonstrations for each (task, view); only the denoiser's own sets reach it."""
+    """`clips` demonstrations for each (task, view), filmed within `spread`; only `SHOWN` sets reach the denoiser."""
 
     name: str
     tasks: tuple[str, ...]
     views: tuple[str, ...]
     clips: int
     first_seed: int
+    spread: Spread = MOUNTED
 
 
 SETS = (
     ClipSet("base-held-out", BASE_TASKS, BASE_VIEWS, 2, 1_000_000),
     ClipSet("new-view", NEW_VIEW_TASKS, (NEW_VIEW,), 9, 2_000_000),
     ClipSet("new-task", NEW_TASKS, ("left", "right", "front"), 16, 3_000_000),
-    ClipSet("vae-new-view", BASE_TASKS, (NEW_VIEW,), 16, 4_000_000),
+    ClipSet("vae-new-view", BASE_TASKS, (NEW_VIEW,), 32, 4_000_000),
     ClipSet("vae-new-task", NEW_TASKS, (*BASE_VIEWS, NEW_VIEW), 8, 5_000_000),
     ClipSet("vae-other", VAE_TASKS, (*BASE_VIEWS, NEW_VIEW), 2, 6_000_000),
     ClipSet("base", BASE_TASKS, BASE_VIEWS, 144, 0),
+    ClipSet("base-anywhere-held-out", BASE_TASKS, BASE_VIEWS, 1, 8_000_000, ANYWHERE),
+    ClipSet("base-anywhere", BASE_TASKS, BASE_VIEWS, 108, 7_000_000, ANYWHERE),
 )
+SHOWN = ("base", "base-anywhere")  # to the denoiser
+HELD_OUT = ("base-held-out", "base-anywhere-held-out")
+VAE_ONLY = ("vae-new-view", "vae-new-task", "vae-other")

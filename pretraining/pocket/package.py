@@ -18,7 +18,7 @@ import torch
 from diffusers import UniPCMultistepScheduler
 
 from clips import Ema
-from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW_TASKS, SETS
+from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW_TASKS, SETS, SHOWN
 from train_denoiser import BATCH, new_denoiser
 from train_vae import new_vae
 from worldtune.bench.pocket import held_out_spec, measure
@@ -73,27 +73,28 @@ def package_denoiser(build: Path, world: Path) -> None:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A dataset of the package: the first `clips` of every group of a set."""
+    """A dataset of the package: the first `clips` of every (task, view), which take their sets in turn."""
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     tasks: tuple[str, ...]
     clips: int
 
 
 SHIPPED = (
-    Shipped("pocket-new-view", "new-view", NEW_VIEW_TASKS, 6),
-    Shipped("pocket-new-task", "new-task", ("drawer-close",), 16),
-    Shipped("pocket-base", "base", BASE_TASKS, 1),
-    Shipped("pocket-base-held-out", "base-held-out", BASE_TASKS, 1),
+    Shipped("pocket-new-view", ("new-view",), NEW_VIEW_TASKS, 6),
+    Shipped("pocket-new-task", ("new-task",), ("drawer-close",), 16),
+    Shipped("pocket-base", ("base", "base", "base-anywhere"), BASE_TASKS, 1),
+    Shipped("pocket-base-held-out", ("base-held-out", "base-held-out", "base-anywhere-held-out"), BASE_TASKS, 1),
 )
 
 
 def episodes(build: Path, shipped: Shipped) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
     """(frames, states, actions as 20 numbers a frame, prompt) of every episode."""
-    views = next(clips.views for clips in SETS if clips.name == shipped.source)
-    for task, view in itertools.product(shipped.tasks, views):
-        with np.load(build / "clips" / f"{shipped.source}__{task}__{view}.npz") as group:
+    views = next(clips.views for clips in SETS if clips.name in shipped.sources)
+    groups = zip(itertools.product(shipped.tasks, views), itertools.cycle(shipped.sources), strict=False)
+    for (task, view), source in groups:
+        with np.load(build / "clips" / f"{source}__{task}__{view}.npz") as group:
             for frames, states, actions in itertools.islice(
                 zip(group["raw"], group["states"], group["actions"], strict=True), shipped.clips
             ):
@@ -147,14 +148,14 @@ On {held_out} held-out episodes, as `worldtune bench pocket` prints them:
 def package_card(build: Path, world: Path) -> None:
     """The model card with its figures measured now, and every file's checksum."""
     state = torch.load(build / "denoiser" / "denoiser.pt", weights_only=True)
-    opened, base = open_world(str(world)), next(clips for clips in SETS if clips.name == "base")
+    opened = open_world(str(world))
     figures = measure(opened, default_store(), quick=False, plot=None, on_clip=lambda done, total: None)
     card = CARD.format(
         denoiser=sum(tensor.numel() for tensor in state["ema"].values()),
         vae=sum(parameter.numel() for parameter in new_vae().parameters()),
         steps=state["step"],
         clips=2 * BATCH,
-        shown=base.clips * len(base.tasks) * len(base.views),
+        shown=sum(s.clips * len(s.tasks) * len(s.views) for s in SETS if s.name in SHOWN),
         held_out=len(open_dataset(held_out_spec(opened)).train),
         figures="\n".join(f"| {row['name']} | {row['value']:.3g} {row['unit']} |" for row in figures),
         tasks=", ".join(BASE_TASKS),

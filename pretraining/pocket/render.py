@@ -54,7 +54,7 @@ def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> N
         while len(done) < lacking:
             if tried >= clips.clips * ATTEMPTS:
                 raise RuntimeError(f"{task_name}: {len(done)} successes in {tried} tries")
-            demo = perform(env, task, view, clips.first_seed + group * 1000 + tried, renderer)
+            demo = perform(env, task, view, clips.spread, clips.first_seed + group * 1000 + tried, renderer)
             tried += 1
             if demo is not None:
                 done.append(demo)

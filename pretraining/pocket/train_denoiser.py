@@ -19,6 +19,7 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor
 
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, save_checkpoint
+from domain import HELD_OUT, SHOWN
 from mixed_precision import Float32Attention
 from muon import Muon, matrices_and_rest
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames, known_frames
@@ -156,7 +157,7 @@ def main() -> None:
     args = parser.parse_args()
     rank, world_size = join_workers()
     args.out.mkdir(parents=True, exist_ok=True)
-    clips, held_out = load_clips(args.clips, ("base",)), load_clips(args.clips, ("base-held-out",))
+    clips, held_out = load_clips(args.clips, SHOWN), load_clips(args.clips, HELD_OUT)
     latents = load_latents(clips, held_out, args.world, args.out / "latents.pt", rank, world_size)
     z_train, z_held_out = latents["train"], latents["held_out"]
     encoder = TextEncoder(args.world, torch.device("cpu"), torch.float32)

@@ -17,12 +17,13 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
+from domain import HELD_OUT, SHOWN, VAE_ONLY
 from muon import Muon, matrices_and_rest
 from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
 
-SETS = ("base", "vae-new-view", "vae-new-task", "vae-other")
 WINDOWS = ((0.15, 1, 9), (0.4, 5, 2), (0.75, 9, 1), (1.0, 21, 1))  # up to this share of the steps: frames, clips
 BEFORE = {"whole": "joint", "decoder": "whole"}
+VAE_ONLY_SHARE = 0.25
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 3e-4
 
@@ -39,11 +40,12 @@ def new_vae() -> AutoencoderKLWan:
     return vae
 
 
-def draw(clips: Clips, rng: np.random.Generator, frames: int, count: int) -> tuple[Tensor, Tensor]:
+def draw(shown: Clips, vae_only: Clips, rng: np.random.Generator, frames: int, count: int) -> tuple[Tensor, Tensor]:
     """`count` windows (B,3,T,H,W) and weights (B,1,T,H,W), up to 3 where a pixel leaves its clip's mean."""
-    index = rng.integers(len(clips), size=count)
     videos, weights = [], []
-    for i in index:
+    for _ in range(count):
+        clips = vae_only if rng.random() < VAE_ONLY_SHARE else shown
+        i = rng.integers(len(clips))
         start = rng.integers(clips.frames_NTHWC.shape[1] - frames + 1)
         whole = clips.frames_NTHWC[i].astype(np.float32)
         window = whole[start : start + frames]
@@ -89,7 +91,7 @@ def main() -> None:
     args = parser.parse_args()
     rank, world = join_workers()
     args.out.mkdir(parents=True, exist_ok=True)
-    clips, held_out = load_clips(args.clips, SETS), load_clips(args.clips, ("base-held-out",))
+    shown, vae_only, held_out = (load_clips(args.clips, sets) for sets in (SHOWN, VAE_ONLY, HELD_OUT))
 
     vae = new_vae()
     checkpoint = args.out / f"{args.stage}.pt"
@@ -119,7 +121,7 @@ def main() -> None:
         torch.manual_seed(step * world + rank)
         lr = args.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         frames, count = window_of(args.stage, step, args.steps)
-        x, weight = draw(clips, rng, frames, count)
+        x, weight = draw(shown, vae_only, rng, frames, count)
         y, mean = run(wan, x, args.stage == "decoder")
         error = y - x
         loss = (weight * (0.25 * error.abs() + 3 * error.square())).mean() + LATENT_PENALTY * mean.square().mean()

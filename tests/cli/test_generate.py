@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from support.adapters import SPECS, make_card, train_by_hand
@@ -11,7 +12,7 @@ from support.films import film
 from support.processes import start, wait_until
 from worldtune.adapters.folder import save_adapter
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
-from worldtune.episodes.video import measure, write_video
+from worldtune.episodes.video import measure, read_frames, write_video
 from worldtune.worlds.load import open_world
 
 from .in_process import Verb, in_process
@@ -75,6 +76,33 @@ def test_options_alone_make_a_video(in_process: Verb, tiny_world: Path, picture:
     request = json.loads((tmp_path / "out" / "video.json").read_text())["request"]
     assert (request["name"], request["inference_type"], request["seed"]) == ("video", "image2world", 4)
     assert (request["num_steps"], request["guidance"]) == (1, 0)
+
+
+@pytest.mark.parametrize("options", [("--compile",), ("--offload", "sequential"), ("--offload", "group")])
+def test_how_it_is_computed_changes_no_picture(
+    in_process: Verb, tiny_world: Path, picture: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    for folder, given in (("plain", ()), ("other", options)):
+        done = in_process("generate", *OPTIONS, *given, "--input", picture, "--base", tiny_world, "-o", folder)
+        assert done.code == 0, done.err
+    plain, other = (json.loads((tmp_path / folder / "video.json").read_text()) for folder in ("plain", "other"))
+    assert plain["computed"] == {"device": "cpu", "precision": "float32", "compiled": False}
+    assert other["computed"] == {"device": "cpu", "precision": "float32", "compiled": "--compile" in options}
+    a, b = (np.stack(list(read_frames(tmp_path / f / "video.mp4"))).astype(int) for f in ("plain", "other"))
+    assert np.abs(a - b).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--device", "cuda:99"), "there is no device 'cuda:99' here"),
+        (("--device", "tpu"), "there is no device 'tpu' here"),
+        (("--offload", "disk"), "there is no 'disk'"),
+        (("--offload", "group", "--compile"), "do not go together"),
+    ],
+)
+def test_how_it_cannot_be_computed(in_process: Verb, tiny_world: Path, options: tuple[str, ...], what: str) -> None:
+    assert what in fault(in_process, *OPTIONS, *options, "--base", tiny_world)
 
 
 def test_an_adapter_for_all_requests_and_one_of_its_own(

@@ -59,12 +59,26 @@ def test_the_negative_prompt_is_diffusers_own() -> None:
 
 
 def test_paths_are_meant_from_the_file(tmp_path: Path) -> None:
-    item = IMAGE | {"prompt_path": "texts/prompt.txt", "input_path": "/elsewhere/arm.png", "adapter": "../adapter"}
+    item = IMAGE | {
+        "prompt_path": "texts/prompt.txt",
+        "input_path": str(tmp_path / "in" / "arm.png"),
+        "adapter": "../adapter",
+    }
     del item["prompt"]
     (request,) = load_requests(write(tmp_path / "r.json", item))
     assert request.prompt_path == tmp_path / "texts" / "prompt.txt"
-    assert request.input_path == Path("/elsewhere/arm.png")
+    assert request.input_path == tmp_path / "in" / "arm.png"
     assert request.adapter == tmp_path / ".." / "adapter"
+
+
+@pytest.mark.parametrize("path", ["../arm.png", "/etc/passwd", "in/../../arm.png", "link/arm.png"])
+@pytest.mark.parametrize("key", ["input_path", "prompt_path"])
+def test_what_is_read_lies_in_the_files_folder(tmp_path: Path, key: str, path: str) -> None:
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(RecipeError, match=f"{key} leaves the request file's folder"):
+        load_requests(write(folder / "r.json", IMAGE | {key: path}))
 
 
 def test_a_prompt_from_its_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ mujoco = pytest.importorskip("mujoco", reason="the extra 'sim' is not installed"
 
 from worldtune.sim.demonstration import FRAMES, SETTLE_STEPS, STEPS_PER_FRAME, Demonstration, open_scene, perform  # noqa: E402
 from worldtune.sim.tasks import TASKS  # noqa: E402
-from worldtune.sim.views import VIEWS  # noqa: E402
+from worldtune.sim.views import MOUNTED, VIEWS  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def demonstrations() -> list[Demonstration]:
     task = TASKS["button-press"]
     env = open_scene(task)
     with mujoco.Renderer(env.model, 128, 128) as renderer:
-        found = [perform(env, task, VIEWS["left"], seed, renderer) for seed in (11, 11, 12)]
+        found = [perform(env, task, VIEWS["left"], MOUNTED, seed, renderer) for seed in (11, 11, 12)]
     assert None not in found
     return [demo for demo in found if demo is not None]
 

@@ -13,7 +13,7 @@ from worldtune.worlds.codec import Codec, latent_frames
 
 @pytest.fixture(scope="module")
 def codec(tiny_world: Path) -> Codec:
-    return Codec(tiny_world, torch.device("cpu"), torch.float32)
+    return Codec(tiny_world, torch.device("cpu"), torch.float32, torch.device("cpu"))
 
 
 @pytest.fixture(name="frames_BTHWC")

@@ -43,6 +43,11 @@ def generate(
     guardrails: Annotated[
         str, typer.Option(help="required, available (where cosmos-guardrail is installed) or off.")
     ] = "available",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
+    offload: Annotated[
+        str, typer.Option(help="none; sequential: parts take turns on the GPU; group: blocks come one by one.")
+    ] = "none",
+    compiled: Annotated[bool, typer.Option("--compile", help="Faster from the second evaluation on.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace videos that are there already.")] = False,
 ) -> None:
     """Generate videos from a request file or from options.
@@ -51,9 +56,9 @@ def generate(
     brings the frames, size and speed that it was trained on. Everything is checked before the first is sampled.
 
     A request file has the field names of NVIDIA's examples/inference.py; --base, --adapter, --overwrite and --out go
-    with it, and what judges the videos; the other options do not. Beside each mp4 stands a JSON manifest with every
-    input, digest and seed, and the guardrails that really ran. A critic is given the frames (uint8, T×H×W×3) and the
-    prompt, and returns a number, the higher the better.
+    with it, how it is computed, and what judges the videos; the other options do not. Beside each mp4 stands a JSON
+    manifest with every input, digest and seed, and the guardrails that really ran. A critic is given the frames
+    (uint8, T×H×W×3) and the prompt, and returns a number, the higher the better.
 
     Example:
 
@@ -69,7 +74,9 @@ def generate(
     from worldtune.generation.request import PICTURES, GenerationRequest, load_requests, with_adapter
     from worldtune.generation.resolve import refuse_existing, resolve
     from worldtune.strict import parse
+    from worldtune.worlds.device import PRECISION, choose_device
     from worldtune.worlds.load import open_world
+    from worldtune.worlds.offload import Offload
 
     options: dict[str, object] = {"name": name, "inference_type": inference_type, "prompt": prompt}
     options |= {"input_path": input_path, "seed": seed, "num_steps": steps, "guidance": guidance}
@@ -86,6 +93,8 @@ def generate(
         asked = load_requests(requests)
     if guardrails not in get_args(Guardrails):
         raise UserError(f"there is no '{guardrails}'", where="--guardrails", mend="required, available or off.")
+    if offload not in get_args(Offload):
+        raise UserError(f"there is no '{offload}'", where="--offload", mend="none, sequential or group.")
     if (best_of > 1) != (critic is not None):
         raise UserError("--best-of and --critic go together", where="command line", mend="Give both or neither.")
     make_folder(out)
@@ -94,7 +103,10 @@ def generate(
     guard, judge = open_guard(cast("Guardrails", guardrails)), load_critic(critic) if critic else None
     if guardrails == "off":
         typer.echo(f"note: {CONDITION}", err=True)
-    world = open_world(base)
+    where = choose_device(device)
+    world = open_world(base, str(where), PRECISION[where.type], cast("Offload", offload))
+    if compiled:
+        world.compile()
     jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
     for job in jobs:
         remove_adapter(world.denoiser)

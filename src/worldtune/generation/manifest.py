@@ -42,6 +42,8 @@ def manifest(world: World, resolved: Resolved, shape: tuple[int, ...], video: Pa
         "schedule": {"name": str(base.schedule), "steps": request.num_steps, "evaluations": resolved.evaluations,
                      "chunks": count_chunks(resolved.frames, resolved.chunk, request.chunk_overlap),
                      "conditional_sigma": base.schedule.conditional_sigma},
+        "computed": {"device": world.device.type, "precision": str(world.dtype).removeprefix("torch."),
+                     "compiled": world.compiled},
         "guardrails": list(made.guardrails),
         "best_of": {"critic": made.critic, "scores": dict(made.scores)} if made.scores else None,
         "worldtune": worldtune.__version__,

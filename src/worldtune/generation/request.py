@@ -1,6 +1,8 @@
 """Generation requests with the field names of NVIDIA's `examples/inference.py`, from JSON, JSONL or YAML.
 
 Source: https://github.com/nvidia-cosmos/cosmos-predict2.5 (docs/inference.md). Paths are relative to the file.
+A file may come from somebody else: the prompts and inputs it names must lie in its own folder, as what they hold ends
+in videos and manifests. Adapters may lie elsewhere: they are checked, tensors alone, and change nothing but the video.
 """
 
 import json
@@ -15,6 +17,7 @@ from worldtune.errors import RecipeError, first_line
 from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
+READ_WITHIN = ("prompt_path", "input_path")
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 NEGATIVE_PROMPT = (
     "The video captures a series of frames showing ugly scenes, static with no motion, motion blur, over-saturation, "
@@ -142,13 +145,18 @@ def _items(path: Path) -> list[Any]:
 
 
 def _anchored(item: Any, folder: Path) -> Any:
-    """Relative paths of a request are meant from its file."""
+    """Relative paths of a request are meant from its file. Raises RecipeError for what is read elsewhere."""
     if not isinstance(item, dict):
         return item
     anchored: dict[str, Any] = dict(item)
     for key in ("prompt_path", "input_path", "adapter", "path"):
         if isinstance(item.get(key), str):
             anchored[key] = folder / item[key]
+    for key in READ_WITHIN:
+        if key in anchored and not Path(anchored[key]).resolve().is_relative_to(folder.resolve()):
+            raise RecipeError(
+                f"{key} leaves the request file's folder", where=str(item[key]), mend="Put it beside the file."
+            )
     if isinstance(item.get("adapters"), list):
         anchored["adapters"] = [_anchored(one, folder) for one in item["adapters"]]
     return anchored

@@ -13,7 +13,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
 from worldtune.sim.tasks import Task
-from worldtune.sim.views import LOOK_AT, View
+from worldtune.sim.views import LOOK_AT, Spread, View
 
 FPS = 16
 FRAMES = 21
@@ -50,10 +50,10 @@ def open_scene(task: Task) -> Any:
 
 
 def _dress(model: Any, task: Task) -> None:
-    """Show what a 64-pixel picture can hold: reach's goal as a 7 cm ball, no debug markers."""
+    """Show what a 64-pixel picture can hold: reach's goal as a 10 cm ball, no debug markers."""
     for index in range(model.nsite):
         if task.name == "reach" and model.site(index).name == "goal":
-            model.site_size[index] = 0.035
+            model.site_size[index] = 0.05
         else:
             model.site_rgba[index, 3] = 0
     if task.name == "reach":
@@ -64,13 +64,15 @@ def _dress(model: Any, task: Task) -> None:
     model.vis.quality.shadowsize = 0
 
 
-def perform(env: Any, task: Task, view: View, seed: int, renderer: mujoco.Renderer) -> Demonstration | None:
-    """Run the scripted expert from the layout of `seed` and film it through `view`, jittered.
+def perform(
+    env: Any, task: Task, view: View, spread: Spread, seed: int, renderer: mujoco.Renderer
+) -> Demonstration | None:
+    """Run the scripted expert from the layout of `seed` and film it through `view`, moved within `spread`.
 
     Returns None when the expert has not succeeded before the last frame: not a demonstration.
     """
     rng = np.random.default_rng([seed, 7])
-    camera = _camera(view.jittered(rng))
+    camera = _camera(view.moved(spread, rng))
     env.seed(seed)
     observation, _ = env.reset()
     expert = ENV_POLICY_MAP[task.environment]()

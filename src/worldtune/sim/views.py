@@ -11,6 +11,19 @@ LOOK_AT = (0.0, 0.65, 0.10)
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far a camera may stand from its view: up to ± so many degrees, and between two factors of the distance."""
+
+    azimuth: float
+    elevation: float
+    distance: tuple[float, float]
+
+
+MOUNTED = Spread(4, 3, (0.97, 1.03))  # one camera of a robot cell, taken down and mounted again
+ANYWHERE = Spread(18, 14, (0.95, 1.35))  # a tripod that somebody moves
+
+
+@dataclass(frozen=True)
 class View:
     name: str
     phrase: str
@@ -18,13 +31,13 @@ class View:
     elevation: float
     distance: float
 
-    def jittered(self, rng: np.random.Generator) -> "View":
-        """The same view from a slightly different stand: ±4° and ±3° of angle, ±3 % of distance."""
+    def moved(self, spread: Spread, rng: np.random.Generator) -> "View":
+        """The same view from another stand, drawn evenly within `spread`."""
         return replace(
             self,
-            azimuth=self.azimuth + rng.uniform(-4, 4),
-            elevation=self.elevation + rng.uniform(-3, 3),
-            distance=self.distance * rng.uniform(0.97, 1.03),
+            azimuth=self.azimuth + rng.uniform(-spread.azimuth, spread.azimuth),
+            elevation=self.elevation + rng.uniform(-spread.elevation, spread.elevation),
+            distance=self.distance * rng.uniform(*spread.distance),
         )
 
 
@@ -36,6 +49,6 @@ VIEWS: dict[str, View] = {
         View("front", "Seen from the front", -90.0, -38.0, 1.10),
         View("far-left", "Seen from the far left", -165.0, -32.0, 1.15),
         View("far-right", "Seen from the far right", -15.0, -32.0, 1.15),
-        View("top", "Seen from above", 90.0, -80.0, 1.10),
+        View("top", "Seen from above", 90.0, -80.0, 1.50),
     )
 }

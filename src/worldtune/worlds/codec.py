@@ -20,10 +20,10 @@ WHOLE_CLIP_PIXELS = 8_000_000  # above T·H·W of this, features of all frames a
 
 
 class Codec:
-    """The VAE of a diffusers folder, frozen. Raises BaseError as `load_module` does."""
+    """The VAE of a diffusers folder, frozen, kept on `home`. Raises BaseError as `load_module` does."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-        self.vae = load_module(AutoencoderKLWan, folder / "vae", dtype).to(device)
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype, home: torch.device) -> None:
+        self.vae = load_module(AutoencoderKLWan, folder / "vae", dtype).to(home)
         self.whole_clip = WholeClipVae(self.vae)
         config = self.vae.config
         self.mean = torch.tensor(config.latents_mean, device=device).view(1, -1, 1, 1, 1)

@@ -22,6 +22,8 @@ from diffusers.models.transformers.transformer_cosmos import (
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from worldtune.worlds.offload import Visit, stay
+
 KeysValues = tuple[Tensor, Tensor]
 ReadText = list[KeysValues]
 
@@ -31,18 +33,27 @@ def project_text(model: CosmosTransformer3DModel, embeddings_BNE: Tensor) -> Ten
     return model.crossattn_proj(embeddings_BNE) if model.config.use_crossattn_projection else embeddings_BNE
 
 
-def read_text(model: CosmosTransformer3DModel, text_BND: Tensor) -> ReadText:
+def read_text(model: CosmosTransformer3DModel, text_BND: Tensor, visit: Visit = stay) -> ReadText:
     """Each block's cross-attention keys and values of `text_BND`, for many calls of `denoise` with the same text."""
-    return [_keys_values(block.attn2, text_BND) for block in model.transformer_blocks]
+    keys_values = []
+    for block in model.transformer_blocks:
+        with visit(block):
+            keys_values.append(_keys_values(block.attn2, text_BND))
+    return keys_values
 
 
 def denoise(
-    model: CosmosTransformer3DModel, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text: Tensor | ReadText
+    model: CosmosTransformer3DModel,
+    x_BCTHW: Tensor,
+    sigma_BT: Tensor,
+    known_BT: Tensor,
+    text: Tensor | ReadText,
+    visit: Visit = stay,
 ) -> Tensor:
     """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
 
     `known_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or what `read_text` made
-    of it.
+    of it; `visit` brings a block to where it computes.
     """
     config = model.config
     mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -60,10 +71,11 @@ def denoise(
 
     for number, block in enumerate(model.transformer_blocks):
         its_text = text if isinstance(text, Tensor) else text[number]
-        if model.gradient_checkpointing and torch.is_grad_enabled():
-            x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope, use_reentrant=False)
-        else:
-            x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
+        with visit(block):
+            if model.gradient_checkpointing and torch.is_grad_enabled():
+                x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope, use_reentrant=False)
+            else:
+                x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
 
     shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
     x_BTSD = model.proj_out(model.norm_out.norm(x_BTSD) * (1 + scale) + shift)

@@ -11,6 +11,7 @@ from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import rename_all
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
+from worldtune.worlds.offload import Offload
 from worldtune.worlds.source import PARTS, Source, locate
 from worldtune.worlds.weights import fill_module, load_module, read_json
 from worldtune.worlds.world import World, WorldCard
@@ -21,7 +22,7 @@ CLASSES = {
 }
 
 
-def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> World:
+def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, offload: Offload = "none") -> World:
     """The base named `name`, in the ways of `worlds.source`.
 
     The denoiser is read now, frozen; the codec and text encoder when first asked for, as strictly.
@@ -30,7 +31,7 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     """
     source = locate(name)
     check_layout(source.folder, name)
-    denoiser = _load_denoiser(source, dtype).to(device)
+    denoiser = _load_denoiser(source, dtype)
     known = source.trained_as or _recognise(denoiser.config, name)
     if not known.opened:
         raise BaseError(f"{known.name} cannot be opened yet", where=name, mend="See `worldtune bases`.")
@@ -52,7 +53,7 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         height=known.height,
         width=known.width,
     )
-    return World(card, source.folder, denoiser, torch.device(device))
+    return World(card, source.folder, denoiser, torch.device(device), offload)
 
 
 def check_layout(folder: Path, source: str) -> None:

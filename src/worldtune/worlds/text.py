@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from worldtune.errors import BaseError, RecipeError
@@ -31,6 +31,12 @@ class TextEncoder:
         self.tokenizer = _load_tokenizer(folder / "tokenizer")
         self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
         self.model = _load_encoder(folder / "text_encoder", dtype).to(device)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers of the language model."""
+        layers: nn.ModuleList = self.model.model.language_model.layers
+        return layers
 
     @torch.no_grad()
     def embed(self, prompts: list[str], *, cut: bool = False) -> Tensor:

@@ -12,10 +12,11 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
-from worldtune.errors import RecipeError
+from worldtune.errors import RecipeError, UserError
 from worldtune.worlds.catalog import Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
+from worldtune.worlds.offload import Offload, Turns, visit_one_by_one
 from worldtune.worlds.text import TextEncoder
 
 
@@ -42,17 +43,38 @@ class WorldCard:
 
 
 class World:
-    """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`."""
+    """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`.
 
-    def __init__(self, card: WorldCard, folder: Path, denoiser: CosmosTransformer3DModel, device: torch.device) -> None:
+    With an `offload` only the parts that compute are there, and nothing can be trained.
+    """
+
+    def __init__(
+        self,
+        card: WorldCard,
+        folder: Path,
+        denoiser: CosmosTransformer3DModel,
+        device: torch.device,
+        offload: Offload = "none",
+    ) -> None:
         self.card = card
         self.folder = folder
         self.denoiser = denoiser
         self.device = device
+        self._turns = Turns(offload, device)
+        self.compiled = False
         self._denoise = denoise
+        for name, part in denoiser.named_children():
+            part.to(self._turns.home if name == "transformer_blocks" else device)
 
     def compile(self) -> None:
-        """Let torch.compile make `velocity` faster from its second call on, at one size of clips after another."""
+        """Let torch.compile make `velocity` faster from its second call on, at one size of clips after another.
+
+        Raises UserError with an offload: blocks that move would be compiled at every call.
+        """
+        if self._turns.offload != "none":
+            what = f"offload {self._turns.offload} and compiling do not go together"
+            raise UserError(what, where=self.card.name, mend="Choose one.")
+        self.compiled = True
         self._denoise = torch.compile(denoise, dynamic=False)
 
     @property
@@ -66,14 +88,18 @@ class World:
 
     @cached_property
     def codec(self) -> Codec:
-        return Codec(self.folder, self.device, self.dtype)
+        return Codec(self.folder, self.device, self.dtype, self._turns.home)
 
     @cached_property
     def text(self) -> TextEncoder:
-        return TextEncoder(self.folder, self.device, self.dtype)
+        text = TextEncoder(self.folder, self._turns.home, self.dtype)
+        if self._turns.offload == "group":
+            visit_one_by_one(text.layers, self.device)
+        return text
 
     def release_encoders(self) -> None:
         """Let go of the codec and the text encoder; they are read again when next asked for."""
+        self._turns.end()
         self.__dict__.pop("codec", None)
         self.__dict__.pop("text", None)
 
@@ -99,15 +125,18 @@ class World:
 
     def encode(self, frames_BTHWC: Tensor) -> Tensor:
         """Normalised latents z_BCTHW of uint8 pictures."""
+        self._turns.take(self.codec.vae)
         return self.codec.encode(frames_BTHWC)
 
     def decode(self, z_BCTHW: Tensor) -> Tensor:
         """uint8 pictures frames_BTHWC of normalised latents."""
+        self._turns.take(self.codec.vae)
         return self.codec.decode(z_BCTHW)
 
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str], *, cut: bool = False) -> Tensor:
         """text_BND, fp32, as cross-attention sees it (after the frozen projection); `cut` as in `TextEncoder.embed`."""
+        self._turns.take(self.text.model, self.text.layers)
         return project_text(self.denoiser, self.text.embed(prompts, cut=cut).to(self.dtype)).float()
 
     @torch.no_grad()
@@ -120,12 +149,15 @@ class World:
 
     def read_text(self, text_BND: Tensor) -> ReadText:
         """What `velocity` needs of a text that many calls share."""
-        return read_text(self.denoiser, text_BND.to(self.dtype))
+        self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
+        return read_text(self.denoiser, text_BND.to(self.dtype), self._turns.visit)
 
     def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text: Tensor | ReadText) -> Tensor:
         """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32.
 
         `text` is text_BND, or what `read_text` made of it.
         """
+        self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
         text = text.to(self.dtype) if isinstance(text, Tensor) else text
-        return self._denoise(self.denoiser, x_BCTHW.to(self.dtype), sigma_BT, known_BT, text).float()
+        x_BCTHW = x_BCTHW.to(self.dtype)
+        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, self._turns.visit).float()

@@ -1,0 +1,96 @@
+"""Parts that take turns on a device: what is there when, that all is at home after, and that nothing else changes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from worldtune.adapters.inject import inject
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.errors import UserError
+from worldtune.worlds.load import open_world
+from worldtune.worlds.offload import Offload, visiting
+from worldtune.worlds.world import World
+
+META = torch.device("meta")  # where shapes are computed with, and no numbers: a tensor left behind shows
+
+
+def there(module: nn.Module) -> bool:
+    devices = {tensor.device for tensor in module.parameters()}
+    assert len(devices) == 1
+    return devices == {META}
+
+
+def inputs(world: World) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x_BCTHW = torch.randn(1, 16, 3, 8, 8, generator=generator).to(world.device)
+    sigma_BT, known_BT = torch.full((1, 3), 0.7), torch.tensor([[1.0, 0.0, 0.0]])
+    return x_BCTHW, sigma_BT.to(world.device), known_BT.to(world.device)
+
+
+def test_a_visit_ends_where_it_began_even_after_an_error() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    before = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+    def visit() -> None:
+        with visiting(module, META, without=module[0]):
+            assert not there(module[0])
+            assert there(module[1])
+            assert module[1].running_mean.device == META
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        visit()
+    after = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    assert all(after[name] is tensor for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(("offload", "expected"), [("sequential", 2), ("group", 1)])
+def test_blocks_are_on_the_device_together_or_one_by_one(tiny_world: Path, offload: Offload, expected: int) -> None:
+    world = open_world(str(tiny_world), "meta", offload=offload)
+    blocks, seen = world.denoiser.transformer_blocks, []
+    assert len(blocks) == 2
+    for block in blocks:
+        block.attn1.register_forward_pre_hook(lambda *_, own=block: seen.append((there(own), sum(map(there, blocks)))))
+    world.velocity(*inputs(world), world.read_text(world.no_text()))
+    assert seen == [(True, expected)] * 2
+    assert sum(map(there, blocks)) == (2 if offload == "sequential" else 0)
+    world.encode(torch.zeros(1, 5, 64, 64, 3, dtype=torch.uint8))
+    assert there(world.codec.vae)
+    assert not any(map(there, blocks))
+    world.release_encoders()
+    world.velocity(*inputs(world), world.no_text())
+
+
+def test_text_layers_come_one_by_one_in_a_group(tiny_world: Path) -> None:
+    world = open_world(str(tiny_world), "meta", offload="group")
+    layers, seen = world.text.layers, []
+    for layer in layers:
+        layer.self_attn.register_forward_pre_hook(
+            lambda *_, own=layer: seen.append((there(own), sum(map(there, layers))))
+        )
+    world.encode_prompts(["the robot arm waits"])
+    assert seen == [(True, 1)] * len(layers)
+    assert not any(map(there, layers))
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+@pytest.mark.parametrize("offload", ["sequential", "group"])
+def test_an_offload_changes_no_number(tiny_world: Path, offload: Offload, method: str) -> None:
+    def numbers(offload: Offload) -> list[torch.Tensor]:
+        world = open_world(str(tiny_world), offload=offload)
+        for parameter in inject(world.denoiser, AdapterSpec(method=method, rank=2), seed=0).values():
+            torch.nn.init.normal_(parameter, 1.0, 0.1, generator=torch.Generator().manual_seed(1))
+        text_BND = world.encode_prompts(["the robot arm waits"])
+        z_BCTHW = world.encode(torch.full((1, 5, 64, 64, 3), 100, dtype=torch.uint8))
+        with torch.no_grad():
+            v_BCTHW = world.velocity(*inputs(world), world.read_text(text_BND))
+        return [text_BND, z_BCTHW, v_BCTHW, world.decode(z_BCTHW)]
+
+    assert all(torch.equal(a, b) for a, b in zip(numbers("none"), numbers(offload), strict=True))
+
+
+def test_blocks_that_move_are_not_compiled(tiny_world: Path) -> None:
+    with pytest.raises(UserError, match="do not go together"):
+        open_world(str(tiny_world), offload="group").compile()
