@@ -46,6 +46,14 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_predict2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base model of Predict 2. Do not write into it."""
+    from support.tiny_world import make_tiny_predict2
+
+    return make_tiny_predict2(tmp_path_factory.mktemp("bases") / "tiny-predict2")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real robot datasets that WORLDTUNE_TEST_DATA names; they are too large to ship."""
     named = os.environ.get("WORLDTUNE_TEST_DATA")

@@ -140,9 +140,9 @@ def main() -> None:
             if step % 500 == 0 or step == args.steps:
                 kept = [optimizer.state_dict() for optimizer in optimizers]
                 save_checkpoint(checkpoint, vae=vae.state_dict(), optimizers=kept, ema=ema.shadow, step=step)
-                shown = new_vae()
-                ema.copy_to(shown)
-                line += f" held-out PSNR {held_out_psnr(shown, held_out):.2f} dB"
+                averaged = new_vae()
+                ema.copy_to(averaged)
+                line += f" held-out PSNR {held_out_psnr(averaged, held_out):.2f} dB"
             print(line, flush=True)
             last = time.time()
 

@@ -10,8 +10,14 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan, CosmosTransformer3DModel, UniPCMultistepScheduler
+from diffusers import (
+    AutoencoderKLWan,
+    CosmosTransformer3DModel,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
 from make_text import make_encoder, make_tokenizer
 from support.films import films
@@ -38,8 +44,7 @@ def make_tiny_world(folder: Path) -> Path:
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     make_encoder(tokenizer).save_pretrained(folder / "text_encoder")
-    x_BCTHW = torch.stack([torch.from_numpy(frames_THWC) for frames_THWC, _ in films(64)]).permute(0, 4, 1, 2, 3)
-    vae, z_BCTHW = make_vae(x_BCTHW / 127.5 - 1)
+    vae, z_BCTHW = make_vae(film_pictures())
     vae.save_pretrained(folder / "vae")
     make_denoiser(z_BCTHW).save_pretrained(folder / "transformer")
     UniPCMultistepScheduler(
@@ -49,6 +54,44 @@ def make_tiny_world(folder: Path) -> Path:
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
     (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "pocket"}))
     return folder
+
+
+def make_tiny_predict2(folder: Path) -> Path:
+    """As `make_tiny_world`, in Predict 2's layout: a random T5 of two layers, and a denoiser without projection."""
+    vae, z_BCTHW = make_vae(film_pictures())
+    vae.save_pretrained(folder / "vae")
+    make_t5_tokenizer().save_pretrained(folder / "tokenizer")
+    config = T5Config(
+        vocab_size=300, d_model=TEXT_WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
+    )
+    torch.manual_seed(5)
+    T5EncoderModel(config).eval().save_pretrained(folder / "text_encoder")
+    make_denoiser(z_BCTHW, projection=False).save_pretrained(folder / "transformer")
+    FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True).save_pretrained(folder / "scheduler")
+    index = MODEL_INDEX | {
+        "_class_name": "Cosmos2VideoToWorldPipeline",
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "predict2-2b/video2world"}))
+    return folder
+
+
+def film_pictures() -> Tensor:
+    """x_BCTHW in [−1, 1]."""
+    frames_BTHWC = torch.stack([torch.from_numpy(frames_THWC) for frames_THWC, _ in films(64)])
+    return frames_BTHWC.permute(0, 4, 1, 2, 3) / 127.5 - 1
+
+
+def make_t5_tokenizer() -> T5TokenizerFast:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz.,:"]
+    pieces += [(f"▁{word}", -1.0) for word in ("the", "robot", "arm", "square", "goes", "down", "opens", "drawer")]
+    tokenizer = T5TokenizerFast(vocab=pieces, extra_ids=0)
+    tokenizer.model_max_length = 24
+    return tokenizer
 
 
 @torch.no_grad()
@@ -66,13 +109,13 @@ def make_vae(x_BCTHW: Tensor) -> tuple[AutoencoderKLWan, Tensor]:
     return vae, (mean_BCTHW - shift_C.view(-1, 1, 1, 1)) / scale_C.view(-1, 1, 1, 1)
 
 
-def make_denoiser(z_BCTHW: Tensor | None = None) -> CosmosTransformer3DModel:
-    """A random denoiser; with latents, its last layer is fitted to their velocities."""
+def make_denoiser(z_BCTHW: Tensor | None = None, *, projection: bool = True) -> CosmosTransformer3DModel:
+    """A random denoiser, with a `projection` of text or without; with latents, its last layer is fitted to them."""
     model = CosmosTransformer3DModel(
         in_channels=17, out_channels=16, num_attention_heads=2, attention_head_dim=24, num_layers=2, mlp_ratio=4.0,
         text_embed_dim=TEXT_WIDTH, adaln_lora_dim=16, max_size=(16, 32, 32), patch_size=(1, 2, 2),
-        rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True, extra_pos_embed_type=None, use_crossattn_projection=True,
-        crossattn_proj_in_channels=128, encoder_hidden_states_channels=TEXT_WIDTH,
+        rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True, extra_pos_embed_type=None,
+        use_crossattn_projection=projection, crossattn_proj_in_channels=128, encoder_hidden_states_channels=TEXT_WIDTH,
     )  # fmt: skip
     randomise(model, seed=1)
     if z_BCTHW is not None:

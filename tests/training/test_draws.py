@@ -9,8 +9,15 @@ MODES = {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
 Z = torch.zeros(4, 16, 3, 2, 2)
 
 
-def draw(seed: int = 0, step: int = 0, batch: int = 4, modes: dict[str, float] = MODES, dropout: float = 0.5) -> Draws:
-    return training_draws(torch.zeros(batch, 16, 3, 2, 2), modes, 5.0, dropout, seed, step)
+def draw(
+    seed: int = 0,
+    step: int = 0,
+    batch: int = 4,
+    modes: dict[str, float] = MODES,
+    dropout: float = 0.5,
+    shift: float | None = 5.0,
+) -> Draws:
+    return training_draws(torch.zeros(batch, 16, 3, 2, 2), modes, shift, dropout, seed, step)
 
 
 def same(one: Draws, other: Draws) -> bool:
@@ -60,3 +67,17 @@ def test_held_out_levels_are_quantiles_of_the_training_levels() -> None:
     for quantile in (0.125, 0.5, 0.875):
         sigma = held_out_draws(Z[:1], "text2world", 5.0, quantile, [0]).sigma_B
         assert (trained < sigma).float().mean().item() == pytest.approx(quantile, abs=0.01)
+
+
+def test_predict_2_has_its_own_levels_and_all_else_is_the_same() -> None:
+    """t = σ/(1 + σ) with σ = √24·exp(n), and 5 % of the levels from 200 on, which is t ≥ 200/201."""
+    flow, edm = draw(batch=50_000), draw(batch=50_000, shift=None)
+    assert torch.equal(flow.noise_BCTHW, edm.noise_BCTHW)
+    assert torch.equal(flow.known_BT, edm.known_BT)
+    assert torch.equal(flow.dropped_B, edm.dropped_B)
+    assert edm.sigma_B.median().item() == pytest.approx(0.839, abs=0.005)  # √24/(1 + √24) = 0.8305, raised by the 5 %
+    assert (edm.sigma_B >= 200 / 201).float().mean().item() == pytest.approx(0.05, abs=0.005)
+    usual = edm.sigma_B[edm.sigma_B < 200 / 201]
+    for quantile in (0.125, 0.5, 0.875):
+        sigma = held_out_draws(Z[:1], "image2world", None, quantile, [0]).sigma_B
+        assert (usual < sigma).float().mean().item() == pytest.approx(quantile, abs=0.01)

@@ -57,7 +57,7 @@ def test_pocket_has_the_parameters_that_ship() -> None:
 def test_facts_agree_with_each_other(base: KnownBase) -> None:
     assert (base.repo is None) == (base.revision is None) == (base.name == "pocket")
     schedule = base.schedule
-    assert (schedule.sigma_max is None) == (schedule.sigma_min is None) == (schedule.kind != "karras")
+    assert (schedule.sigma_max is None) == (schedule.sigma_min is None) == (schedule.kind not in ("karras", "edm"))
     assert (base.checkpoint is not None) == base.name.startswith("predict2.5")
     assert (base.frames - 1) % 4 == 0
     assert base.height % 16 == 0

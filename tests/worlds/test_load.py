@@ -113,8 +113,8 @@ def test_a_folder_that_is_not_there_is_no_base(tmp_path: Path) -> None:
 
 
 def test_another_pipeline_is_refused(base: Path) -> None:
-    edit_json(base / "model_index.json", _class_name="Cosmos2VideoToWorldPipeline")
-    assert "Cosmos2VideoToWorldPipeline" in refusal(base)
+    edit_json(base / "model_index.json", _class_name="CosmosTextToWorldPipeline")
+    assert "CosmosTextToWorldPipeline" in refusal(base)
 
 
 def test_another_scheduler_is_refused(base: Path) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import Cosmos2_5_PredictBasePipeline, CosmosTransformer3DModel
+from diffusers import Cosmos2_5_PredictBasePipeline, Cosmos2VideoToWorldPipeline, CosmosTransformer3DModel
 from diffusers.models.transformers import transformer_cosmos
 from diffusers.pipelines.cosmos import pipeline_cosmos2_5_predict
 from torch import Tensor
@@ -62,6 +62,13 @@ def torchvision_names() -> Iterator[None]:
 def stock_pipeline(folder: Path) -> Cosmos2_5_PredictBasePipeline:
     """The pipeline of `folder` in fp32."""
     pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def stock_predict2(folder: Path) -> Cosmos2VideoToWorldPipeline:
+    """Predict 2's pipeline of `folder` in fp32."""
+    pipe = Cosmos2VideoToWorldPipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

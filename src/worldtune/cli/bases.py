@@ -45,15 +45,16 @@ def _row(base: KnownBase) -> str:
         f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.2f} M",
         f"{base.bf16_gigabytes:.1f} GB" if base.bf16_gigabytes >= 0.1 else f"{base.bf16_gigabytes * 1000:.1f} MB",
         f"{base.frames} of {base.height}×{base.width} at {base.fps} fps",
-        {"karras": f"Karras {sigmas}", "shift5": "shift 5", "distilled": "4 distilled levels"}[base.schedule.kind],
+        {"karras": f"Karras {sigmas}", "shift5": "shift 5", "distilled": "4 distilled levels", "edm": f"EDM {sigmas}"}[
+            base.schedule.kind
+        ],
         "the same σ" if base.schedule.conditional_sigma is None else f"σ = {base.schedule.conditional_sigma:g}",
     )
 
 
 def _origin(base: KnownBase) -> str:
     place = "ships with worldtune" if base.repo is None else f"{base.repo} @ {base.revision}"
-    opened = "" if base.opened else " · worldtune cannot open it yet"
-    return f"{place} · {base.licence} · text: {base.text_encoder}{opened}"
+    return f"{place} · {base.licence} · text: {base.text_encoder}"
 
 
 def convert(

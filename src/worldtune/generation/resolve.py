@@ -64,6 +64,9 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     if request.guidance and world.card.schedule.kind == "distilled":
         what = "a distilled base has its guidance within it"
         raise RecipeError(what, where=request.name, mend="Write guidance: 0.")
+    if request.known_latents < world.card.least_known:
+        what = f"{world.card.name} needs a picture to go on from"
+        raise RecipeError(what, where=request.name, mend="Ask for image2world, and give input_path.")
     prompt = request.text()
     tokens = world.text.check(prompt)
     resolved = Resolved(

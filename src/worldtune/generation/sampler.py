@@ -4,7 +4,7 @@ Guidance is v + g·(v − v_negative), as NVIDIA and diffusers' Cosmos pipelines
 call of the denoiser with twice the clips where they fit into memory.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
-Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
+Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py` and `pipeline_cosmos2_video2world.py`.
 """
 
 from collections.abc import Callable
@@ -40,8 +40,9 @@ def sample(
     solver = open_solver(schedule, steps, noise_BCTHW)
     velocity = guided(world, text_BND, negative_BND, known_BT, guidance, noise_BCTHW.numel() <= BATCHED_LATENTS)
     known = known_BT[:, None, :, None, None]
-    known_velocity = (noise_BCTHW - z_BCTHW) * known
-    x_BCTHW = noise_BCTHW
+    begin = solver.sigmas[0].item() if schedule.kind == "edm" else 1.0  # EDM's noise is σ·ε, rectified flow's all of ε
+    known_velocity = (noise_BCTHW - z_BCTHW / begin) * known
+    x_BCTHW = begin * noise_BCTHW
     for step, timestep in enumerate(solver.timesteps):
         sigma_B = solver.sigmas[step].to(world.device).expand(len(x_BCTHW))
         sigma_BT = frame_sigmas(sigma_B, known_BT, schedule.conditional_sigma)
@@ -49,7 +50,7 @@ def sample(
         v_BCTHW = known_velocity + v_BCTHW * (1 - known)
         x_BCTHW = solver.step(v_BCTHW, timestep, x_BCTHW, return_dict=False)[0]
         on_step(step + 1)
-    return x_BCTHW
+    return x_BCTHW / (1 - solver.sigmas[-1].item())  # EDM's last level is above 0, and its latents are not scaled down
 
 
 def guided(

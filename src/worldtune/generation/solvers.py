@@ -19,7 +19,10 @@ from worldtune.worlds.catalog import Schedule
 
 
 class Solver(Protocol):
-    """`sigmas` has a last 0; `step` gives x_BCTHW at the next of them, from the velocity at this one."""
+    """`sigmas` has the level at the end too, which is 0 but for Predict 2.
+
+    `step` gives x_BCTHW at the next of them, from the velocity at this one.
+    """
 
     timesteps: Tensor
     sigmas: Tensor
@@ -43,11 +46,26 @@ class Renoise:
         return ((1 - sigma) * z_BCTHW + sigma * self._noise_BCTHW,)
 
 
+class Euler:
+    """x + (σ' − σ)·v: Euler's steps of EDM are the same in σ/(1 + σ) as in σ, as both are straight between z and ε."""
+
+    def __init__(self, levels_S: np.ndarray) -> None:
+        self.timesteps = torch.from_numpy(levels_S[:-1] * 1000)
+        self.sigmas = torch.from_numpy(levels_S.astype(np.float32))
+        self._next = 0
+
+    def step(self, v_BCTHW: Tensor, timestep: Tensor, x_BCTHW: Tensor, return_dict: bool) -> tuple[Tensor]:
+        now, self._next = self._next, self._next + 1
+        return (x_BCTHW + (self.sigmas[self._next] - self.sigmas[now]).item() * v_BCTHW,)
+
+
 def open_solver(schedule: Schedule, evaluations: int, noise_BCTHW: Tensor) -> Solver:
     """The solver of a base's schedule, before its first step."""
     levels_S = schedule.levels(evaluations)
     if schedule.kind == "distilled":
         return Renoise(levels_S, noise_BCTHW)
+    if schedule.kind == "edm":
+        return Euler(levels_S)
     solver = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
     solver.set_timesteps(sigmas=levels_S, device=noise_BCTHW.device)
     return solver

@@ -32,7 +32,7 @@ class Newborn:
     proof: BirthProof
 
 
-def give_birth(world: World, spec: AdapterSpec, probe: LatentClip, shift: float, seed: int) -> Newborn:
+def give_birth(world: World, spec: AdapterSpec, probe: LatentClip, shift: float | None, seed: int) -> Newborn:
     """Inject the adapter and prove that the base is loaded, wrapped as expected and so far unchanged.
 
     Raises BirthProofError otherwise.
@@ -69,7 +69,7 @@ def give_birth(world: World, spec: AdapterSpec, probe: LatentClip, shift: float,
     return Newborn(parameters, {name: p.detach().clone() for name, p in parameters.items()}, before, proof)
 
 
-def prove_grown(world: World, newborn: Newborn, probe: LatentClip, shift: float) -> BirthProof:
+def prove_grown(world: World, newborn: Newborn, probe: LatentClip, shift: float | None) -> BirthProof:
     """After training: every tensor moved and the output differs. Raises BirthProofError otherwise."""
     after, final_loss, _ = _probe(world, probe, shift)
     dead = [name for name, p in newborn.parameters.items() if torch.equal(p.detach(), newborn.born[name])]
@@ -88,7 +88,7 @@ def prove_grown(world: World, newborn: Newborn, probe: LatentClip, shift: float)
 
 
 @torch.no_grad()
-def _probe(world: World, clip: LatentClip, shift: float) -> tuple[Tensor, float, float]:
+def _probe(world: World, clip: LatentClip, shift: float | None) -> tuple[Tensor, float, float]:
     """Velocity of one clip under one fixed draw, its loss, and the loss of predicting zero."""
     z_BCTHW, text_BND = load_batch([clip])
     draws = held_out_draws(z_BCTHW, "image2world", shift, 0.5, [0])

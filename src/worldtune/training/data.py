@@ -67,6 +67,9 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
         _refuse_nothing_to_learn(recipe, spec.frames, name)
+    if world.card.least_known and recipe.train.modes.get("text2world", 0) > 0:
+        what = "text2world is among train.modes, but this base is always given a picture"
+        raise RecipeError(what, where=recipe.base, mend="Write train.modes={image2world: 0.5, video2world: 0.5}.")
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
     own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
     parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worldtune.diffusion.conditioning import MODES, known_frames
+from worldtune.diffusion.edm import LOG_SIGMA_MEAN, flow_time, training_sigmas
 from worldtune.diffusion.flow import shifted_logit_normal
 
 
@@ -23,20 +24,28 @@ class Draws:
 
 
 def training_draws(
-    z_BCTHW: Tensor, modes: dict[str, float], shift: float, text_dropout: float, seed: int, step: int
+    z_BCTHW: Tensor, modes: dict[str, float], shift: float | None, text_dropout: float, seed: int, step: int
 ) -> Draws:
-    """What step `step` adds to its clips: noise, noise levels, modes and dropped prompts."""
+    """What step `step` adds to its clips: noise, noise levels, modes and dropped prompts.
+
+    `shift` is that of rectified flow's logit-normal σ, None says Predict 2's law.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     batch, frames = z_BCTHW.shape[0], z_BCTHW.shape[2]
     probabilities = torch.tensor([modes.get(mode, 0.0) for mode in MODES.values()])
     k_B = torch.multinomial(probabilities, batch, replacement=True, generator=generator)
-    sigma_B = shifted_logit_normal(torch.randn(batch, generator=generator), shift)
+    normal_B = torch.randn(batch, generator=generator)
     dropped_B = torch.rand(batch, generator=generator) < text_dropout
     noise_BCTHW = torch.randn(z_BCTHW.shape, generator=generator)
+    if shift is None:
+        uniform_B, high_B = torch.rand(2, batch, generator=generator)
+        sigma_B = flow_time(training_sigmas(normal_B, uniform_B, high_B))
+    else:
+        sigma_B = shifted_logit_normal(normal_B, shift)
     return Draws(noise_BCTHW, sigma_B, known_frames(k_B, frames), dropped_B)
 
 
-def held_out_draws(z_BCTHW: Tensor, mode: str, shift: float, quantile: float, clip_numbers: list[int]) -> Draws:
+def held_out_draws(z_BCTHW: Tensor, mode: str, shift: float | None, quantile: float, clip_numbers: list[int]) -> Draws:
     """The fixed draw of each held-out clip at one quantile of the training noise levels."""
     frames = z_BCTHW.shape[2]
     k = next(k for k, name in MODES.items() if name == mode)
@@ -46,9 +55,11 @@ def held_out_draws(z_BCTHW: Tensor, mode: str, shift: float, quantile: float, cl
     ]
     batch = len(clip_numbers)
     normal = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(quantile))
+    edm = flow_time(torch.exp(LOG_SIGMA_MEAN + normal))  # its rare high levels are left out
+    sigma = edm if shift is None else shifted_logit_normal(normal, shift)
     return Draws(
         torch.stack(noises),
-        shifted_logit_normal(normal, shift).expand(batch),
+        sigma.expand(batch),
         known_frames(torch.full((batch,), k), frames),
         torch.zeros(batch, dtype=torch.bool),
     )

@@ -10,7 +10,7 @@ from worldtune.worlds.world import World
 
 @torch.no_grad()
 def held_out_losses(
-    world: World, clips: list[LatentClip], mode: str, sigmas: int, shift: float, batch: int
+    world: World, clips: list[LatentClip], mode: str, sigmas: int, shift: float | None, batch: int
 ) -> list[float]:
     """The loss of each clip, averaged over `sigmas` noise levels at the middles of equal shares of training's."""
     losses = torch.zeros(len(clips))

@@ -42,8 +42,8 @@ def train(
     Raises BirthProofError when the adapter provably does nothing, UserError when the loss is not finite or a resumed
     run's base or datasets changed.
     """
-    settings, probe = recipe.train, data.train[0]
-    newborn = give_birth(world, recipe.adapter, probe, settings.shift, settings.seed)
+    settings, probe, shift = recipe.train, data.train[0], world.card.shift(recipe.train.shift)
+    newborn = give_birth(world, recipe.adapter, probe, shift, settings.seed)
     parameters = list(newborn.parameters.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     origin = run.keep_lineage(lineage(world, recipe, data))
@@ -54,7 +54,7 @@ def train(
 
     while step < settings.steps:
         z_BCTHW, text_BND = load_batch(step_clips(data, recipe, step))
-        draws = training_draws(z_BCTHW, settings.modes, settings.shift, settings.text_dropout, settings.seed, step)
+        draws = training_draws(z_BCTHW, settings.modes, shift, settings.text_dropout, settings.seed, step)
         text_BND = torch.where(draws.dropped_B[:, None, None], data.no_text_1ND, text_BND)
 
         loss = loss_per_clip(world, z_BCTHW, text_BND, draws).mean()
@@ -77,7 +77,7 @@ def train(
         if settings.preview_every and step % settings.preview_every == 0:
             on_preview(world, step)
 
-    proof = prove_grown(world, newborn, probe, settings.shift)
+    proof = prove_grown(world, newborn, probe, shift)
     return save_adapter(run.adapter, world.denoiser, adapter_card(world, recipe, origin, proof))
 
 
@@ -93,7 +93,7 @@ def learning_rate(settings: Train, step: int) -> float:
 def validate(world: World, recipe: Recipe, data: TrainingData, run: RunFolder, step: int) -> None:
     """Log the mean held-out loss, and that of the base's domain where the recipe names one."""
     losses = {"held_out_loss": data.held_out, "base_domain_loss": data.forgetting}
-    check, shift, batch = recipe.check, recipe.train.shift, recipe.train.batch
+    check, shift, batch = recipe.check, world.card.shift(recipe.train.shift), recipe.train.batch
     row = {
         name: math.fsum(values) / len(values)
         for name, clips in losses.items()

@@ -34,7 +34,7 @@ class Train(Strict):
         default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
     )
     text_dropout: float = Field(0.1, ge=0, lt=1)
-    shift: float = Field(5.0, gt=0)
+    shift: float = Field(5.0, gt=0, description="of the noise levels; a Predict 2 base has a law of its own")
     seed: int = Field(0, ge=0, lt=2**32)
     checkpoint_every: int = Field(100, ge=1)
     preview_every: int | None = Field(None, ge=1)

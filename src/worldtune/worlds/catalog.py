@@ -51,24 +51,29 @@ class Architecture:
 class Schedule:
     """How noise levels are spaced in sampling, and what given frames see of them.
 
-    "karras" (ρ = 7 between `sigma_max` and `sigma_min`, EDM units), "shift5" (linear, then σ = 5u/(1+4u)) or
-    "distilled" (the four levels of DMD2). `conditional_sigma` is the σ in [0, 1] that given frames see, None when
-    they see the σ of all others.
+    "karras" (ρ = 7 between `sigma_max` and `sigma_min`, EDM units), "shift5" (linear, then σ = 5u/(1+4u)), "distilled"
+    (the four levels of DMD2) or "edm" (Predict 2's: Karras levels, Euler's steps, and `sigma_min` left in the end).
+    `conditional_sigma` is the σ in [0, 1] that given frames see, None when they see the σ of all others.
     """
 
-    kind: Literal["karras", "shift5", "distilled"]
+    kind: Literal["karras", "shift5", "distilled", "edm"]
     conditional_sigma: float | None
     sigma_max: float | None = None
     sigma_min: float | None = None
 
     def evaluations(self, num_steps: int) -> int:
-        """NVIDIA's `num_steps` as evaluations of the denoiser: one more on Karras, at most four when distilled."""
+        """NVIDIA's `num_steps` as evaluations of the denoiser: one more on Karras, at most four when distilled.
+
+        On "edm" one less: diffusers' last one goes from `sigma_min` to `sigma_min` and is left out.
+        """
         if self.kind == "distilled":
             return min(num_steps, DISTILLED_EVALUATIONS)
+        if self.kind == "edm":
+            return max(1, num_steps - 1)
         return num_steps + 1 if self.kind == "karras" else num_steps
 
     def levels(self, evaluations: int) -> "np.ndarray":
-        """σ in [0, 1] of each evaluation; the distilled levels are at most four."""
+        """σ in [0, 1] of each evaluation, and on "edm" where the last ends; the distilled levels are at most four."""
         from worldtune.diffusion.schedules import distilled, karras, shifted_linear  # the catalogue needs no numpy
 
         if self.kind == "shift5":
@@ -77,7 +82,7 @@ class Schedule:
             return distilled()[:evaluations]
         assert self.sigma_max is not None
         assert self.sigma_min is not None
-        return karras(evaluations, self.sigma_max, self.sigma_min)
+        return karras(evaluations + (self.kind == "edm"), self.sigma_max, self.sigma_min)
 
     def __str__(self) -> str:
         return self.kind if self.sigma_max is None else f"{self.kind} {self.sigma_max:g}…{self.sigma_min:g}"
@@ -97,9 +102,9 @@ class KnownBase:
 
     `repo` and `revision` are its diffusers folder on the Hugging Face hub, None where the package ships it;
     `checkpoint` is NVIDIA's own file in that repo, at the revision main. `first_loss` is the band of a training's
-    first loss: about 0.03 with a real base's weights, about 3 without (cosmos-predict2.5 issue 161). `opened` is
-    False where worldtune knows the model but cannot open it yet. `frames` pictures of `height` × `width` at `fps`
-    are what it was trained for last.
+    first loss: about 0.03 with a real base's weights, about 3 without (cosmos-predict2.5 issue 161). `frames` pictures
+    of `height` × `width` at `fps` are what it was trained for last. `least_known` latent frames must be given to it;
+    `rope_fps` is the speed that its positions in time count, None where they count latent frames.
     """
 
     name: str
@@ -113,10 +118,11 @@ class KnownBase:
     height: int
     width: int
     fps: int
-    opened: bool
     architecture: Architecture
     checkpoint: str | None = None
     first_loss: tuple[float, float] = (0.0, 0.5)
+    least_known: int = 0
+    rope_fps: int | None = None
 
     @property
     def bf16_gigabytes(self) -> float:
@@ -126,7 +132,7 @@ class KnownBase:
 
 _NEARLY_CLEAN = 0.0001
 _KARRAS_200 = Schedule("karras", _NEARLY_CLEAN, 200.0, 0.01)
-_KARRAS_80 = Schedule("karras", _NEARLY_CLEAN, 80.0, 0.002)
+_EDM_80 = Schedule("edm", _NEARLY_CLEAN / (1 + _NEARLY_CLEAN), 80.0, 0.002)
 _SHIFT_5 = Schedule("shift5", None)
 _DISTILLED = Schedule("distilled", None)
 
@@ -144,7 +150,6 @@ def _predict25(size: str, training: str, file: str, schedule: Schedule) -> Known
         height=704,
         width=1280,
         fps=16,
-        opened=True,
         architecture={"2B": PREDICT25_2B, "14B": PREDICT25_14B}[size],
         checkpoint=f"base/{training}/{file}_ema_bf16.pt",
     )
@@ -158,13 +163,14 @@ def _predict2(size: str, parameters: int) -> KnownBase:
         parameters=parameters,
         licence=NVIDIA,
         text_encoder=T5,
-        schedule=_KARRAS_80,
+        schedule=_EDM_80,
         frames=93,
         height=704,
         width=1280,
         fps=16,
-        opened=False,
         architecture={"2B": PREDICT2_2B, "14B": PREDICT2_14B}[size],
+        least_known=1,
+        rope_fps=16,
     )
 
 
@@ -183,7 +189,6 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         height=64,
         width=64,
         fps=16,
-        opened=True,
         architecture=POCKET,
     ),
     _predict25("2B", "post-trained", "81edfebe-bd6a-4039-8c1d-737df1a790bf", _KARRAS_200),

@@ -1,4 +1,4 @@
-"""Cosmos Predict 2.5's denoiser, run on the modules of diffusers' `CosmosTransformer3DModel`.
+"""The denoiser of Cosmos Predict 2.5 and 2, run on the modules of diffusers' `CosmosTransformer3DModel`.
 
 Equal to that class's forward, and cheaper: a noise level belongs to a latent frame, so modulation is
 computed once a frame and broadcast over its tokens (diffusers expands it to every token first); and text
@@ -49,11 +49,12 @@ def denoise(
     known_BT: Tensor,
     text: Tensor | ReadText,
     visit: Visit = stay,
+    rope_fps: int | None = None,
 ) -> Tensor:
     """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
 
     `known_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or what `read_text` made
-    of it; `visit` brings a block to where it computes.
+    of it; `visit` brings a block to where it computes. Positions in time count seconds at `rope_fps`, or latent frames.
     """
     config = model.config
     mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -61,7 +62,7 @@ def denoise(
     if config.concat_padding_mask:
         channels.append(torch.zeros_like(mask_BCTHW))
     inputs = torch.cat(channels, 1)
-    rope = model.rope(inputs)
+    rope = model.rope(inputs, fps=rope_fps)
     patches = model.patch_embed(inputs)
     batch, frames, height, width, dim = patches.shape
     x_BTSD = patches.reshape(batch, frames, height * width, dim)

@@ -16,10 +16,8 @@ from worldtune.worlds.source import PARTS, Source, locate
 from worldtune.worlds.weights import fill_module, load_module, read_json
 from worldtune.worlds.world import World, WorldCard
 
-CLASSES = {
-    "model_index.json": "Cosmos2_5_PredictBasePipeline",
-    "scheduler/scheduler_config.json": "UniPCMultistepScheduler",
-}
+EULER = "FlowMatchEulerDiscreteScheduler"
+CLASSES = {"Cosmos2_5_PredictBasePipeline": "UniPCMultistepScheduler", "Cosmos2VideoToWorldPipeline": EULER}
 
 
 def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, offload: Offload = "none") -> World:
@@ -33,8 +31,9 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     check_layout(source.folder, name)
     denoiser = _load_denoiser(source, dtype)
     known = source.trained_as or _recognise(denoiser.config, name)
-    if not known.opened:
-        raise BaseError(f"{known.name} cannot be opened yet", where=name, mend="See `worldtune bases`.")
+    family = read_json(source.folder / "model_index.json")["_class_name"]
+    if (known.schedule.kind == "edm") != (CLASSES[family] == EULER):
+        raise BaseError(f"a {family} was not trained as {known.name}", where=name, mend="See `worldtune bases`.")
     digests = {part: _digest_folder(source.folder / part) for part in PARTS}
     if source.checkpoint:
         digests["transformer"] = digest_json([digests["transformer"], _digest_tree(source.checkpoint)])
@@ -52,12 +51,14 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         fps=known.fps,
         height=known.height,
         width=known.width,
+        least_known=known.least_known,
+        rope_fps=known.rope_fps,
     )
     return World(card, source.folder, denoiser, torch.device(device), offload)
 
 
 def check_layout(folder: Path, source: str) -> None:
-    """Raises BaseError unless `folder` has the parts of a diffusers Cosmos Predict 2.5 pipeline."""
+    """Raises BaseError unless `folder` has the parts of a diffusers pipeline of Cosmos Predict 2.5 or 2."""
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing or not (folder / "model_index.json").is_file():
         raise BaseError(
@@ -65,10 +66,14 @@ def check_layout(folder: Path, source: str) -> None:
             where=source,
             mend="Name 'pocket' or a folder in diffusers' layout; `worldtune bases` lists the known ones.",
         )
-    for name, kind in CLASSES.items():
-        found = read_json(folder / name).get("_class_name")
-        if found != kind:
-            raise BaseError(f"{name} is of a {found}, not a {kind}", where=source, mend="See `worldtune bases`.")
+    pipeline = read_json(folder / "model_index.json").get("_class_name")
+    if pipeline not in CLASSES:
+        what = f"model_index.json is of a {pipeline}, not a {' or '.join(CLASSES)}"
+        raise BaseError(what, where=source, mend="See `worldtune bases`.")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+    if scheduler != CLASSES[pipeline]:
+        what = f"scheduler_config.json is of a {scheduler}, not a {CLASSES[pipeline]}"
+        raise BaseError(what, where=source, mend="See `worldtune bases`.")
 
 
 def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DModel:
@@ -82,9 +87,9 @@ def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DMod
         model = load_module(CosmosTransformer3DModel, folder, dtype)
     if model.config.extra_pos_embed_type is not None or model.config.img_context_dim_in:
         raise BaseError(
-            "the denoiser has learned positions or sees pictures as context: it is no Predict 2.5 model",
+            "the denoiser has learned positions or sees pictures as context: it is no Predict 2.5 or 2 model",
             where=str(source.folder),
-            mend="Name a Predict 2.5 base; `worldtune bases` lists them.",
+            mend="Name a base of `worldtune bases`.",
         )
     return model
 

@@ -30,7 +30,7 @@ class TextEncoder:
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.tokenizer = _load_tokenizer(folder / "tokenizer")
         self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
-        self.model = _load_encoder(folder / "text_encoder", dtype).to(device)
+        self.model = load_encoder(Qwen2_5_VLForConditionalGeneration, folder / "text_encoder", dtype).to(device)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -62,13 +62,7 @@ class TextEncoder:
 
     def check(self, prompt: str) -> int:
         """`count`. Raises RecipeError when the prompt is longer than the base reads."""
-        if (count := self.count(prompt)) > self.length:
-            raise RecipeError(
-                f"the prompt has {count} tokens with its frame, the base reads {self.length}",
-                where=prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}…",
-                mend="Shorten it: its end would be lost.",
-            )
-        return count
+        return check_length(prompt, self.count(prompt), self.length)
 
     def _tokens(self, prompt: str) -> list[int]:
         messages = [
@@ -96,10 +90,25 @@ def _load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _load_encoder(folder: Path, dtype: torch.dtype) -> Any:
-    read_json(folder / "config.json")  # without it transformers builds a 7B model
+def check_length(prompt: str, count: int, length: int) -> int:
+    """`count`, the prompt's tokens. Raises RecipeError when they are more than the `length` that the base reads."""
+    if count > length:
+        raise RecipeError(
+            f"the prompt has {count} tokens with its frame, the base reads {length}",
+            where=prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}…",
+            mend="Shorten it: its end would be lost.",
+        )
+    return count
+
+
+def load_encoder(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
+    """The transformers model of class `kind` in `folder`, frozen.
+
+    Raises BaseError when a tensor is missing, unknown or of another shape, or a file damaged.
+    """
+    read_json(folder / "config.json")  # without it transformers builds its own default, of billions of weights
     try:
-        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        model, report = kind.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, SafetensorError) as error:

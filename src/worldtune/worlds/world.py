@@ -17,6 +17,7 @@ from worldtune.worlds.catalog import Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
 from worldtune.worlds.offload import Offload, Turns, visit_one_by_one
+from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
 
 
@@ -24,7 +25,8 @@ from worldtune.worlds.text import TextEncoder
 class WorldCard:
     """What a base is and what it expects. `digest` covers its weights and configuration, file by file.
 
-    `trained_as` is the catalogue's entry whose schedule and sizes it has, `revision` the hub's commit.
+    `trained_as` is the catalogue's entry whose schedule and sizes it has, `revision` the hub's commit; `least_known`
+    and `rope_fps` are as there.
     """
 
     name: str
@@ -40,6 +42,12 @@ class WorldCard:
     fps: float
     height: int
     width: int
+    least_known: int
+    rope_fps: int | None
+
+    def shift(self, asked: float) -> float | None:
+        """The shift of its training's noise levels, as a recipe asks; None on EDM, which has a law of its own."""
+        return None if self.schedule.kind == "edm" else asked
 
 
 class World:
@@ -91,8 +99,9 @@ class World:
         return Codec(self.folder, self.device, self.dtype, self._turns.home)
 
     @cached_property
-    def text(self) -> TextEncoder:
-        text = TextEncoder(self.folder, self._turns.home, self.dtype)
+    def text(self) -> TextEncoder | T5Text:
+        kind = T5Text if self.card.schedule.kind == "edm" else TextEncoder
+        text = kind(self.folder, self._turns.home, self.dtype)
         if self._turns.offload == "group":
             visit_one_by_one(text.layers, self.device)
         return text
@@ -160,4 +169,5 @@ class World:
         self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
         text = text.to(self.dtype) if isinstance(text, Tensor) else text
         x_BCTHW = x_BCTHW.to(self.dtype)
-        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, self._turns.visit).float()
+        visit, rope_fps = self._turns.visit, self.card.rope_fps
+        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, visit, rope_fps).float()
