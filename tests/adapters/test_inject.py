@@ -11,31 +11,33 @@ from support.tiny_world import make_denoiser
 from worldtune.adapters.folder import remove_adapter
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.load import open_world
 
 ATTENTION = {f"attn{n}.{linear}" for n in (1, 2) for linear in ("to_q", "to_k", "to_v", "to_out.0")}
 MLP = {"ff.net.0.proj", "ff.net.2"}
 
-# Predict 2.5: github.com/nvidia-cosmos/cosmos-predict2.5; its guide prints 45,875,200 for a rank-32 LoRA of the 2B.
-SIZES = {"2B": (28, 16, 2048), "14B": (36, 40, 5120)}
-COUNTS = [
-    ("2B", "lora", 32, "attention+mlp", 45_875_200),
-    ("2B", "dora", 16, "attention+mlp", 23_683_072),
-    ("2B", "dora", 32, "attention", 27_983_872),
-    ("14B", "lora", 16, "attention+mlp", 71_958_528),
-]
+# github.com/nvidia-cosmos/cosmos-predict2.5: its guide prints 45,875,200 for a rank-32 LoRA of the 2B.
+RANKS = (8, 16, 32, 64)
+COUNTS = {
+    ("2b", "lora"): (11_468_800, 22_937_600, 45_875_200, 91_750_400),
+    ("2b", "dora"): (12_214_272, 23_683_072, 46_620_672, 92_495_872),
+    ("14b", "lora"): (35_979_264, 71_958_528, 143_917_056, 287_834_112),
+    ("14b", "dora"): (38_375_424, 74_354_688, 146_313_216, 290_230_272),
+}
+OF_ATTENTION_ALONE = {  # at rank 32
+    ("2b", "lora"): 27_525_120,
+    ("2b", "dora"): 27_983_872,
+    ("14b", "lora"): 84_934_656,
+    ("14b", "dora"): 86_409_216,
+}
+MODULES = {"2b": 280, "14b": 360}
 
 
-def real_denoiser(size: str) -> CosmosTransformer3DModel:
-    """Predict 2.5's architecture without its weights."""
-    layers, heads, _ = SIZES[size]
+def real_denoiser(name: str) -> CosmosTransformer3DModel:
+    """A base of the catalogue without its weights."""
     with torch.device("meta"):
-        return CosmosTransformer3DModel(
-            in_channels=17, out_channels=16, num_attention_heads=heads, attention_head_dim=128, num_layers=layers,
-            mlp_ratio=4.0, text_embed_dim=1024, adaln_lora_dim=256, max_size=(128, 240, 240), patch_size=(1, 2, 2),
-            rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True, extra_pos_embed_type=None,
-            use_crossattn_projection=True, crossattn_proj_in_channels=100_352, encoder_hidden_states_channels=1024,
-        )  # fmt: skip
+        return CosmosTransformer3DModel(**BY_NAME[name].architecture.config())
 
 
 @pytest.mark.parametrize(("targets", "linears"), [("attention+mlp", ATTENTION | MLP), ("attention", ATTENTION)])
@@ -112,9 +114,15 @@ def test_removal_leaves_the_base_as_it_was(method: str) -> None:
     remove_adapter(denoiser)
 
 
-@pytest.mark.parametrize(("size", "method", "rank", "targets", "count"), COUNTS)
-def test_trainable_parameters_of_the_real_models(size: str, method: str, rank: int, targets: str, count: int) -> None:
-    denoiser, spec = real_denoiser(size), AdapterSpec(method=method, rank=rank, targets=targets)
-    parameters = inject(denoiser, spec, seed=0)
-    assert sum(parameter.numel() for parameter in parameters.values()) == count
-    assert len(wrapped_modules(denoiser)) == expected_modules(denoiser, spec)
+@pytest.mark.parametrize("name", ["predict2.5-{}/post-trained", "predict2-{}/video2world"])
+@pytest.mark.parametrize(("size", "method"), list(COUNTS))
+def test_trainable_parameters_of_the_real_models(name: str, size: str, method: str) -> None:
+    denoiser = real_denoiser(name.format(size))
+    cases = [(rank, "attention+mlp", count) for rank, count in zip(RANKS, COUNTS[size, method], strict=True)]
+    for rank, targets, count in [*cases, (32, "attention", OF_ATTENTION_ALONE[size, method])]:
+        spec = AdapterSpec(method=method, rank=rank, targets=targets)
+        parameters = inject(denoiser, spec, seed=0)
+        assert sum(parameter.numel() for parameter in parameters.values()) == count
+        wrapped = len(wrapped_modules(denoiser))
+        assert wrapped == expected_modules(denoiser, spec) == MODULES[size] * (1 if "mlp" in targets else 8 / 10)
+        remove_adapter(denoiser)

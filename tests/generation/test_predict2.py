@@ -1,5 +1,8 @@
 """Predict 2 through the same sampler, against diffusers' own pipeline.
 
+At fps=24 the pipeline's positions in time count latent frames, as NVIDIA's network was trained
+(github.com/nvidia-cosmos/cosmos-predict2, `rope_enable_fps_modulation=False`), and as ours always do.
+
 Shapes: B clips, C channels, T frames, H×W pixels.
 """
 
@@ -41,7 +44,7 @@ def test_latents_are_the_pipeline_s(tiny_predict2: Path, noise: Tensor, k: int, 
     with torchvision_names():
         theirs = pipe(
             prompt=PROMPT, negative_prompt=NEGATIVE, height=32, width=32, num_frames=9, num_inference_steps=STEPS,
-            guidance_scale=float(guidance) if guidance else 1.0, latents=noise, output_type="latent", fps=16,
+            guidance_scale=float(guidance) if guidance else 1.0, latents=noise, output_type="latent", fps=24,
             max_sequence_length=world.text.length, **given,
         ).frames  # fmt: skip
     if guidance == 0:  # the pipeline's guidance of 1 is no guidance: it adds nothing

@@ -48,7 +48,7 @@ def _row(base: KnownBase) -> str:
         {"karras": f"Karras {sigmas}", "shift5": "shift 5", "distilled": "4 distilled levels", "edm": f"EDM {sigmas}"}[
             base.schedule.kind
         ],
-        "the same σ" if base.schedule.conditional_sigma is None else f"σ = {base.schedule.conditional_sigma:g}",
+        "the same σ" if base.schedule.conditional_sigma is None else f"σ = {base.schedule.conditional_sigma:.2g}",
     )
 
 

@@ -103,8 +103,7 @@ class KnownBase:
     `repo` and `revision` are its diffusers folder on the Hugging Face hub, None where the package ships it;
     `checkpoint` is NVIDIA's own file in that repo, at the revision main. `first_loss` is the band of a training's
     first loss: about 0.03 with a real base's weights, about 3 without (cosmos-predict2.5 issue 161). `frames` pictures
-    of `height` × `width` at `fps` are what it was trained for last. `least_known` latent frames must be given to it;
-    `rope_fps` is the speed that its positions in time count, None where they count latent frames.
+    of `height` × `width` at `fps` are what it was trained for last. `least_known` latent frames must be given to it.
     """
 
     name: str
@@ -122,7 +121,6 @@ class KnownBase:
     checkpoint: str | None = None
     first_loss: tuple[float, float] = (0.0, 0.5)
     least_known: int = 0
-    rope_fps: int | None = None
 
     @property
     def bf16_gigabytes(self) -> float:
@@ -170,7 +168,6 @@ def _predict2(size: str, parameters: int) -> KnownBase:
         fps=16,
         architecture={"2B": PREDICT2_2B, "14B": PREDICT2_14B}[size],
         least_known=1,
-        rope_fps=16,
     )
 
 

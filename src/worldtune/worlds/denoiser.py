@@ -3,7 +3,8 @@
 Equal to that class's forward, and cheaper: a noise level belongs to a latent frame, so modulation is
 computed once a frame and broadcast over its tokens (diffusers expands it to every token first); and text
 arrives already projected, and in sampling its keys and values are computed once. The padding mask is a channel of
-zeros, for which no torchvision is needed.
+zeros, for which no torchvision is needed. Positions in time count latent frames, as NVIDIA trained both
+(`rope_enable_fps_modulation=False`); diffusers' pipeline of Predict 2 stretches them by 24/fps.
 
 Shapes: B clips, C channels, T latent frames, H×W latent pixels, S tokens a frame, N text tokens, D width; of
 attention H heads of width E.
@@ -49,12 +50,11 @@ def denoise(
     known_BT: Tensor,
     text: Tensor | ReadText,
     visit: Visit = stay,
-    rope_fps: int | None = None,
 ) -> Tensor:
     """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
 
     `known_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or what `read_text` made
-    of it; `visit` brings a block to where it computes. Positions in time count seconds at `rope_fps`, or latent frames.
+    of it; `visit` brings a block to where it computes.
     """
     config = model.config
     mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -62,7 +62,7 @@ def denoise(
     if config.concat_padding_mask:
         channels.append(torch.zeros_like(mask_BCTHW))
     inputs = torch.cat(channels, 1)
-    rope = model.rope(inputs, fps=rope_fps)
+    rope = model.rope(inputs)
     patches = model.patch_embed(inputs)
     batch, frames, height, width, dim = patches.shape
     x_BTSD = patches.reshape(batch, frames, height * width, dim)

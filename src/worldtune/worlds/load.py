@@ -52,7 +52,6 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         height=known.height,
         width=known.width,
         least_known=known.least_known,
-        rope_fps=known.rope_fps,
     )
     return World(card, source.folder, denoiser, torch.device(device), offload)
 

@@ -26,7 +26,7 @@ class WorldCard:
     """What a base is and what it expects. `digest` covers its weights and configuration, file by file.
 
     `trained_as` is the catalogue's entry whose schedule and sizes it has, `revision` the hub's commit; `least_known`
-    and `rope_fps` are as there.
+    is as there.
     """
 
     name: str
@@ -43,7 +43,6 @@ class WorldCard:
     height: int
     width: int
     least_known: int
-    rope_fps: int | None
 
     def shift(self, asked: float) -> float | None:
         """The shift of its training's noise levels, as a recipe asks; None on EDM, which has a law of its own."""
@@ -169,5 +168,4 @@ class World:
         self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
         text = text.to(self.dtype) if isinstance(text, Tensor) else text
         x_BCTHW = x_BCTHW.to(self.dtype)
-        visit, rope_fps = self._turns.visit, self.card.rope_fps
-        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, visit, rope_fps).float()
+        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, self._turns.visit).float()
