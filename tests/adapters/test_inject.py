@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,10 @@ OF_ATTENTION_ALONE = {  # at rank 32
 MODULES = {"2b": 280, "14b": 360}
 
 
-def real_denoiser(name: str) -> CosmosTransformer3DModel:
-    """A base of the catalogue without its weights."""
+def real_denoiser(name: str, blocks: int) -> CosmosTransformer3DModel:
+    """The first blocks of a base of the catalogue, without its weights; all blocks are alike."""
     with torch.device("meta"):
-        return CosmosTransformer3DModel(**BY_NAME[name].architecture.config())
+        return CosmosTransformer3DModel(**replace(BY_NAME[name].architecture, layers=blocks).config())
 
 
 @pytest.mark.parametrize(("targets", "linears"), [("attention+mlp", ATTENTION | MLP), ("attention", ATTENTION)])
@@ -117,12 +118,18 @@ def test_removal_leaves_the_base_as_it_was(method: str) -> None:
 @pytest.mark.parametrize("name", ["predict2.5-{}/post-trained", "predict2-{}/video2world"])
 @pytest.mark.parametrize(("size", "method"), list(COUNTS))
 def test_trainable_parameters_of_the_real_models(name: str, size: str, method: str) -> None:
-    denoiser = real_denoiser(name.format(size))
+    denoiser, blocks = real_denoiser(name.format(size), 2), BY_NAME[name.format(size)].architecture.layers
     cases = [(rank, "attention+mlp", count) for rank, count in zip(RANKS, COUNTS[size, method], strict=True)]
     for rank, targets, count in [*cases, (32, "attention", OF_ATTENTION_ALONE[size, method])]:
         spec = AdapterSpec(method=method, rank=rank, targets=targets)
         parameters = inject(denoiser, spec, seed=0)
-        assert sum(parameter.numel() for parameter in parameters.values()) == count
+        assert sum(parameter.numel() for parameter in parameters.values()) == count * 2 // blocks
         wrapped = len(wrapped_modules(denoiser))
-        assert wrapped == expected_modules(denoiser, spec) == MODULES[size] * (1 if "mlp" in targets else 8 / 10)
+        assert wrapped == expected_modules(denoiser, spec)
+        assert wrapped * blocks / 2 == MODULES[size] * (1 if "mlp" in targets else 8 / 10)
         remove_adapter(denoiser)
+
+
+def test_trainable_parameters_of_a_whole_model() -> None:
+    parameters = inject(real_denoiser("predict2.5-2b/post-trained", 28), AdapterSpec(rank=32), seed=0)
+    assert sum(parameter.numel() for parameter in parameters.values()) == COUNTS["2b", "lora"][2]

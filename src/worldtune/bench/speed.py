@@ -21,7 +21,7 @@ from worldtune.bench.ratio import ROUNDS, Ratio, time_in_turn
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.evaluation.figures import figure
 from worldtune.worlds.codec import SPATIAL, latent_frames
-from worldtune.worlds.denoiser import denoise
+from worldtune.worlds.denoiser import ReadText, denoise
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
@@ -89,14 +89,16 @@ def diffusers_forward(twin: CosmosTransformer3DModel, batch: Batch) -> Tensor:
     return twin(channels, sigma, batch.text_BND, condition_mask=padding, return_dict=False)[0]
 
 
-def our_forward(denoiser: CosmosTransformer3DModel, batch: Batch) -> Tensor:
-    return denoise(denoiser, batch.x_BCTHW, batch.sigma_BT, batch.known_BT, batch.text_BND)
+def our_forward(denoiser: CosmosTransformer3DModel, batch: Batch, text: Tensor | ReadText) -> Tensor:
+    return denoise(denoiser, batch.x_BCTHW, batch.sigma_BT, batch.known_BT, text)
 
 
 def denoiser_ratio(world: World, batch: Batch, rounds: int) -> Ratio:
     twin = diffusers_twin(world.denoiser)
     with torch.no_grad():
-        return time_in_turn(lambda: diffusers_forward(twin, batch), lambda: our_forward(world.denoiser, batch), rounds)
+        return time_in_turn(
+            lambda: diffusers_forward(twin, batch), lambda: our_forward(world.denoiser, batch, batch.text_BND), rounds
+        )
 
 
 def decode_ratio(world: World, batch: Batch, rounds: int) -> Ratio:
@@ -121,7 +123,7 @@ def dora_ratio(world: World, batch: Batch, rounds: int) -> Ratio:
 
     def step() -> None:
         optimizer.zero_grad()
-        our_forward(world.denoiser, batch).square().mean().backward()
+        our_forward(world.denoiser, batch, batch.text_BND).square().mean().backward()
         optimizer.step()
 
     ours = {layer: layer.lora_variant[ADAPTER] for layer in dora_layers(world.denoiser)}
