@@ -108,7 +108,7 @@ def convert(
 
 
 def merge(
-    base: Annotated[Path, typer.Argument(help="diffusers' folder or NVIDIA's file of the denoiser.")],
+    base: Annotated[str, typer.Argument(help="A base by name, diffusers' folder, or NVIDIA's file of the denoiser.")],
     adapters: Annotated[list[str], typer.Argument(help="ADAPTER or ADAPTER=STRENGTH, one after the other.")],
     out: Out,
     alpha: Alpha = None,
@@ -122,8 +122,9 @@ def merge(
         worldtune adapter merge models/cosmos runs/a/adapter=0.8 -o merged
     """
     from worldtune.adapters.exchange import merge as write
+    from worldtune.worlds.source import denoiser_of
 
-    changed = write(base, [_weighted(text, alpha) for text in adapters], out)
+    changed = write(denoiser_of(base), [_weighted(text, alpha) for text in adapters], out)
     typer.echo(f"{changed} weights changed: {out}")
 
 
@@ -152,7 +153,7 @@ def blend(
 
 def extract(
     full: Annotated[Path, typer.Argument(help="The fully fine-tuned denoiser.")],
-    base: Annotated[Path, typer.Argument(help="The denoiser it was tuned from.")],
+    base: Annotated[str, typer.Argument(help="The denoiser it was tuned from, or a base by name.")],
     out: Out,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 32,
     to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")] = "diffusers",
@@ -166,8 +167,9 @@ def extract(
     from worldtune.adapters.exchange import extract as take
     from worldtune.adapters.exchange import read_denoiser, write_layers
     from worldtune.adapters.spec import TARGETS
+    from worldtune.worlds.source import denoiser_of
 
-    done = take(read_denoiser(full), read_denoiser(base), TARGETS["attention+mlp"], rank)
+    done = take(read_denoiser(full), read_denoiser(denoiser_of(base)), TARGETS["attention+mlp"], rank)
     write_layers(done.layers, cast("Format", to), out)
     typer.echo(f"rank {rank} keeps {done.kept_energy:.2%} of the energy of what changed: {out}")
     if done.touched:

@@ -58,7 +58,9 @@ def _origin(base: KnownBase) -> str:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="NVIDIA's .pt, .safetensors or DCP folder, or a diffusers folder.")],
+    source: Annotated[
+        str, typer.Argument(help="NVIDIA's .pt, .safetensors or DCP folder, a diffusers folder, or a base by name.")
+    ],
     to: Annotated[str, typer.Option(help="diffusers or nvidia.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder for diffusers, a new file for nvidia.")],
     config: Annotated[Path | None, typer.Option(help="config.json of a transformer that is no known base's.")] = None,
@@ -74,10 +76,11 @@ def convert(
     """
     from worldtune.tensor_names import Style
     from worldtune.worlds.convert import convert as write
+    from worldtune.worlds.source import denoiser_of
 
     if to not in get_args(Style):
         raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")
-    done = write(source, cast(Style, to), out, config)
+    done = write(denoiser_of(source), cast(Style, to), out, config)
     known = ", ".join(done.bases) or "no known base"
     typer.echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
     for reason in dict.fromkeys(done.dropped.values()):

@@ -53,6 +53,14 @@ def locate(source: str) -> Source:
     return Source(folder, Path(checkpoint) if plus else None, revision, said or own or _trained_as(folder))
 
 
+def denoiser_of(source: str) -> Path:
+    """Where the denoiser of a checkpoint, a folder or a base named as in `locate` is. Raises BaseError as that does."""
+    if Path(source).exists():
+        return Path(source)
+    found = locate(source)
+    return found.checkpoint or found.folder / "transformer"
+
+
 def pocket_folder() -> Path:
     """Where the package keeps the pocket world."""
     return Path(str(files("worldtune"))) / "worlds" / "pocket"

@@ -1,0 +1,47 @@
+"""Run the commands of docs/verbs.md again and write what they print: `python docs/refresh.py`."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PAGE = Path(__file__).parent / "verbs.md"
+BLOCK = re.compile(r"```console\n(.*?)```\n", re.DOTALL)
+REQUESTS = [
+    {"name": name, "inference_type": "text2world", "prompt": f"Seen from above: the robot arm {does}.", "guidance": 0}
+    for name, does in (("window", "opens the window"), ("reach", "reaches the red ball"))
+]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "two.json").write_text(json.dumps(REQUESTS, indent=1) + "\n")
+        PAGE.write_text(BLOCK.sub(lambda block: refreshed(block[1], folder), PAGE.read_text()))
+
+
+def refreshed(block: str, folder: str) -> str:
+    """The block with each command's present output: what a terminal without colours keeps, progress left out."""
+    lines = []
+    for command in commands(block):
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120", "NO_COLOR": "1",
+        }  # fmt: skip
+        done = subprocess.run(
+            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        said = [line.rstrip() for line in (done.stdout + done.stderr).splitlines() if "━" not in line]
+        lines += [f"$ {command}", *said]
+        print("\n".join(lines[-1 - len(said) :]), flush=True)
+    return "```console\n" + "\n".join(lines) + "\n```\n"
+
+
+def commands(page: str) -> list[str]:
+    """The commands of a page, or of one of its blocks."""
+    return [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
+
+
+if __name__ == "__main__":
+    main()
