@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,10 @@ from worldtune.adapters.inject import wrapped_modules
 from worldtune.episodes.video import measure, read_frames, write_video
 from worldtune.errors import AdapterError, DataError, RecipeError, UserError
 from worldtune.files import digest_file
-from worldtune.generation.generate import draw_noise, generate, write_result
+from worldtune.generation.generate import draw_noise, generate, read_prompts, write_result
 from worldtune.generation.long_video import count_chunks
 from worldtune.generation.request import GenerationRequest
-from worldtune.generation.resolve import read_input, refuse_existing, resolve
+from worldtune.generation.resolve import Resolved, read_input, refuse_existing, resolve
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
@@ -47,7 +48,26 @@ def request(kind: str = "text2world", **fields: object) -> GenerationRequest:
 
 
 def make(world: World, asked: GenerationRequest) -> np.ndarray:
-    return generate(world, resolve(world, asked))
+    return made(world, resolve(world, asked))
+
+
+def made(world: World, resolved: Resolved, on_step: Callable[[int], None] = lambda step: None) -> np.ndarray:
+    return generate(world, resolved, read_prompts(world, [resolved]), on_step)
+
+
+def test_every_prompt_is_read_once_and_the_encoder_let_go(tiny_world: Path) -> None:
+    world = open_world(str(tiny_world))
+    asked = [request(name=name, guidance=guidance) for name, guidance in (("a", 2), ("b", 2), ("c", 0))]
+    asked.append(request(name="d", prompt="the square goes down", negative_prompt="the square goes right", guidance=1))
+    jobs, read = [resolve(world, one) for one in asked], []
+    assert "model" not in vars(world.text)  # to count tokens no weight is needed
+    embed = world.text.embed
+    vars(world.text)["embed"] = lambda prompts, *, cut: read.extend(prompts) or embed(prompts, cut=cut)
+    texts = read_prompts(world, jobs)
+    assert sorted(read) == sorted(texts) == sorted({*(one.prompt for one in asked), asked[0].negative_prompt})
+    assert "text" not in vars(world)
+    again = world.encode_prompts(["the square goes down"])
+    assert torch.equal(texts["the square goes down"], again)
 
 
 def test_a_video_has_the_size_asked_for(world: World) -> None:
@@ -204,7 +224,7 @@ def test_an_adapter_brings_what_it_was_trained_on(world: World, tmp_path: Path, 
     resolved = resolve(world, silent.model_copy(update={"adapter": tmp_path / "adapter"}))
     assert (resolved.frames, resolved.height, resolved.width, resolved.fps) == (13, 32, 48, 10)
     assert resolved.fit == "stretch"
-    path = write_result(world, resolved, generate(world, resolved), tmp_path / "out")
+    path = write_result(world, resolved, made(world, resolved), tmp_path / "out")
     assert measure(path).fps == 10
     own = resolve(world, silent)
     assert (own.frames, own.width, own.fps, own.fit) == (21, 64, 16, "cover")
@@ -241,14 +261,14 @@ def test_nvidia_s_steps_are_one_evaluation_more_on_karras(world: World, tiny_wor
     other = open_world(f"predict2.5-2b/pre-trained={tiny_world}")
     assert resolve(other, request(num_steps=35)).evaluations == 35
     told: list[int] = []
-    generate(world, resolve(world, request(num_steps=2)), told.append)
+    made(world, resolve(world, request(num_steps=2)), told.append)
     assert told == [1, 2, 3]
 
 
 def test_a_long_video_goes_on_from_its_own_last_frames(world: World) -> None:
     long = request(num_output_frames=20, enable_autoregressive=True, chunk_size=9, chunk_overlap=5, seed=7)
     told: list[int] = []
-    frames_THWC = generate(world, resolve(world, long), told.append)
+    frames_THWC = made(world, resolve(world, long), told.append)
     assert frames_THWC.shape == (20, 32, 32, 3)
     assert told == list(range(1, 4 * 3 + 1))  # four chunks of three evaluations
     first = make(world, request(num_output_frames=9, seed=7))

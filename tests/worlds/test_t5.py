@@ -59,4 +59,4 @@ def test_a_missing_tensor_is_refused(tiny_predict2: Path, tmp_path: Path) -> Non
     del tensors["encoder.final_layer_norm.weight"]
     save_file(tensors, weights, {"format": "pt"})
     with pytest.raises(BaseError, match=r"encoder.final_layer_norm.weight is missing"):
-        T5Text(tmp_path / "base", torch.device("cpu"), torch.float32)
+        T5Text(tmp_path / "base", torch.device("cpu"), torch.float32).model  # noqa: B018

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from worldtune.cli.progress import Advance
     from worldtune.generation.best_of import Critic
+    from worldtune.generation.generate import Texts
     from worldtune.generation.guardrails import Guardrails
     from worldtune.generation.resolve import Resolved
     from worldtune.worlds.world import World
@@ -68,7 +69,7 @@ def generate(
     from worldtune.cli.progress import progress
     from worldtune.files import make_folder
     from worldtune.generation.best_of import load_critic
-    from worldtune.generation.generate import write_result
+    from worldtune.generation.generate import read_prompts, write_result
     from worldtune.generation.guardrails import CONDITION, Guardrails, open_guard
     from worldtune.generation.manifest import Made
     from worldtune.generation.request import PICTURES, GenerationRequest, load_requests, with_adapter
@@ -109,19 +110,21 @@ def generate(
         world.compile()
     jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
     for job in jobs:
+        guard.check_prompt(job.prompt, job.request.name)
+    texts = read_prompts(world, jobs)
+    for job in jobs:
         remove_adapter(world.denoiser)
         if used := job.request.weighted_adapters:
             load_adapters([(one.path, one.weight) for one in used], world.denoiser, world.card.digest)
-        guard.check_prompt(job.prompt, job.request.name)
         with progress(job.request.name) as advance:
-            job, frames_THWC, scores = _make(world, job, best_of, judge, advance)
+            job, frames_THWC, scores = _make(world, job, texts, best_of, judge, advance)
         frames_THWC = guard.check_video(frames_THWC, job.request.name)
         made = Made(tuple(guard.ran), critic, scores)
         typer.echo(write_result(world, job, frames_THWC, out, made))
 
 
 def _make(
-    world: "World", job: "Resolved", count: int, judge: "Critic | None", advance: "Advance"
+    world: "World", job: "Resolved", texts: "Texts", count: int, judge: "Critic | None", advance: "Advance"
 ) -> "tuple[Resolved, np.ndarray, dict[int, float]]":
     """One request's video, or the best of several; the progress bar goes over all evaluations."""
     from worldtune.generation.best_of import best_of
@@ -130,11 +133,11 @@ def _make(
 
     each = job.evaluations * count_chunks(job.frames, job.chunk, job.request.chunk_overlap)
     if judge is None:
-        return job, generate(world, job, lambda step: advance(step, each)), {}
+        return job, generate(world, job, texts, lambda step: advance(step, each)), {}
     first = job.request.seed
 
     def make(one: "Resolved") -> "np.ndarray":
         done = (one.request.seed - first) * each
-        return generate(world, one, lambda step: advance(done + step, count * each))
+        return generate(world, one, texts, lambda step: advance(done + step, count * each))
 
     return best_of(job, count, judge, make)

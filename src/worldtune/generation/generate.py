@@ -3,7 +3,7 @@
 Shapes: B clips, T frames, H×W pixels, C channels; N text tokens, D text width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,15 +21,31 @@ from worldtune.generation.sampler import sample
 from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.world import World
 
+Texts = Mapping[str, Tensor]
 
-def generate(world: World, resolved: Resolved, on_step: Callable[[int], None] = lambda step: None) -> np.ndarray:
+
+def read_prompts(world: World, requests: Sequence[Resolved]) -> Texts:
+    """The text_1ND of every prompt of some requests, each read once; then the text encoder is let go.
+
+    A negative prompt is cut to the length that the base reads.
+    """
+    prompts = [one.prompt for one in requests]
+    prompts += [one.request.negative_prompt for one in requests if one.request.guidance]
+    texts = {prompt: world.encode_prompts([prompt], cut=True) for prompt in dict.fromkeys(prompts)}
+    world.release_encoders()
+    return texts
+
+
+def generate(
+    world: World, resolved: Resolved, texts: Texts, on_step: Callable[[int], None] = lambda step: None
+) -> np.ndarray:
     """The video of one request as uint8 frames_THWC; the given frames are those of the input, decoded.
 
-    Its adapters are on the world already. A negative prompt is cut to the length that the base reads.
+    Its adapters are on the world already, its prompts among `texts`.
     """
     request = resolved.request
-    text_1ND = world.encode_prompts([resolved.prompt])
-    negative_1ND = world.encode_prompts([request.negative_prompt], cut=True) if request.guidance else text_1ND
+    text_1ND = texts[resolved.prompt]
+    negative_1ND = texts[request.negative_prompt] if request.guidance else text_1ND
 
     def make(given_THWC: np.ndarray | None, number: int) -> np.ndarray:
         if given_THWC is None and request.known_latents:

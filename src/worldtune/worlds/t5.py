@@ -7,7 +7,9 @@ Shapes: B prompts, N tokens, D width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_video2world.py`, `_get_t5_prompt_embeds`.
 """
 
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +20,19 @@ from worldtune.worlds.weights import read_json
 
 
 class T5Text:
-    """The tokenizer and encoder of a diffusers folder, frozen. Raises BaseError when either does not fit exactly."""
+    """The tokenizer and encoder of a diffusers folder, as `TextEncoder`."""
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             read_json(folder / "tokenizer" / name)
         self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
-        self.model = load_encoder(T5EncoderModel, folder / "text_encoder", dtype).to(device)
+        self._folder, self._device, self._dtype = folder / "text_encoder", device, dtype
+
+    @cached_property
+    def model(self) -> Any:
+        """The encoder, frozen."""
+        return load_encoder(T5EncoderModel, self._folder, self._dtype).to(self._device)
 
     @property
     def layers(self) -> nn.ModuleList:

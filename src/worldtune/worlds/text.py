@@ -8,6 +8,7 @@ Shapes: B prompts, N tokens, E = layers × width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`, `_get_prompt_embeds`.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,20 @@ SYSTEM = "You are a helpful assistant who will provide prompts to an image gener
 
 
 class TextEncoder:
-    """The tokenizer and encoder of a diffusers folder, frozen. Raises BaseError when either does not fit exactly."""
+    """The tokenizer and encoder of a diffusers folder; the encoder is read from disk when a prompt is first embedded.
+
+    Raises BaseError when the tokenizer, and then the encoder, does not fit exactly.
+    """
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.tokenizer = _load_tokenizer(folder / "tokenizer")
         self.length = min(MAX_TOKENS, self.tokenizer.model_max_length)
-        self.model = load_encoder(Qwen2_5_VLForConditionalGeneration, folder / "text_encoder", dtype).to(device)
+        self._folder, self._device, self._dtype = folder / "text_encoder", device, dtype
+
+    @cached_property
+    def model(self) -> Any:
+        """The encoder, frozen."""
+        return load_encoder(Qwen2_5_VLForConditionalGeneration, self._folder, self._dtype).to(self._device)
 
     @property
     def layers(self) -> nn.ModuleList:

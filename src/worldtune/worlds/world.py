@@ -100,16 +100,21 @@ class World:
     @cached_property
     def text(self) -> TextEncoder | T5Text:
         kind = T5Text if self.card.schedule.kind == "edm" else TextEncoder
-        text = kind(self.folder, self._turns.home, self.dtype)
+        return kind(self.folder, self._turns.home, self.dtype)
+
+    @cached_property
+    def _reader(self) -> TextEncoder | T5Text:
+        """The text encoder with its weights, whose layers come one by one in a group."""
         if self._turns.offload == "group":
-            visit_one_by_one(text.layers, self.device)
-        return text
+            visit_one_by_one(self.text.layers, self.device)
+        return self.text
 
     def release_encoders(self) -> None:
         """Let go of the codec and the text encoder; they are read again when next asked for."""
         self._turns.end()
         self.__dict__.pop("codec", None)
         self.__dict__.pop("text", None)
+        self.__dict__.pop("_reader", None)
 
     def check_size(self, frames: int, height: int, width: int, where: str) -> None:
         """Raises RecipeError unless the base can make clips of that size."""
@@ -144,8 +149,9 @@ class World:
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str], *, cut: bool = False) -> Tensor:
         """text_BND, fp32, as cross-attention sees it (after the frozen projection); `cut` as in `TextEncoder.embed`."""
-        self._turns.take(self.text.model, self.text.layers)
-        return project_text(self.denoiser, self.text.embed(prompts, cut=cut).to(self.dtype)).float()
+        reader = self._reader
+        self._turns.take(reader.model, reader.layers)
+        return project_text(self.denoiser, reader.embed(prompts, cut=cut).to(self.dtype)).float()
 
     @torch.no_grad()
     def no_text(self) -> Tensor:
