@@ -83,13 +83,13 @@ def _latest(folder: Path) -> Path:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        _refuse_twice(path)
+        refuse_twice(path)
         return dict(load_file(path))
     except (SafetensorError, ValueError) as error:
         raise UserError(f"the file cannot be read: {error}", where=str(path), mend=_MEND) from error
 
 
-def _refuse_twice(path: Path) -> None:
+def refuse_twice(path: Path) -> None:
     """Raises ValueError when a safetensors header is cut short or holds one name twice, which parsers hide."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -151,8 +151,8 @@ def test_rank_stabilised_lora_has_its_own_scale(tmp_path: Path) -> None:
         ({f"transformer.{MODULES[0]}.lora_B.weight": torch.ones(4, 9)}, "do not fit together"),
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": torch.ones(5)}, "5 magnitudes for 4 outputs"),
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": None}, "lacks the magnitude of transformer_blocks.0"),
-        ({"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)}, "of no module of a Cosmos"),
-        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "of no module of a Cosmos"),
+        ({"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)}, "of no LoRA or DoRA of a Cosmos"),
+        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "of no LoRA or DoRA of a Cosmos"),
     ],
 )
 def test_what_is_not_whole_is_refused(change: dict[str, torch.Tensor | None], says: str, tmp_path: Path) -> None:
@@ -169,3 +169,29 @@ def test_a_file_without_an_adapter_is_refused(tmp_path: Path) -> None:
     save_file({"net.x_embedder.proj.1.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
     with pytest.raises(AdapterError, match="there is no adapter in it"):
         read_layers(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("strange", ["lora_B.bias", "hada_w1_a", "diff", "oft_blocks"])
+def test_what_no_lora_or_dora_holds_is_refused_not_dropped(strange: str, tmp_path: Path) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in name_layers(adapter(dora=False), "diffusers").items()}
+    save_file(tensors | {f"transformer.{MODULES[0]}.{strange}": torch.ones(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(AdapterError, match=f"of no LoRA or DoRA.*{strange}"):
+        read_layers(tmp_path / "a.safetensors", alpha=3.0)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["to_q", MODULES[0], NVIDIA[0], "self_attn.q_proj", r"transformer_blocks\.\d+\.attn1\.to_q"]
+)
+def test_alphas_by_pattern_are_found_as_peft_finds_them(pattern: str, tmp_path: Path) -> None:
+    write_layers(adapter(dora=False), "peft", tmp_path / "adapter")
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"alpha_pattern": {pattern: 64}}))
+    assert [read_layers(tmp_path / "adapter").layers[module].alpha for module in MODULES] == [64, 6, 6]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_configuration_that_is_none_is_one_line(content: str, tmp_path: Path) -> None:
+    write_layers(adapter(dora=False), "peft", tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(content)
+    with pytest.raises(AdapterError, match="its configuration is no JSON"):
+        read_layers(tmp_path / "adapter")

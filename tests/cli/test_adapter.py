@@ -98,7 +98,9 @@ def test_a_blend_of_one_with_half_its_weight_is_half_of_it(in_process: Verb, ada
     done = in_process("adapter", "blend", "lora=0.25", "lora=0.25", "--rank", "4", "-o", "small")
     assert done.out.startswith("rank 4, 100.00% of the energy kept")
     assert "magnitudes do not add up" in refused(in_process, "blend", "lora", "dora", "-o", "none")
-    assert "'much' is no number" in refused(in_process, "blend", "lora=much", "-o", "none")
+    for number in ("much", "nan", "inf"):
+        assert f"'{number}' is no number" in refused(in_process, "blend", f"lora={number}", "-o", "none")
+    assert "there is no format 'foo'" in refused(in_process, "blend", "lora", "--to", "foo", "-o", "none")
 
 
 def test_a_lora_is_taken_out_of_a_tuned_model(in_process: Verb, adapters: Path, tiny_world: Path) -> None:
@@ -127,6 +129,33 @@ def test_what_is_there_is_not_replaced_and_what_does_not_fit_is_said(
     assert "it is there already" in refused(in_process, "convert", "lora", "--to", "peft", "-o", "dora")
     assert "ends in .safetensors" in refused(in_process, "convert", "lora", "--to", "kohya", "-o", "file.bin")
     assert "no format 'onnx'" in refused(in_process, "convert", "lora", "--to", "onnx", "-o", "x")
-    assert "fits no weight of this base" in refused(
-        in_process, "merge", open_world("pocket").folder, "lora", "-o", "merged"
+    denoiser = open_world("pocket").folder / "transformer"
+    assert "fits no weight of this base" in refused(in_process, "merge", denoiser, "lora", "-o", "merged")
+    assert "fits no weight of pocket" in refused(
+        in_process, "convert", "lora", "--to", "diffusers", "--base", "pocket", "-o", "x"
     )
+
+
+def test_an_adapter_of_another_base_is_not_merged_or_blended(
+    in_process: Verb, adapters: Path, tiny_world: Path
+) -> None:
+    """Two bases may have the same shapes and still be different: pre-trained and post-trained do."""
+    shutil.copytree(adapters / "lora", adapters / "other")
+    card = json.loads((adapters / "other" / "adapter.json").read_text())
+    (adapters / "other" / "adapter.json").write_text(json.dumps(card | {"base_digest": "0" * 64, "base": "another"}))
+    assert "it was made for another 000000000000" in refused(in_process, "merge", tiny_world, "other", "-o", "merged")
+    assert "it was made for another 000000000000" in refused(in_process, "blend", "lora", "other", "-o", "both")
+    done = in_process("adapter", "merge", tiny_world / "transformer", "lora", "-o", "merged")
+    assert "a denoiser alone does not say whether it is tiny" in done.err
+
+
+def test_a_lora_is_taken_out_of_nvidias_own_checkpoint(in_process: Verb, adapters: Path, tiny_world: Path) -> None:
+    assert in_process("adapter", "merge", tiny_world, "lora", "-o", "tuned").code == 0
+    config = tiny_world / "transformer" / "config.json"
+    assert in_process("bases", "convert", "tuned", "--to", "nvidia", "--config", config, "-o", "tuned.pt").code == 0
+    tensors = torch.load(adapters / "tuned.pt", weights_only=True)
+    averages = {name.replace("net.", "net_ema.", 1): tensor for name, tensor in tensors.items()}
+    torch.save(tensors | averages | {"net.accum_iteration": torch.zeros(1)}, adapters / "model.pt")
+    done = in_process("adapter", "extract", "model.pt", tiny_world, "--rank", "4", "-o", "taken")
+    assert done.code == 0, done.err
+    assert done.out.startswith("rank 4 keeps 100.00% of the energy")

@@ -89,7 +89,7 @@ def test_how_it_is_computed_changes_no_picture(
     assert plain["computed"] == {"device": "cpu", "precision": "float32", "compiled": False}
     assert other["computed"] == {"device": "cpu", "precision": "float32", "compiled": "--compile" in options}
     a, b = (np.stack(list(read_frames(tmp_path / f / "video.mp4"))).astype(int) for f in ("plain", "other"))
-    assert np.abs(a - b).max() <= 1
+    assert np.abs(a - b).mean() <= (0.05 if "--compile" in options else 0)  # of 255, after lossy coding
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ def test_how_it_is_computed_changes_no_picture(
     [
         (("--device", "cuda:99"), "there is no device 'cuda:99' here"),
         (("--device", "tpu"), "there is no device 'tpu' here"),
+        (("--device", "cpu:"), "there is no device 'cpu:' here"),
         (("--offload", "disk"), "there is no 'disk'"),
         (("--offload", "group", "--compile"), "do not go together"),
     ],

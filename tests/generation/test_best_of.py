@@ -44,7 +44,13 @@ def test_a_critic_is_a_function_by_name() -> None:
     assert load_critic("statistics:fmean")([1.0, 3.0]) == 2.0  # type: ignore[call-arg, arg-type]
 
 
-@pytest.mark.parametrize("name", ["statistics", "statistics:nothing", "no_such_module:score", "math:pi"])
+@pytest.mark.parametrize("name", ["statistics", "statistics:nothing", "no_such_module:score", "math:pi", ":f", ".x:f"])
 def test_what_is_no_critic_is_one_line(name: str) -> None:
     with pytest.raises(UserError, match=r"package\.module:function"):
         load_critic(name)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(resolved: Resolved, score: float) -> None:
+    with pytest.raises(UserError, match="for seed 5"):
+        best_of(resolved, 3, lambda frames, prompt: score, make)

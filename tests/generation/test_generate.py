@@ -134,6 +134,15 @@ def test_a_missing_input_is_named(world: World, tmp_path: Path) -> None:
         make(world, request("image2world", input_path=tmp_path / "gone.png"))
 
 
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.mp4"])
+def test_an_input_that_is_cut_short_is_refused(world: World, video: Path, tmp_path: Path, name: str) -> None:
+    cv2.imwrite(str(tmp_path / "whole.jpg"), np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    whole = (video if name == "cut.mp4" else tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match=name):
+        make(world, request("image2world", input_path=tmp_path / name))
+
+
 @pytest.mark.parametrize("name", ["broken.png", "broken.mp4"])
 def test_a_broken_input_is_named(world: World, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing of the kind")
@@ -146,6 +155,7 @@ def test_a_broken_input_is_named(world: World, tmp_path: Path, name: str) -> Non
     [
         ({"num_output_frames": 8}, "1 \\+ 4n"),
         ({"resolution": "30,32"}, "multiples of 16"),
+        ({"resolution": "0,32"}, "multiples of 16"),
         ({"num_output_frames": 77}, "more than tiny can make"),
         ({"resolution": "32,512"}, "more than tiny can make"),
     ],
@@ -299,7 +309,7 @@ def test_chunks_that_would_be_given_whole_are_refused(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("frames", "chunk", "overlap", "count"),
-    [(77, 77, 1, 1), (78, 77, 1, 2), (153, 77, 1, 2), (154, 77, 1, 3), (9, 77, 5, 1)],
+    [(77, 77, 1, 1), (78, 77, 1, 2), (153, 77, 1, 2), (154, 77, 1, 3), (9, 77, 5, 1), (1, 1, 1, 1), (5, 5, 5, 1)],
 )
 def test_how_many_chunks(frames: int, chunk: int, overlap: int, count: int) -> None:
     """NVIDIA's count: 1 + ceil((N − chunk)/(chunk − overlap))."""

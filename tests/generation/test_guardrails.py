@@ -36,7 +36,7 @@ def test_without_the_package_nothing_is_said_to_have_run(wanted: str) -> None:
     guard = open_guard(wanted)  # type: ignore[arg-type]
     guard.check_prompt("a weapon", "clip")
     assert guard.check_video(FRAMES, "clip") is FRAMES
-    assert guard.ran == []
+    assert guard.checks == ()
 
 
 def test_required_guardrails_must_be_there() -> None:
@@ -45,12 +45,12 @@ def test_required_guardrails_must_be_there() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["available", "required"])
-def test_what_ran_is_recorded_for_each_video(package: None, wanted: str) -> None:
+def test_every_prompt_and_video_goes_through_them(package: None, wanted: str) -> None:
     guard = open_guard(wanted)  # type: ignore[arg-type]
     for _ in range(2):
         guard.check_prompt("a robot", "clip")
         assert np.array_equal(guard.check_video(FRAMES, "clip"), FRAMES // 2)
-        assert guard.ran == ["text: cosmos-guardrail", "video: cosmos-guardrail"]
+        assert guard.checks == ("text: cosmos-guardrail", "video: cosmos-guardrail")
 
 
 def test_what_they_refuse_stops(package: None) -> None:
@@ -64,4 +64,4 @@ def test_what_they_refuse_stops(package: None) -> None:
 def test_off_is_off_though_the_package_is_there(package: None) -> None:
     guard = open_guard("off")
     guard.check_prompt("a weapon", "clip")
-    assert guard.ran == []
+    assert guard.checks == ()

@@ -158,3 +158,15 @@ def test_a_file_without_requests_is_refused(tmp_path: Path, name: str, content: 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "no such request file" in refusal(tmp_path / "r.json")
+
+
+def test_nulls_are_what_is_not_there(tmp_path: Path) -> None:
+    """A manifest's own request has them."""
+    nulls = {"prompt_path": None, "input_path": None, "adapter": None, "chunk_size": None, "num_output_frames": None}
+    assert load_requests(write(tmp_path / "r.json", TEXT | nulls)) == [GenerationRequest(**TEXT)]
+
+
+def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("[" * 100_000)
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_requests(tmp_path / "r.json")

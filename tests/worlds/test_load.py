@@ -164,3 +164,36 @@ def test_sizes_that_the_base_cannot_make_are_refused(tiny_world: Path, size: tup
 @pytest.mark.parametrize("size", [(1, 16, 16), (9, 32, 48), (61, 256, 256)])
 def test_sizes_that_the_base_can_make(tiny_world: Path, size: tuple[int, int, int]) -> None:
     open_world(str(tiny_world)).check_size(*size, where="data")
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+def test_a_second_weight_file_is_refused_not_chosen_from(base: Path, part: str) -> None:
+    save_file({"stray": torch.zeros(1)}, base / part / "zz.safetensors")
+    assert "both there" in refusal(base)
+    (base / part / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"stray": "zz.safetensors"}}))
+    assert "is not in the index" in refusal(base)
+
+
+def test_a_tensor_that_is_there_twice_is_refused(base: Path) -> None:
+    path = base / "transformer" / "diffusion_pytorch_model.safetensors"
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    twice = json.dumps(header)[:-1] + f", {json.dumps(QUERY)}: {json.dumps(header[QUERY])}}}"
+    path.write_bytes(len(twice).to_bytes(8, "little") + twice.encode() + content[end:])
+    assert f"it holds {QUERY} twice" in refusal(base)
+
+
+def test_what_a_config_does_not_say_is_not_guessed(base: Path) -> None:
+    path = base / "transformer" / "config.json"
+    config = json.loads(path.read_text())
+    del config["rope_scale"]
+    path.write_text(json.dumps(config))
+    assert "does not say rope_scale" in refusal(base)
+    path.write_text(json.dumps(config | {"rope_scale": [1, 1, 1], "num_layers": "x"}))
+    assert "config.json makes no CosmosTransformer3DModel" in refusal(base)
+
+
+def test_the_architecture_of_another_base_than_is_said_is_refused() -> None:
+    with pytest.raises(BaseError, match=r"the architecture of pocket, not of predict2.5-2b/post-trained"):
+        open_world(f"predict2.5-2b/post-trained={open_world('pocket').folder}")

@@ -94,3 +94,11 @@ def test_an_encoder_that_does_not_fit_is_refused(tiny_world: Path, tmp_path: Pat
     with pytest.raises(BaseError) as refusal:
         TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32).model  # noqa: B018
     assert "\n" not in str(refusal.value)
+
+
+def test_the_encoder_of_another_model_is_refused(tiny_world: Path, tiny_predict2: Path, tmp_path: Path) -> None:
+    """Before its config, of no Qwen model, is filled up with a default of billions of weights."""
+    shutil.copytree(tiny_world / "tokenizer", tmp_path / "base" / "tokenizer")
+    shutil.copytree(tiny_predict2 / "text_encoder", tmp_path / "base" / "text_encoder")
+    with pytest.raises(BaseError, match="this is a t5, not a qwen2_5_vl"):
+        TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32).model  # noqa: B018

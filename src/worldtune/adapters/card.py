@@ -1,12 +1,13 @@
 """The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.errors import AdapterError, first_line
+from worldtune.errors import AdapterError, RecipeError, first_line
 from worldtune.files import write_json
-from worldtune.strict import Strict
+from worldtune.strict import Strict, parse
 
 CARD = "adapter.json"
 FORMAT = 1
@@ -62,15 +63,14 @@ def read_card(folder: Path) -> AdapterCard:
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
     try:
-        card = AdapterCard.model_validate_json(path.read_text())
+        data = json.loads(path.read_text())
+        found = data["format"] if isinstance(data, dict) and "format" in data else FORMAT
+        if found != FORMAT:
+            what = f"{CARD} is of format {found}, this worldtune reads {FORMAT}"
+            raise AdapterError(what, where=str(folder), mend="Export it again.")
+        return parse(AdapterCard, data, str(path))
+    except RecipeError as error:
+        raise AdapterError(error.what, where=error.where, mend="Export it again.") from error
     except ValueError as error:
-        raise AdapterError(
-            f"{CARD} cannot be read: {first_line(error)}", where=str(folder), mend="Export it again."
-        ) from error
-    if card.format != FORMAT:
-        raise AdapterError(
-            f"{CARD} is of format {card.format}, this worldtune reads {FORMAT}",
-            where=str(folder),
-            mend="Export it again.",
-        )
-    return card
+        what = f"{CARD} cannot be read: {first_line(error)}"
+        raise AdapterError(what, where=str(folder), mend="Export it again.") from error

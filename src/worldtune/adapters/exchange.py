@@ -17,7 +17,7 @@ from worldtune.adapters.low_rank import LowRank, blended_adapters, closest, merg
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_file, atomic_folder
 from worldtune.tensor_files import denoiser_in, read_tensors
-from worldtune.tensor_names import rename, unwrapped
+from worldtune.tensor_names import rename, rename_all, unwrapped
 
 FOLDERS: tuple[Format, ...] = ("diffusers", "peft")  # the others are one file
 Layers = Mapping[str, LowRank]
@@ -57,8 +57,15 @@ def refuse_out(out: Path, *, folder: bool) -> None:
 
 
 def read_denoiser(path: Path) -> dict[str, Tensor]:
-    """A denoiser's tensors by diffusers' names, from NVIDIA's file or from diffusers' folder."""
-    return {_diffusers_name(name): tensor for name, tensor in read_tensors(denoiser_in(path)).items()}
+    """A denoiser's tensors by diffusers' names, from NVIDIA's file or from diffusers' folder.
+
+    What of NVIDIA's file is no weight, or a moving average, is left out. Raises BaseError for unknown names.
+    """
+    tensors = read_tensors(denoiser_in(path))
+    if any(name.startswith("transformer_blocks.") for name in tensors):
+        return tensors
+    names = rename_all(tensors, "diffusers", str(path)).names
+    return {new: tensors[old] for old, new in names.items()}
 
 
 def _diffusers_name(name: str) -> str:

@@ -23,6 +23,7 @@ from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, wrapped_mod
 from worldtune.adapters.low_rank import blended_adapters
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
+from worldtune.tensor_files import refuse_twice
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
@@ -66,7 +67,7 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
     denoiser is then left bare.
     """
     card = read_card_for(folder, base_digest)
-    tensors = _read_weights(folder / WEIGHTS)
+    tensors = _read_weights(folder, card)
     _refuse_changed(folder, card)
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
@@ -90,11 +91,12 @@ def load_adapters(
     layers = blended_adapters([(read_layers(path).layers, weight) for path, weight in weighted])
     for (path, _), card in zip(weighted, cards, strict=True):
         _refuse_changed(path, card)
+        _read_weights(path, card)
     inject_ranks(denoiser, {name: layer.rank for name, layer in layers.items()})
     for name, layer in layers.items():
         wrapped = denoiser.get_submodule(name)
-        wrapped.lora_A[ADAPTER].weight.data = layer.a_RI
-        wrapped.lora_B[ADAPTER].weight.data = layer.b_OR
+        for part, factor in ((wrapped.lora_A, layer.a_RI), (wrapped.lora_B, layer.b_OR)):
+            part[ADAPTER].weight.data = factor.to(part[ADAPTER].weight.device)
     denoiser.requires_grad_(False)
     return cards
 
@@ -133,18 +135,26 @@ def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
         denoiser.unload_lora()
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def _read_weights(folder: Path, card: AdapterCard) -> dict[str, torch.Tensor]:
+    """The tensors, whose header says of rank, alpha and method what the card says: other tools read the header."""
+    path, mend = folder / WEIGHTS, "Export it again."
     try:
+        refuse_twice(path)
         with safe_open(path, "pt") as file:
-            if METADATA not in (file.metadata() or {}):
-                raise AdapterError(
-                    f"{path.name} has no {METADATA}: its alpha is unknown", where=str(path.parent), mend="Export again."
-                )
-        return dict(load_file(path))
-    except (FileNotFoundError, SafetensorError) as error:
-        raise AdapterError(
-            f"{path.name} cannot be read: {error}", where=str(path.parent), mend="Export again."
-        ) from error
+            metadata = file.metadata() or {}
+        if METADATA not in metadata:
+            raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
+        stated = {key.removeprefix("transformer."): value for key, value in json.loads(metadata[METADATA]).items()}
+        tensors = dict(load_file(path))
+    except (FileNotFoundError, SafetensorError, ValueError) as error:
+        raise AdapterError(f"{path.name} cannot be read: {error}", where=str(folder), mend=mend) from error
+    spec = card.adapter
+    expected = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank, "use_dora": spec.method == "dora"}
+    for key, value in expected.items():
+        if not card.lineage.get("imported") and stated.get(key) != value:
+            what = f"its card says {key} = {value}, the header of {path.name} {stated.get(key)}"
+            raise AdapterError(what, where=str(folder), mend=mend)
+    return tensors
 
 
 def _sort_metadata(path: Path) -> None:

@@ -14,11 +14,12 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
+from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor
 
 from worldtune.adapters.low_rank import LowRank
-from worldtune.errors import AdapterError
+from worldtune.errors import AdapterError, first_line
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import block_modules, rename
 
@@ -32,7 +33,8 @@ _PARTS = (
     ("alpha", re.compile(r"\.alpha$")),
 )
 _KOHYA = re.compile(r"^lora_unet_blocks_(\d+)_(.+)$")
-_BASE = re.compile(r"(\.base_layer\.(weight|bias)|_extra_state)$|^(net\.)?(accum_|pos_embedder\.)")
+_NO_WEIGHT = re.compile(r"_extra_state$|^(net\.)?(accum_|pos_embedder\.)")
+_OWN_WEIGHT = re.compile(r"^(?!.*\.lora_)(.+?)(\.base_layer)?\.(weight|bias)$")
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,22 @@ class ForeignAdapter:
 def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     """The adapter of a file or folder in any of the formats.
 
-    `alpha` is taken where the file states none. Raises AdapterError when there is no adapter in it, a name is
-    unknown, half of a layer is missing, or alpha is stated nowhere.
+    `alpha` is taken where the file states none. Raises AdapterError when there is no adapter in it, a tensor is
+    neither of a LoRA or DoRA nor the base's own, half of a layer is missing, or alpha is stated nowhere.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     left_out: dict[str, str] = {}
     unknown: list[str] = []
     for name, tensor in read_tensors(path).items():
         kind = next((kind for kind, pattern in _PARTS if pattern.search(name)), None)
-        if kind is None or name.startswith("net_ema."):
-            left_out[name] = "the moving average of the weights" if name.startswith("net_ema.") else "the base's own"
+        if name.startswith("net_ema."):
+            left_out[name] = "the moving average of the weights"
+            continue
+        if kind is None and _of_the_base(name):
+            left_out[name] = "the base's own"
+            continue
+        if kind is None:
+            unknown.append(name)
             continue
         module = _module(name[: dict(_PARTS)[kind].search(name).start()])  # type: ignore[union-attr]
         if module is None:
@@ -65,7 +73,7 @@ def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     if not parts:
         raise AdapterError("there is no adapter in it", where=str(path), mend="Name a LoRA's or DoRA's weights.")
     if unknown:
-        what = f"{len(unknown)} tensors are of no module of a Cosmos denoiser, first: {unknown[0]}"
+        what = f"{len(unknown)} tensors are of no LoRA or DoRA of a Cosmos denoiser, first: {unknown[0]}"
         raise AdapterError(what, where=str(path), mend="Give an adapter of Predict 2 or 2.5.")
     config = _config(path)
     layers = {module: _layer(module, its, config, alpha, path) for module, its in sorted(parts.items())}
@@ -121,6 +129,12 @@ def _commonest(values: Iterable[Any]) -> Any:
     return max(sorted(set(values)), key=values.count)
 
 
+def _of_the_base(name: str) -> bool:
+    """Whether a tensor is the denoiser's own, or none of its weights at all."""
+    own = _OWN_WEIGHT.match(name)
+    return bool(_NO_WEIGHT.search(name)) or (own is not None and _module(own[1]) is not None)
+
+
 def _module(name: str) -> str | None:
     """diffusers' name of a module, from any tool's; None when it is none."""
     if match := _KOHYA.match(name):
@@ -151,15 +165,24 @@ def _config(path: Path) -> dict[str, Any]:
     """peft's configuration, from the header of a safetensors file or from adapter_config.json; empty without."""
     beside = path / "adapter_config.json"
     if beside.is_file():
-        config: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
-        return config
+        return _stated(beside.read_text(encoding="utf-8"), beside)
     for file in [path] if path.is_file() else sorted(path.glob("*.safetensors")):
         if file.suffix == ".safetensors":
             with safe_open(file, "pt") as opened:
                 if text := (opened.metadata() or {}).get(METADATA):
-                    stated = json.loads(text)
-                    return {key.removeprefix("transformer."): value for key, value in stated.items()}
+                    return {key.removeprefix("transformer."): value for key, value in _stated(text, file).items()}
     return {}
+
+
+def _stated(text: str, where: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        what = f"its configuration is no JSON: {first_line(error)}"
+        raise AdapterError(what, where=str(where), mend="Copy it again.") from error
+    if not isinstance(config, dict):
+        raise AdapterError("its configuration is no JSON object", where=str(where), mend="Copy it again.")
+    return config
 
 
 def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha: float | None, path: Path) -> LowRank:
@@ -178,13 +201,20 @@ def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha:
     return LowRank(a_RI, b_OR, _alpha(module, parts, config, alpha, a_RI.shape[0], path), magnitude_O)
 
 
+def _by_pattern(patterns: Mapping[str, float], module: str) -> float | None:
+    """The value of the first pattern that peft finds in a module's name, in diffusers' style or NVIDIA's."""
+    nvidia = (rename(f"{module}.weight", "nvidia") or "").removesuffix(".weight")
+    keys = (get_pattern_key(list(patterns), name) for name in (module, nvidia))
+    return next((patterns[key] for key in keys if key in patterns), None)
+
+
 def _alpha(
     module: str, parts: dict[str, Tensor], config: dict[str, Any], given: float | None, rank: int, path: Path
 ) -> float:
     if "alpha" in parts:
         return float(parts["alpha"])
-    if "lora_alpha" in config:
-        stated = float(config.get("alpha_pattern", {}).get(module, config["lora_alpha"]))
+    if isinstance(config.get("lora_alpha"), int | float):
+        stated = float(_by_pattern(config.get("alpha_pattern") or {}, module) or config["lora_alpha"])
         return stated * sqrt(rank) if config.get("use_rslora") else stated  # rsLoRA's scale is alpha/√rank
     if given is None:
         raise AdapterError(

@@ -1,12 +1,13 @@
 """`worldtune adapter`: look into adapters, and take them from tool to tool."""
 
 import json
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from worldtune.errors import UserError
+from worldtune.errors import AdapterError, UserError
 
 if TYPE_CHECKING:
     from worldtune.adapters.formats import ForeignAdapter, Format
@@ -82,10 +83,9 @@ def convert(
         worldtune adapter convert runs/pocket-new-view/adapter --to comfyui -o my_robot.safetensors
     """
     from worldtune.adapters.exchange import write_layers
-    from worldtune.adapters.formats import Format, name_layers
+    from worldtune.adapters.formats import name_layers
 
-    if to not in get_args(Format):
-        raise UserError(f"there is no format '{to}'", where="--to", mend=f"One of: {', '.join(get_args(Format))}.")
+    _check_format(to)
     if base and to != "diffusers":
         raise UserError("only diffusers' folder has a card", where="--base", mend="Leave --base out.")
     read, style = _read(source, alpha), cast("Format", to)
@@ -124,6 +124,7 @@ def merge(
     from worldtune.adapters.exchange import merge as write
     from worldtune.worlds.source import denoiser_of
 
+    _refuse_other_base(adapters, base)
     changed = write(denoiser_of(base), [_weighted(text, alpha) for text in adapters], out)
     typer.echo(f"{changed} weights changed: {out}")
 
@@ -146,6 +147,8 @@ def blend(
     from worldtune.adapters.exchange import blend as add
     from worldtune.adapters.exchange import write_layers
 
+    _check_format(to)
+    _refuse_other_base(adapters, None)
     layers, kept = add([_weighted(text, alpha) for text in adapters], rank)
     write_layers(layers, cast("Format", to), out)
     typer.echo(f"rank {max(layer.rank for layer in layers.values())}, {kept:.2%} of the energy kept: {out}")
@@ -169,6 +172,7 @@ def extract(
     from worldtune.adapters.spec import TARGETS
     from worldtune.worlds.source import denoiser_of
 
+    _check_format(to)
     done = take(read_denoiser(full), read_denoiser(denoiser_of(base)), TARGETS["attention+mlp"], rank)
     write_layers(done.layers, cast("Format", to), out)
     typer.echo(f"rank {rank} keeps {done.kept_energy:.2%} of the energy of what changed: {out}")
@@ -204,14 +208,44 @@ def _read(source: Path, alpha: float | None) -> "ForeignAdapter":
     return read_layers(source, alpha)
 
 
+def _check_format(to: str) -> None:
+    from worldtune.adapters.formats import Format
+
+    if to not in get_args(Format):
+        raise UserError(f"there is no format '{to}'", where="--to", mend=f"One of: {', '.join(get_args(Format))}.")
+
+
+def _refuse_other_base(adapters: list[str], base: str | None) -> None:
+    """Raises AdapterError when cards name different bases, or another than `base`, where that is a whole one."""
+    from worldtune.adapters.card import CARD, read_card
+    from worldtune.worlds.load import open_world
+
+    paths = [Path(text if Path(text).exists() else text.rpartition("=")[0]) for text in adapters]
+    cards = [(path, read_card(path)) for path in paths if (path / CARD).is_file()]
+    whole = base is not None and (not Path(base).exists() or (Path(base) / "model_index.json").is_file())
+    if cards and base is not None and not whole:
+        typer.echo(
+            f"note: a denoiser alone does not say whether it is {cards[0][1].base}, which the card names", err=True
+        )
+    expected = open_world(base).card.digest if cards and whole and base else None
+    for path, card in cards:
+        expected = expected or card.base_digest
+        if card.base_digest != expected:
+            what = f"it was made for {card.base} {card.base_digest[:12]}, not {expected[:12]}"
+            raise AdapterError(what, where=str(path), mend="Take adapters of this base.")
+
+
 def _weighted(text: str, alpha: float | None) -> "tuple[dict[str, LowRank], float]":
     path, equals, number = text.rpartition("=")
     if not equals or Path(text).exists():
         return _read(Path(text), alpha).layers, 1.0
     try:
-        return _read(Path(path), alpha).layers, float(number)
-    except ValueError as error:
-        raise UserError(f"'{number}' is no number", where=text, mend="Write ADAPTER=0.8.") from error
+        strength = float(number)
+    except ValueError:
+        strength = nan
+    if not isfinite(strength):
+        raise UserError(f"'{number}' is no number", where=text, mend="Write ADAPTER=0.8.")
+    return _read(Path(path), alpha).layers, strength
 
 
 def _facts(layers: "dict[str, LowRank]") -> dict[str, Any]:
@@ -242,5 +276,11 @@ def _write_with_card(read: "ForeignAdapter", source: Path, base: str, out: Path)
     from worldtune.adapters.imported import save_imported
     from worldtune.worlds.load import open_world
 
-    card = open_world(base).card
+    world = open_world(base)
+    card, modules = world.card, dict(world.denoiser.named_modules())
+    for name, layer in read.layers.items():
+        weight = getattr(modules.get(name), "weight", None)
+        if weight is None or weight.shape != (layer.b_OR.shape[0], layer.a_RI.shape[1]):
+            what = f"{name} of the adapter fits no weight of {card.name}"
+            raise AdapterError(what, where=str(source), mend="Name the base that it was made for.")
     save_imported(out, read.layers, source, vars(card) | {"conditional_sigma": card.schedule.conditional_sigma})

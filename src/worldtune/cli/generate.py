@@ -54,7 +54,7 @@ def generate(
     """Generate videos from a request file or from options.
 
     A picture as input is gone on from (image2world), of a video its last five frames are (video2world). An adapter
-    brings the frames, size and speed that it was trained on. Everything is checked before the first is sampled.
+    brings the frames, size and speed that it was trained on. Every request is checked before the first is sampled.
 
     A request file has the field names of NVIDIA's examples/inference.py; --base, --adapter, --overwrite and --out go
     with it, how it is computed, and what judges the videos; the other options do not. Beside each mp4 stands a JSON
@@ -65,6 +65,8 @@ def generate(
 
         worldtune generate --prompt "Seen from the left: the robot arm opens the drawer." --steps 12 -o out
     """
+    from torch import OutOfMemoryError
+
     from worldtune.adapters.folder import load_adapters, remove_adapter
     from worldtune.cli.progress import progress
     from worldtune.files import make_folder
@@ -102,8 +104,6 @@ def generate(
     if not overwrite:
         refuse_existing(asked, out)
     guard, judge = open_guard(cast("Guardrails", guardrails)), load_critic(critic) if critic else None
-    if guardrails == "off":
-        typer.echo(f"note: {CONDITION}", err=True)
     where = choose_device(device)
     world = open_world(base, str(where), PRECISION[where.type], cast("Offload", offload))
     if compiled:
@@ -111,15 +111,21 @@ def generate(
     jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
     for job in jobs:
         guard.check_prompt(job.prompt, job.request.name)
+    if guard.checker is None:
+        typer.echo(f"note: {CONDITION}", err=True)
     texts = read_prompts(world, jobs)
     for job in jobs:
         remove_adapter(world.denoiser)
         if used := job.request.weighted_adapters:
             load_adapters([(one.path, one.weight) for one in used], world.denoiser, world.card.digest)
         with progress(job.request.name) as advance:
-            job, frames_THWC, scores = _make(world, job, texts, best_of, judge, advance)
+            try:
+                job, frames_THWC, scores = _make(world, job, texts, best_of, judge, advance)
+            except OutOfMemoryError as error:
+                mend = "Say --offload sequential or group, or ask for fewer frames."
+                raise UserError(f"{where} has too little memory", where=job.request.name, mend=mend) from error
         frames_THWC = guard.check_video(frames_THWC, job.request.name)
-        made = Made(tuple(guard.ran), critic, scores)
+        made = Made(guard.checks, critic, scores)
         typer.echo(write_result(world, job, frames_THWC, out, made))
 
 

@@ -6,6 +6,7 @@ Source: github.com/nvidia-cosmos/cosmos-predict2 (`video2world_bestofn`); the cr
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from math import isfinite
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def load_critic(name: str) -> Critic:
     module, colon, function = name.partition(":")
     try:
         critic = getattr(import_module(module), function) if colon else None
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last two: an empty or relative module
         raise UserError(f"there is no critic: {error}", where=name, mend="Write package.module:function.") from error
     if not callable(critic):
         raise UserError("this is no function", where=name, mend="Write package.module:function.")
@@ -38,6 +39,9 @@ def best_of(
         asked = replace(resolved, request=resolved.request.model_copy(update={"seed": seed}))
         frames_THWC = make(asked)
         score = float(critic(frames_THWC, resolved.prompt))
+        if not isfinite(score):
+            what = f"the critic gives {score} for seed {seed}"
+            raise UserError(what, where=resolved.request.name, mend="Let it return a number for every video.")
         if best is None or score > max(scores.values()):
             best = asked, frames_THWC
         scores[seed] = score

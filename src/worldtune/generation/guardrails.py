@@ -23,29 +23,28 @@ CONDITION = (
 
 
 class Guard:
-    """The checker of the package, or none; `ran` says which checks each video has had."""
+    """The checker of the package, or none."""
 
     def __init__(self, checker: Any | None) -> None:
-        self._checker = checker
-        self.ran: list[str] = []
+        self.checker = checker
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What every prompt and every video goes through."""
+        return ("text: cosmos-guardrail", "video: cosmos-guardrail") if self.checker is not None else ()
 
     def check_prompt(self, prompt: str, name: str) -> None:
         """Raises UserError when the checker refuses the prompt."""
-        self.ran = []
-        if self._checker is None:
-            return
-        if not self._checker.check_text_safety(prompt):
+        if self.checker is not None and not self.checker.check_text_safety(prompt):
             raise UserError("the guardrails refuse this prompt", where=name, mend="Ask for something else.")
-        self.ran.append("text: cosmos-guardrail")
 
     def check_video(self, frames_THWC: np.ndarray, name: str) -> np.ndarray:
         """The video as the checker gives it back, faces blurred. Raises UserError when it refuses it."""
-        if self._checker is None:
+        if self.checker is None:
             return frames_THWC
-        checked = self._checker.check_video_safety(frames_THWC)
+        checked = self.checker.check_video_safety(frames_THWC)
         if checked is None:
             raise UserError("the guardrails refuse this video", where=name, mend="Ask for something else.")
-        self.ran.append("video: cosmos-guardrail")
         return np.asarray(checked, np.uint8)
 
 

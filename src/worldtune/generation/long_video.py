@@ -17,7 +17,7 @@ Chunk = Callable[[np.ndarray | None, int], np.ndarray]
 
 def count_chunks(frames: int, chunk: int, overlap: int) -> int:
     """How many chunks of `chunk` frames, each sharing `overlap` with the one before, reach `frames`."""
-    return 1 + max(0, ceil((frames - chunk) / (chunk - overlap)))
+    return 1 if frames <= chunk else 1 + ceil((frames - chunk) / (chunk - overlap))
 
 
 def make_long(frames: int, chunk: int, overlap: int, make: Chunk) -> np.ndarray:

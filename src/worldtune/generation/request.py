@@ -137,7 +137,7 @@ def _items(path: Path) -> list[Any]:
         if path.suffix == ".jsonl":
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot be read: {first_line(error)}", where=str(path), mend="Correct it.") from error
     if data is None:
         return []
@@ -153,7 +153,7 @@ def _anchored(item: Any, folder: Path) -> Any:
         if isinstance(item.get(key), str):
             anchored[key] = folder / item[key]
     for key in READ_WITHIN:
-        if key in anchored and not Path(anchored[key]).resolve().is_relative_to(folder.resolve()):
+        if isinstance(item.get(key), str) and not Path(anchored[key]).resolve().is_relative_to(folder.resolve()):
             raise RecipeError(
                 f"{key} leaves the request file's folder", where=str(item[key]), mend="Put it beside the file."
             )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import read_card_for
-from worldtune.episodes.video import Fit, fit_frame, read_frames
-from worldtune.errors import DataError, RecipeError, UserError
+from worldtune.episodes.video import Fit, fit_frame, measure, read_frames
+from worldtune.errors import DataError, RecipeError, UserError, first_line
 from worldtune.generation.request import PICTURES, GenerationRequest
 from worldtune.worlds.codec import TEMPORAL, latent_frames
 from worldtune.worlds.world import World
@@ -109,11 +109,9 @@ def read_input(resolved: Resolved) -> np.ndarray:
     if not path.is_file():
         raise DataError("the input is missing", where=str(path), mend="Correct input_path.")
     if path.suffix.lower() in PICTURES:
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise DataError("the picture cannot be read", where=str(path), mend="Convert it to PNG.")
-        frames = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)]
+        frames = [_read_picture(path)]
     else:
+        measure(path)  # a cut file would decode without an error, and its last frames would be others
         frames = list(deque(read_frames(path), maxlen=count))
     if len(frames) < count:
         raise DataError(
@@ -122,6 +120,16 @@ def read_input(resolved: Resolved) -> np.ndarray:
             mend="Give a longer video, or ask for image2world.",
         )
     return np.stack([fit_frame(frame, resolved.height, resolved.width, resolved.fit) for frame in frames])
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """RGB, turned upright as the camera says. Raises DataError when the file is none, or cut short."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow's own for a broken PNG
+        what = f"the picture cannot be read: {first_line(error)}"
+        raise DataError(what, where=str(path), mend="Convert it to PNG.") from error
 
 
 def refuse_existing(requests: Sequence[GenerationRequest], folder: Path) -> None:

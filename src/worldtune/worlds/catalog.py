@@ -197,3 +197,4 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
     _predict2("14B", 14_265_285_632),
 )
 BY_NAME = {base.name: base for base in KNOWN_BASES}
+CONFIG_KEYS = frozenset(POCKET.config())

@@ -18,10 +18,8 @@ from worldtune.errors import BaseError
 from worldtune.files import atomic_file, atomic_folder
 from worldtune.tensor_files import denoiser_in, read_tensors
 from worldtune.tensor_names import Style, rename_all
-from worldtune.worlds.catalog import KNOWN_BASES
+from worldtune.worlds.catalog import CONFIG_KEYS, KNOWN_BASES
 from worldtune.worlds.weights import find_faults, read_json, refuse
-
-CONFIG_KEYS = frozenset(KNOWN_BASES[0].architecture.config())
 
 
 @dataclass(frozen=True)

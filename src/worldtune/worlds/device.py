@@ -13,9 +13,7 @@ def choose_device(name: str | None) -> torch.device:
     Raises UserError when there is no such device here.
     """
     device = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if kind not in PRECISION or (number and not number.isdecimal()) or int(number or 0) >= count:
-        here = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
-        raise UserError(f"there is no device '{device}' here", where="--device", mend=f"Choose of: {here}.")
+    here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if device not in (*here, "cuda" if len(here) > 1 else "cpu"):
+        raise UserError(f"there is no device '{device}' here", where="--device", mend=f"Choose of: {', '.join(here)}.")
     return torch.device(device)

@@ -10,7 +10,7 @@ from worldtune.errors import BaseError
 from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import rename_all
-from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
+from worldtune.worlds.catalog import CONFIG_KEYS, KNOWN_BASES, KnownBase
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.source import PARTS, Source, locate
 from worldtune.worlds.weights import fill_module, load_module, read_json
@@ -30,7 +30,7 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     source = locate(name)
     check_layout(source.folder, name)
     denoiser = _load_denoiser(source, dtype)
-    known = source.trained_as or _recognise(denoiser.config, name)
+    known = _trained_as(source, denoiser.config, name)
     family = read_json(source.folder / "model_index.json")["_class_name"]
     if (known.schedule.kind == "edm") != (CLASSES[family] == EULER):
         raise BaseError(f"a {family} was not trained as {known.name}", where=name, mend="See `worldtune bases`.")
@@ -77,6 +77,9 @@ def check_layout(folder: Path, source: str) -> None:
 
 def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DModel:
     folder = source.folder / "transformer"
+    if unsaid := sorted(CONFIG_KEYS - read_json(folder / "config.json").keys()):
+        what = f"config.json does not say {unsaid[0]}, and diffusers would take a default"
+        raise BaseError(what, where=str(folder), mend="Copy the model again.")
     if source.checkpoint:
         tensors = read_tensors(source.checkpoint)
         names = rename_all(tensors, "diffusers", str(source.checkpoint)).names
@@ -93,9 +96,18 @@ def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DMod
     return model
 
 
-def _recognise(config: Any, name: str) -> KnownBase:
-    """The one base of the catalogue with this architecture. Raises BaseError when there is none or more."""
+def _trained_as(source: Source, config: Any, name: str) -> KnownBase:
+    """What the base is said to be, or else the one base of the catalogue with this architecture.
+
+    Raises BaseError when there is none or more, or it has the architecture of another than is said.
+    """
     matches = [b for b in KNOWN_BASES if all(_same(config[k], v) for k, v in b.architecture.config().items())]
+    said = source.trained_as
+    if said and matches and said not in matches:
+        what = f"it has the architecture of {matches[0].name}, not of {said.name}"
+        raise BaseError(what, where=name, mend="Say what it was trained as.")
+    if said:
+        return said
     if len(matches) == 1:
         return matches[0]
     names = [base.name for base in matches]

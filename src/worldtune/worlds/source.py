@@ -16,6 +16,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -105,6 +106,8 @@ def _download(repo: str, revision: str) -> Path:
     wanted = ["model_index.json", *(f"{part}/*" for part in PARTS)]
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+    except HFValidationError as error:
+        raise BaseError("this is no name of a repo", where=f"{repo}@{revision}", mend="Correct it.") from error
     except GatedRepoError as error:
         mend = f"Accept its licence at https://huggingface.co/{repo} and log in: hf auth login."
         raise BaseError("the repo is gated", where=f"{repo}@{revision}", mend=mend) from error

@@ -115,7 +115,9 @@ def load_encoder(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
 
     Raises BaseError when a tensor is missing, unknown or of another shape, or a file damaged.
     """
-    read_json(folder / "config.json")  # without it transformers builds its own default, of billions of weights
+    found, own = read_json(folder / "config.json").get("model_type"), kind.config_class.model_type
+    if found != own:  # transformers would fill its own default of billions of weights with noise
+        raise BaseError(f"this is a {found}, not a {own}", where=str(folder), mend="Copy the model again.")
     try:
         model, report = kind.from_pretrained(
             folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True

@@ -14,7 +14,8 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from worldtune.errors import BaseError
+from worldtune.errors import BaseError, first_line
+from worldtune.tensor_files import refuse_twice
 
 Shape = tuple[int, ...]
 MEND = "Use the weights and config.json of one and the same model."
@@ -28,8 +29,7 @@ def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> CosmosTran
     config = read_json(folder / "config.json")
     if config.get("_class_name") != kind.__name__:
         raise BaseError(f"this is a {config.get('_class_name')}, not a {kind.__name__}", where=str(folder), mend=MEND)
-    with torch.device("meta"):
-        expected = {name: tuple(t.shape) for name, t in kind.from_config(config).state_dict().items()}
+    expected = {name: tuple(t.shape) for name, t in _empty(kind, config, folder).state_dict().items()}
     refuse(find_faults(expected, _shapes_on_disk(folder)), folder)
     return kind.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
 
@@ -39,12 +39,21 @@ def fill_module(
 ) -> CosmosTransformer3DModel | AutoencoderKLWan:
     """As `load_module`, but the config.json in `folder` is filled with `tensors`, which come from `where`."""
     config = read_json(folder / "config.json")
-    with torch.device("meta"):
-        model = kind.from_config(config)
+    model = _empty(kind, config, folder)
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     refuse(find_faults(expected, {name: tuple(t.shape) for name, t in tensors.items()}), where)
     model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> Any:
+    """The module of a config, without memory. Raises BaseError when the config makes none."""
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config)
+    except (TypeError, ValueError) as error:
+        what = f"config.json makes no {kind.__name__}: {first_line(error)}"
+        raise BaseError(what, where=str(folder), mend=MEND) from error
 
 
 def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
@@ -73,12 +82,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that an index names, or the only one. Raises BaseError when there are others, or one lacks."""
+    found, indices = sorted(folder.glob("*.safetensors")), sorted(folder.glob("*.safetensors.index.json"))
+    named = {str(name) for index in indices for name in read_json(index).get("weight_map", {}).values()}
+    if indices and (other := sorted(named ^ {path.name for path in found})):
+        what = f"{other[0]} is {'missing' if other[0] in named else 'not in the index'}"
+        raise BaseError(what, where=str(folder), mend="Copy the model again.")
+    if not indices and len(found) > 1:
+        what = f"{found[0].name} and {found[1].name} are both there: which one is meant is not said"
+        raise BaseError(what, where=str(folder), mend="Leave the weights of one model there.")
+    return found
+
+
 def _shapes_on_disk(folder: Path) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _weight_files(folder):
         try:
+            refuse_twice(path)
             with safe_open(path, "pt") as file:
                 shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except (SafetensorError, ValueError) as error:
             raise BaseError(f"a weight file cannot be read: {error}", where=str(path), mend="Copy it again.") from error
     return shapes

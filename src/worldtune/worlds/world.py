@@ -120,7 +120,7 @@ class World:
         """Raises RecipeError unless the base can make clips of that size."""
         config = self.denoiser.config
         steps = (TEMPORAL, SPATIAL * config.patch_size[1], SPATIAL * config.patch_size[2])
-        if (frames - 1) % steps[0] or height % steps[1] or width % steps[2]:
+        if min(frames, height, width) < 1 or (frames - 1) % steps[0] or height % steps[1] or width % steps[2]:
             raise RecipeError(
                 f"{frames} frames of {height}×{width}: frames must be 1 + {steps[0]}n, height and width multiples of "
                 f"{steps[1]}",
