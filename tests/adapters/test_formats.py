@@ -151,7 +151,10 @@ def test_rank_stabilised_lora_has_its_own_scale(tmp_path: Path) -> None:
         ({f"transformer.{MODULES[0]}.lora_B.weight": torch.ones(4, 9)}, "do not fit together"),
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": torch.ones(5)}, "5 magnitudes for 4 outputs"),
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": None}, "lacks the magnitude of transformer_blocks.0"),
-        ({"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)}, "of no LoRA or DoRA of a Cosmos"),
+        (
+            {"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)},
+            "of no LoRA or DoRA of a Cosmos",
+        ),
         ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "of no LoRA or DoRA of a Cosmos"),
     ],
 )

@@ -69,6 +69,11 @@ def test_a_dry_run_writes_nothing(in_process: Verb, adapters: Path) -> None:
     assert "note: NVIDIA's names have no alpha" in done.out
     assert "ignores lora_magnitude_vector" in done.out
     assert "60 tensors would be written" in done.out
+    ignored = [line for line in done.out.splitlines() if line.startswith("ignored by nvidia: ")]
+    assert len(ignored) == 20
+    assert all(line.endswith(".lora_magnitude_vector.default.weight") for line in ignored)
+    assert "ignored" not in in_process("adapter", "convert", "lora", "--to", "kohya", "--dry-run").out
+    assert in_process("adapter", "convert", "dora", "--to", "kohya", "--dry-run").out.count("ignored by kohya: ") == 20
     assert sorted(adapters.iterdir()) == before
 
 

@@ -303,8 +303,12 @@ def test_a_long_video_of_a_short_request_is_that_request(world: World) -> None:
 def test_chunks_that_would_be_given_whole_are_refused(world: World) -> None:
     with pytest.raises(RecipeError, match="Raise chunk_size"):
         resolve(world, request(num_output_frames=20, enable_autoregressive=True, chunk_size=5, chunk_overlap=5))
-    with pytest.raises(ValueError, match="needs enable_autoregressive"):
-        request(chunk_size=9)
+
+
+def test_nvidias_defaults_are_understood(world: World) -> None:
+    """Its examples state chunk_size and chunk_overlap where no chunks are asked for."""
+    asked = request(num_output_frames=9, enable_autoregressive=False, chunk_size=77, chunk_overlap=1)
+    assert resolve(world, asked).chunk == 9
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,33 @@ def test_facts_agree_with_each_other(base: KnownBase) -> None:
     assert base.height % 16 == 0
     assert base.width % 16 == 0
     assert schedule.conditional_sigma is None or 0 <= schedule.conditional_sigma < 0.01
+
+
+def test_what_sampling_and_positions_are_told() -> None:
+    """github.com/nvidia-cosmos: cosmos-predict2.5 `checkpoint_db.py` and its experiments, cosmos-predict2's configs."""
+    told = {
+        base.name: (str(base.schedule), base.schedule.conditional_sigma, base.architecture.rope_scale)
+        for base in KNOWN_BASES
+    }
+    spread = (1.0, 3.0, 3.0)
+    assert told == {
+        "pocket": ("karras 200…0.01", 1e-4, (1.0, 1.0, 1.0)),
+        "predict2.5-2b/post-trained": ("karras 200…0.01", 1e-4, spread),
+        "predict2.5-2b/pre-trained": ("shift5", None, spread),
+        "predict2.5-2b/distilled": ("distilled", None, spread),
+        "predict2.5-14b/post-trained": ("shift5", None, spread),
+        "predict2.5-14b/pre-trained": ("shift5", None, spread),
+        "predict2-2b/video2world": ("edm 80…0.002", pytest.approx(1e-4 / 1.0001), spread),
+        "predict2-14b/video2world": ("edm 80…0.002", pytest.approx(1e-4 / 1.0001), (20 / 24, 2.0, 2.0)),
+    }
+
+
+def test_text_and_size_are_those_of_the_papers() -> None:
+    """arXiv:2511.00062 and 2501.03575: heads of 128, AdaLN's inner width 256, all layers of a 28-layer encoder."""
+    for base in KNOWN_BASES[1:]:
+        architecture = base.architecture
+        assert (architecture.head_dim, architecture.adaln_dim, architecture.text_dim) == (128, 256, 1024)
+        blocks_heads = {"2b": (28, 16), "14b": (36, 40)}[base.name.partition("/")[0].rpartition("-")[2]]
+        assert (architecture.layers, architecture.heads) == blocks_heads
+        assert architecture.projection == ((100_352, 1024) if base.name.startswith("predict2.5") else None)
+        assert (base.frames, base.height, base.width, base.fps) == (93, 704, 1280, 16)

@@ -105,6 +105,15 @@ def name_layers(layers: Mapping[str, LowRank], to: Format) -> dict[str, Tensor]:
     return tensors
 
 
+def ignored_by(to: Format, names: Iterable[str]) -> list[str]:
+    """Which of an adapter's tensors the tool passes over in silence, as far as its source says.
+
+    Predict 2.5 before `use_dora`, and sd-scripts, know no magnitudes; ComfyUI, PEFT and diffusers read all of theirs.
+    """
+    ending = {"nvidia": ".lora_magnitude_vector.default.weight", "kohya": ".dora_scale"}.get(to)
+    return [name for name in names if ending and name.endswith(ending)]
+
+
 def config_of(layers: Mapping[str, LowRank]) -> dict[str, Any]:
     """peft's LoraConfig of an adapter, as a dictionary: the commonest rank and alpha, and patterns for the others."""
     from peft import LoraConfig

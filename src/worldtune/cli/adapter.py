@@ -83,7 +83,7 @@ def convert(
         worldtune adapter convert runs/pocket-new-view/adapter --to comfyui -o my_robot.safetensors
     """
     from worldtune.adapters.exchange import write_layers
-    from worldtune.adapters.formats import name_layers
+    from worldtune.adapters.formats import ignored_by, name_layers
 
     _check_format(to)
     if base and to != "diffusers":
@@ -97,6 +97,8 @@ def convert(
         typer.echo(f"note: {note}")
     if dry_run:
         typer.echo(f"{len(names)} tensors would be written, first: {names[0]}")
+        for name in ignored_by(style, names):
+            typer.echo(f"ignored by {style}: {name}")
         return
     if out is None:
         raise UserError("where to is not said", where="--out", mend="Give -o, or --dry-run.")
@@ -269,6 +271,8 @@ def _notes(layers: "dict[str, LowRank]", to: "Format") -> list[str]:
         notes.append("NVIDIA's names have no alpha: it is worked into B, train and load with alpha = rank")
     if to == "nvidia" and any(layer.magnitude_O is not None for layer in layers.values()):
         notes.append("Predict 2.5 before its use_dora option ignores lora_magnitude_vector: the DoRA would be a LoRA")
+    if to == "kohya" and any(layer.magnitude_O is not None for layer in layers.values()):
+        notes.append("sd-scripts ignores dora_scale: the DoRA would be a LoRA")
     return notes
 
 

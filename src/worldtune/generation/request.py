@@ -50,7 +50,7 @@ class GenerationRequest(Strict):
     num_output_frames: int | None = Field(None, ge=1, description="the base's own number when not given")
     num_steps: int = Field(35, ge=1, description="NVIDIA's counting: a Karras base evaluates once more")
     enable_autoregressive: bool = False
-    chunk_size: int | None = Field(None, ge=5, description="frames made at once; the base's own when not given")
+    chunk_size: int | None = Field(None, ge=5, description="with enable_autoregressive; the base's own when not given")
     chunk_overlap: Literal[1, 5] = 1
     noise: Literal["torch", "numpy"] = Field("torch", description="numpy: the noise of NVIDIA's own tool")
     adapter: Path | None = None
@@ -66,8 +66,6 @@ class GenerationRequest(Strict):
             raise ValueError("give either adapter or adapters")
         if self.noise == "numpy" and self.seed >= 2**32:
             raise ValueError("numpy's seeds are below 2**32")
-        if self.chunk_size is not None and not self.enable_autoregressive:
-            raise ValueError("chunk_size needs enable_autoregressive")
         return self
 
     @property

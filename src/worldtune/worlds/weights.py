@@ -18,6 +18,7 @@ from worldtune.errors import BaseError, first_line
 from worldtune.tensor_files import refuse_twice
 
 Shape = tuple[int, ...]
+LISTED = 20  # faults in a message
 MEND = "Use the weights and config.json of one and the same model."
 
 
@@ -65,10 +66,11 @@ def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> li
 
 
 def refuse(faults: list[str], folder: Path) -> None:
-    """Raises BaseError when there are faults, and names the first of them."""
+    """Raises BaseError when there are faults, and lists them; of a great many the first ones."""
     if faults:
-        more = f"; {'; '.join(faults[1:3])}" if len(faults) > 1 else ""
-        raise BaseError(f"{len(faults)} tensors do not fit: {faults[0]}{more}", where=str(folder), mend=MEND)
+        more = f"; and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
+        listed = "; ".join(faults[:LISTED])
+        raise BaseError(f"{len(faults)} tensors do not fit: {listed}{more}", where=str(folder), mend=MEND)
 
 
 def read_json(path: Path) -> dict[str, Any]:
