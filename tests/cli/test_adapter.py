@@ -164,3 +164,16 @@ def test_a_lora_is_taken_out_of_nvidias_own_checkpoint(in_process: Verb, adapter
     done = in_process("adapter", "extract", "model.pt", tiny_world, "--rank", "4", "-o", "taken")
     assert done.code == 0, done.err
     assert done.out.startswith("rank 4 keeps 100.00% of the energy")
+
+
+def test_several_adapters_are_rounded_once(in_process: Verb, adapters: Path, tiny_world: Path) -> None:
+    base = load_file(tiny_world / "transformer" / WEIGHTS)
+    shutil.copytree(tiny_world / "transformer", adapters / "half")
+    halves = {name: tensor.bfloat16() for name, tensor in base.items()}
+    save_file(halves, adapters / "half" / WEIGHTS, {"format": "pt"})
+    assert in_process("adapter", "merge", "half", "lora", "lora=0.5", "-o", "both").code == 0
+    layers, found = read_layers(adapters / "lora").layers, load_file(adapters / "both" / WEIGHTS)
+    for module, layer in layers.items():
+        exact = halves[f"{module}.weight"].float() + 1.5 * layer.product()
+        wrong = found[f"{module}.weight"] != exact.bfloat16()
+        assert wrong.float().mean() < 0.01  # where the two sums of floats differ beside a rounding's edge

@@ -83,15 +83,17 @@ def merge(base: Path, adapters: Sequence[tuple[Layers, float]], out: Path) -> in
     refuse_out(out, folder=as_folder)
     tensors = read_tensors(source)
     names = {_diffusers_name(name): name for name in tensors}
-    changed: set[str] = set()
-    for layers, strength in adapters:
-        for module, layer in layers.items():
-            name = names.get(f"{module}.weight")
-            if name is None or tensors[name].shape != (layer.b_OR.shape[0], layer.a_RI.shape[1]):
+    changed = sorted({module for layers, _ in adapters for module in layers})
+    for module in changed:
+        name = names.get(f"{module}.weight")
+        weight = None if name is None else tensors[name].float()
+        for layer, strength in ((layers[module], strength) for layers, strength in adapters if module in layers):
+            if weight is None or weight.shape != (layer.b_OR.shape[0], layer.a_RI.shape[1]):
                 what = f"{module} of the adapter fits no weight of this base"
                 raise AdapterError(what, where=str(base), mend="Merge into the base that it was made for.")
-            tensors[name] = merged(tensors[name], layer, strength)
-            changed.add(name)
+            weight = merged(weight, layer, strength)
+        if name is not None and weight is not None:
+            tensors[name] = weight.to(tensors[name].dtype)  # rounded once, however many adapters there are
     if not as_folder:
         with atomic_file(out) as partial:
             save_file(tensors, partial)

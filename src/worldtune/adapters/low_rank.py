@@ -37,7 +37,7 @@ class LowRank:
 
 
 def merged(w_OI: Tensor, layer: LowRank, strength: float = 1.0) -> Tensor:
-    """The weight with the layer in it, rounded once to W's own type.
+    """The weight with the layer in it, rounded to W's own type.
 
     `strength` goes in a straight line from W (0) to W' (1): for DoRA too, where scaling s alone would not end at W.
     """

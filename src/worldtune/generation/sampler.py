@@ -1,7 +1,7 @@
 """The sampler: from noise to latents along the base's own schedule, with known frames held to their truth.
 
 Guidance is v + g·(v − v_negative), as NVIDIA and diffusers' Cosmos pipelines count it. Both velocities come from one
-call of the denoiser with twice the clips where they fit into memory.
+call of the denoiser with twice the clips, but for videos above `BATCHED_LATENTS`.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py` and `pipeline_cosmos2_video2world.py`.
