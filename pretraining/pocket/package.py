@@ -128,12 +128,13 @@ No weight comes from another model. It exists so that every line of worldtune ru
 it is of no other use.
 
 - **Shown**: {shown:,} clips of {tasks}
-  from the views {views}; 21 frames of 64×64 at 16 frames a second, scripted experts of
-  Meta-World 3.1.1 (MIT licence), scenes rendered by MuJoCo.
+  from the views {views}, mounted in place or anywhere about it;
+  21 frames of 64×64 at 16 frames a second, scripted experts of Meta-World 3.1.1 (MIT licence), scenes rendered by
+  MuJoCo.
 - **Never shown to the denoiser**: the view from above; the tasks {new_tasks}.
 - **Prompts** name view and task: "Seen from the left: the robot arm opens the drawer."
 - **Made by** `pretraining/pocket` in worldtune's repository, from nothing, on two CPU cores; the steps above follow
-  2,700 of a first training on fewer clips. `pretraining/pocket/README.md` has the commands.
+  9,500 of two trainings on fewer clips. `pretraining/pocket/README.md` has the commands.
 - **In diffusers**, pass `max_sequence_length=64`: prompts are padded to 64 tokens, and the padding is attended to.
 - **Limits**: pictures are soft; nothing but these scenes is known; without a prompt's view and task motions blur.
 
