@@ -32,7 +32,10 @@ def refreshed(block: str, folder: str) -> str:
         done = subprocess.run(
             command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        said = [line.rstrip() for line in (done.stdout + done.stderr).splitlines() if "━" not in line]
+        said = (
+            (done.stdout + done.stderr).replace(f"{PAGE.resolve().parents[1]}/", "").replace(folder, ".").splitlines()
+        )
+        said = [line.rstrip() for line in said if "━" not in line]
         lines += [f"$ {command}", *said]
         print("\n".join(lines[-1 - len(said) :]), flush=True)
     return "```console\n" + "\n".join(lines) + "\n```\n"

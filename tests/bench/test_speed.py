@@ -17,7 +17,7 @@ def test_both_forwards_are_equal() -> None:
     batch = draw_batch(world, 2)
     with torch.no_grad():
         theirs = diffusers_forward(diffusers_twin(world.denoiser), batch)
-        ours = our_forward(world.denoiser, batch)
+        ours = our_forward(world.denoiser, batch, batch.text_BND)
     assert theirs.std() > 0.1
     assert (theirs - ours).abs().max() < 1e-4
 
@@ -31,10 +31,10 @@ def test_both_dora_forms_are_equal() -> None:
         for name, parameter in parameters.items():
             if "lora_B" in name:
                 parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-        factored = our_forward(world.denoiser, batch)
+        factored = our_forward(world.denoiser, batch, batch.text_BND)
         use_forms(dict.fromkeys(dora_layers(world.denoiser), DoraLinearVariant()))
-        plain = our_forward(world.denoiser, batch)
-    without_adapter = our_forward(open_world("pocket").denoiser, batch)
+        plain = our_forward(world.denoiser, batch, batch.text_BND)
+    without_adapter = our_forward(open_world("pocket").denoiser, batch, batch.text_BND)
     assert (factored - plain).abs().max() < 1e-4
     assert (plain - without_adapter).abs().max() > 1e-2
 
