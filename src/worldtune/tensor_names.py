@@ -7,13 +7,14 @@ is kept. Sources: github.com/nvidia-cosmos/cosmos-predict2.5 (`minimal_v4_dit.py
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from worldtune.errors import BaseError
 
 Style = Literal["nvidia", "diffusers"]
+T = TypeVar("T")
 
 _ATTENTION = {
     "q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "output_proj": "to_out.0", "q_norm": "norm_q",
@@ -55,6 +56,10 @@ class Renaming:
 
     names: dict[str, str]
     dropped: dict[str, str]
+
+    def of(self, tensors: Mapping[str, T]) -> dict[str, T]:
+        """The kept tensors by their new names."""
+        return {new: tensors[old] for old, new in self.names.items()}
 
 
 def rename_all(names: Iterable[str], to: Style, where: str) -> Renaming:

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from support.adapters import SPECS, make_card, train_by_hand
+from support.safetensors_header import name_twice
 from support.tiny_world import make_denoiser
 from worldtune.adapters.card import CARD, AdapterCard, read_card
 from worldtune.adapters.folder import WEIGHTS, load_adapter, save_adapter
@@ -166,11 +167,7 @@ def test_a_card_that_says_other_than_the_header_is_refused(saved: Path, key: str
 
 
 def test_a_tensor_that_is_there_twice_is_refused(saved: Path) -> None:
-    content = (saved / WEIGHTS).read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    twice = json.dumps(header)[:-1] + f", {json.dumps(DOWN)}: {json.dumps(header[DOWN])}}}"
-    (saved / WEIGHTS).write_bytes(len(twice).to_bytes(8, "little") + twice.encode() + content[end:])
+    name_twice(saved / WEIGHTS, DOWN)
     assert f"it holds {DOWN} twice" in refusal(saved)
 
 

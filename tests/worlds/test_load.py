@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from support.safetensors_header import name_twice
 from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.load import open_world
@@ -175,12 +176,7 @@ def test_a_second_weight_file_is_refused_not_chosen_from(base: Path, part: str) 
 
 
 def test_a_tensor_that_is_there_twice_is_refused(base: Path) -> None:
-    path = base / "transformer" / "diffusion_pytorch_model.safetensors"
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    twice = json.dumps(header)[:-1] + f", {json.dumps(QUERY)}: {json.dumps(header[QUERY])}}}"
-    path.write_bytes(len(twice).to_bytes(8, "little") + twice.encode() + content[end:])
+    name_twice(base / "transformer" / "diffusion_pytorch_model.safetensors", QUERY)
     assert f"it holds {QUERY} twice" in refusal(base)
 
 

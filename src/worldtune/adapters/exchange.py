@@ -64,8 +64,7 @@ def read_denoiser(path: Path) -> dict[str, Tensor]:
     tensors = read_tensors(denoiser_in(path))
     if any(name.startswith("transformer_blocks.") for name in tensors):
         return tensors
-    names = rename_all(tensors, "diffusers", str(path)).names
-    return {new: tensors[old] for old, new in names.items()}
+    return rename_all(tensors, "diffusers", str(path)).of(tensors)
 
 
 def _diffusers_name(name: str) -> str:

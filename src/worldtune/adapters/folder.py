@@ -13,17 +13,16 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from diffusers.loaders import CosmosLoraLoaderMixin
 from peft import get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import nn
 
 from worldtune.adapters.card import AdapterCard, read_card, write_card
-from worldtune.adapters.formats import METADATA, read_layers
+from worldtune.adapters.formats import METADATA, header_config, read_layers
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
-from worldtune.tensor_files import refuse_twice
+from worldtune.tensor_files import read_tensors, refuse_twice
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
@@ -67,8 +66,9 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
     denoiser is then left bare.
     """
     card = read_card_for(folder, base_digest)
-    tensors = _read_weights(folder, card)
+    _refuse_other_header(folder, card)
     _refuse_changed(folder, card)
+    tensors = read_tensors(folder / WEIGHTS)
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
     except AdapterError:
@@ -88,10 +88,10 @@ def load_adapters(
     if len(weighted) == 1 and weighted[0][1] == 1:
         return [load_adapter(weighted[0][0], denoiser, base_digest)]
     cards = [read_card_for(path, base_digest) for path, _ in weighted]
-    layers = blended_adapters([(read_layers(path).layers, weight) for path, weight in weighted])
     for (path, _), card in zip(weighted, cards, strict=True):
+        _refuse_other_header(path, card)
         _refuse_changed(path, card)
-        _read_weights(path, card)
+    layers = blended_adapters([(read_layers(path).layers, weight) for path, weight in weighted])
     inject_ranks(denoiser, {name: layer.rank for name, layer in layers.items()})
     for name, layer in layers.items():
         wrapped = denoiser.get_submodule(name)
@@ -135,26 +135,25 @@ def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
         denoiser.unload_lora()
 
 
-def _read_weights(folder: Path, card: AdapterCard) -> dict[str, torch.Tensor]:
-    """The tensors, whose header says of rank, alpha and method what the card says: other tools read the header."""
+def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
+    """Raises AdapterError unless the weights' header says of rank, alpha and method what the card says.
+
+    Other tools read the header.
+    """
     path, mend = folder / WEIGHTS, "Export it again."
     try:
         refuse_twice(path)
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        if METADATA not in metadata:
-            raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
-        stated = {key.removeprefix("transformer."): value for key, value in json.loads(metadata[METADATA]).items()}
-        tensors = dict(load_file(path))
+        stated = header_config(path)
     except (FileNotFoundError, SafetensorError, ValueError) as error:
         raise AdapterError(f"{path.name} cannot be read: {error}", where=str(folder), mend=mend) from error
+    if stated is None:
+        raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
     spec = card.adapter
     expected = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank, "use_dora": spec.method == "dora"}
     for key, value in expected.items():
-        if not card.lineage.get("imported") and stated.get(key) != value:
+        if stated.get(key) != value:
             what = f"its card says {key} = {value}, the header of {path.name} {stated.get(key)}"
             raise AdapterError(what, where=str(folder), mend=mend)
-    return tensors
 
 
 def _sort_metadata(path: Path) -> None:

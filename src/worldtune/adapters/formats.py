@@ -176,11 +176,16 @@ def _config(path: Path) -> dict[str, Any]:
     if beside.is_file():
         return _stated(beside.read_text(encoding="utf-8"), beside)
     for file in [path] if path.is_file() else sorted(path.glob("*.safetensors")):
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as opened:
-                if text := (opened.metadata() or {}).get(METADATA):
-                    return {key.removeprefix("transformer."): value for key, value in _stated(text, file).items()}
+        if file.suffix == ".safetensors" and (stated := header_config(file)) is not None:
+            return stated
     return {}
+
+
+def header_config(file: Path) -> dict[str, Any] | None:
+    """peft's configuration in a safetensors header, by the denoiser's own names; None without."""
+    with safe_open(file, "pt") as opened:
+        text = (opened.metadata() or {}).get(METADATA)
+    return {key.removeprefix("transformer."): value for key, value in _stated(text, file).items()} if text else None
 
 
 def _stated(text: str, where: Path) -> dict[str, Any]:
@@ -210,11 +215,11 @@ def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha:
     return LowRank(a_RI, b_OR, _alpha(module, parts, config, alpha, a_RI.shape[0], path), magnitude_O)
 
 
-def _by_pattern(patterns: Mapping[str, float], module: str) -> float | None:
-    """The value of the first pattern that peft finds in a module's name, in diffusers' style or NVIDIA's."""
+def _by_pattern(patterns: Mapping[str, float], module: str, usual: float) -> float:
+    """The value of the first pattern that peft finds in a module's name, diffusers' or NVIDIA's, or else `usual`."""
     nvidia = (rename(f"{module}.weight", "nvidia") or "").removesuffix(".weight")
     keys = (get_pattern_key(list(patterns), name) for name in (module, nvidia))
-    return next((patterns[key] for key in keys if key in patterns), None)
+    return next((patterns[key] for key in keys if key in patterns), usual)
 
 
 def _alpha(
@@ -223,7 +228,7 @@ def _alpha(
     if "alpha" in parts:
         return float(parts["alpha"])
     if isinstance(config.get("lora_alpha"), int | float):
-        stated = float(_by_pattern(config.get("alpha_pattern") or {}, module) or config["lora_alpha"])
+        stated = float(_by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"]))
         return stated * sqrt(rank) if config.get("use_rslora") else stated  # rsLoRA's scale is alpha/√rank
     if given is None:
         raise AdapterError(

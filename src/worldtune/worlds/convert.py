@@ -46,7 +46,7 @@ def convert(source: Path, to: Style, out: Path, config: Path | None = None) -> C
     if adapter := next((name for name in tensors if ".lora_" in name), None):
         raise BaseError(f"it holds an adapter, {adapter}", where=str(source), mend="Give the bare model's weights.")
     renaming = rename_all(tensors, to, str(source))
-    renamed = {new: tensors[old] for old, new in renaming.names.items()}
+    renamed = renaming.of(tensors)
     ours = renamed if to == "diffusers" else {name: tensors[name] for name in renaming.names}
     config_path = config or (folder / "config.json" if (folder / "config.json").is_file() else None)
     arguments = _read_config(config_path) if config_path else recognise(ours, source)

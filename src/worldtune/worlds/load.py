@@ -82,8 +82,7 @@ def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DMod
         raise BaseError(what, where=str(folder), mend="Copy the model again.")
     if source.checkpoint:
         tensors = read_tensors(source.checkpoint)
-        names = rename_all(tensors, "diffusers", str(source.checkpoint)).names
-        renamed = {new: tensors[old] for old, new in names.items()}
+        renamed = rename_all(tensors, "diffusers", str(source.checkpoint)).of(tensors)
         model = fill_module(CosmosTransformer3DModel, folder, renamed, dtype, source.checkpoint)
     else:
         model = load_module(CosmosTransformer3DModel, folder, dtype)

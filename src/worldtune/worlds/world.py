@@ -17,6 +17,7 @@ from worldtune.worlds.catalog import Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
 from worldtune.worlds.offload import Offload, Turns, visit_one_by_one
+from worldtune.worlds.prompt_encoder import PromptEncoder
 from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
 
@@ -98,12 +99,12 @@ class World:
         return Codec(self.folder, self.device, self.dtype, self._turns.home)
 
     @cached_property
-    def text(self) -> TextEncoder | T5Text:
+    def text(self) -> PromptEncoder:
         kind = T5Text if self.card.schedule.kind == "edm" else TextEncoder
         return kind(self.folder, self._turns.home, self.dtype)
 
     @cached_property
-    def _reader(self) -> TextEncoder | T5Text:
+    def _reader(self) -> PromptEncoder:
         """The text encoder with its weights, whose layers come one by one in a group."""
         if self._turns.offload == "group":
             visit_one_by_one(self.text.layers, self.device)
@@ -148,7 +149,7 @@ class World:
 
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str], *, cut: bool = False) -> Tensor:
-        """text_BND, fp32, as cross-attention sees it (after the frozen projection); `cut` as in `TextEncoder.embed`."""
+        """text_BND, fp32, as cross-attention sees it, past the projection; `cut` as in `PromptEncoder.embed`."""
         reader = self._reader
         self._turns.take(reader.model, reader.layers)
         return project_text(self.denoiser, reader.embed(prompts, cut=cut).to(self.dtype)).float()
