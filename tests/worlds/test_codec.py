@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from support.films import films
 from worldtune.worlds import codec as codec_module
 from worldtune.worlds.codec import Codec, latent_frames
+from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 
 @pytest.fixture(scope="module")
 def codec(tiny_world: Path) -> Codec:
-    return Codec(tiny_world, torch.device("cpu"), torch.float32, torch.device("cpu"))
+    vae = AutoencoderKLWan.from_pretrained(tiny_world / "vae").eval().requires_grad_(False)
+    return Codec(WholeClipVae(vae), torch.device("cpu"))
 
 
 @pytest.fixture(name="frames_BTHWC")

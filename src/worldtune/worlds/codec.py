@@ -6,13 +6,9 @@ Shapes: B clips, T frames, C channels, H×W pixels; latents have 1 + (T−1)/4 f
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
 """
 
-from pathlib import Path
-
 import torch
-from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from worldtune.worlds.weights import load_module
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 TEMPORAL, SPATIAL = 4, 8
@@ -20,11 +16,10 @@ WHOLE_CLIP_PIXELS = 8_000_000  # above T·H·W of this, features of all frames a
 
 
 class Codec:
-    """The VAE of a diffusers folder, frozen, kept on `home`. Raises BaseError as `load_module` does."""
+    """A frozen VAE, `whole_clip` or in chunks; what goes in and comes out is on `device`."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype, home: torch.device) -> None:
-        self.vae = load_module(AutoencoderKLWan, folder / "vae", dtype).to(home)
-        self.whole_clip = WholeClipVae(self.vae)
+    def __init__(self, whole_clip: WholeClipVae, device: torch.device) -> None:
+        self.vae, self.whole_clip = whole_clip.vae, whole_clip
         config = self.vae.config
         self.mean = torch.tensor(config.latents_mean, device=device).view(1, -1, 1, 1, 1)
         self.std = torch.tensor(config.latents_std, device=device).view(1, -1, 1, 1, 1)

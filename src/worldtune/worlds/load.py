@@ -37,21 +37,14 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     digests = {part: _digest_folder(source.folder / part) for part in PARTS}
     if source.checkpoint:
         digests["transformer"] = digest_json([digests["transformer"], _digest_tree(source.checkpoint)])
-    card = WorldCard(
+    card = WorldCard.of(
+        known,
         name=name if name == known.name else (source.checkpoint or source.folder).name,
         source=name,
-        trained_as=known.name,
         revision=source.revision,
         digest=digest_json(digests | {"trained_as": known.name}),
         codec_digest=digests["vae"],
         text_digest=digest_json([digests["text_encoder"], digests["tokenizer"], _projection_digest(denoiser)]),
-        schedule=known.schedule,
-        first_loss=known.first_loss,
-        frames=known.frames,
-        fps=known.fps,
-        height=known.height,
-        width=known.width,
-        least_known=known.least_known,
     )
     return World(card, source.folder, denoiser, torch.device(device), offload)
 

@@ -71,11 +71,16 @@ def _said(source: str) -> tuple[KnownBase | None, str]:
     name, equals, place = source.partition("=")
     if not equals or Path(source).exists():
         return None, source
-    if name not in BY_NAME:
-        nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.3)
-        mend = f"Did you mean '{nearest[0]}'?" if nearest else "See `worldtune bases`."
-        raise BaseError(f"there is no base '{name}'", where=source, mend=mend)
-    return BY_NAME[name], place
+    return find_base(name, source), place
+
+
+def find_base(name: str, where: str) -> KnownBase:
+    """The catalogue's entry. Raises BaseError, which names the nearest one, when there is none."""
+    if known := BY_NAME.get(name):
+        return known
+    nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.3)
+    mend = f"Did you mean '{nearest[0]}'?" if nearest else "See `worldtune bases`."
+    raise BaseError(f"there is no base '{name}'", where=where, mend=mend)
 
 
 def _folder(place: str) -> tuple[Path, str | None, KnownBase | None]:

@@ -27,8 +27,13 @@ class T5Text(PromptEncoder):
         tokens = self.tokenizer(
             prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         ).to(self.model.device)
-        states_BND = self.model(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
-        return (states_BND * tokens.attention_mask[..., None]).float()
+        return read_tokens(self.model, tokens.input_ids, tokens.attention_mask)
 
     def count(self, prompt: str) -> int:
         return len(self.tokenizer(prompt, verbose=False)["input_ids"])
+
+
+def read_tokens(model: T5EncoderModel, tokens_BN: Tensor, mask_BN: Tensor) -> Tensor:
+    """text_BND, fp32: the last layer's states, zero where `mask_BN` is."""
+    states_BND = model(tokens_BN, attention_mask=mask_BN).last_hidden_state
+    return (states_BND * mask_BN[..., None]).float()

@@ -38,8 +38,7 @@ class TextEncoder(PromptEncoder):
 
     def _embed(self, prompts: list[str]) -> Tensor:
         tokens_BN = torch.tensor([self._tokens(prompt)[: self.length] for prompt in prompts], device=self.model.device)
-        states = self.model(tokens_BN, output_hidden_states=True).hidden_states[1:]
-        return torch.cat([_standardise(state) for state in states], -1).float()
+        return read_tokens(self.model, tokens_BN)
 
     def count(self, prompt: str) -> int:
         padding = self.tokenizer.pad_token_id
@@ -63,6 +62,12 @@ class TextEncoder(PromptEncoder):
             return_dict=True,
         )
         return list(encoded["input_ids"])
+
+
+def read_tokens(model: Qwen2_5_VLForConditionalGeneration, tokens_BN: Tensor) -> Tensor:
+    """embeddings_BNE, fp32: every layer's states, standardised, side by side."""
+    states = model(tokens_BN, output_hidden_states=True).hidden_states[1:]
+    return torch.cat([_standardise(state) for state in states], -1).float()
 
 
 def _standardise(state_BNE: Tensor) -> Tensor:

@@ -26,18 +26,19 @@ from torch import Tensor, nn
 class WholeClipVae:
     """Encode and decode with the modules of `vae`, sharing its parameters.
 
+    Where its weights `have_data`, convolutions whose taps in time before the last are zero leave them out.
     Raises ValueError for a Wan 2.2 VAE (`is_residual` or `patch_size`), which has other blocks.
     """
 
-    def __init__(self, vae: AutoencoderKLWan) -> None:
+    def __init__(self, vae: AutoencoderKLWan, have_data: bool = True) -> None:
         if vae.config.is_residual or vae.config.patch_size is not None:
             raise ValueError("the whole-clip path covers Wan 2.1 VAEs only, this one is a Wan 2.2 VAE")
         self.vae = vae
+        convolutions = [module for module in vae.modules() if isinstance(module, WanCausalConv3d)]
         self.memoryless = {
-            module
-            for module in vae.modules()
-            if isinstance(module, WanCausalConv3d)
-            and (module.kernel_size[0] == 1 or not module.weight[:, :, :-1].any())
+            conv
+            for conv in convolutions
+            if conv.kernel_size[0] == 1 or (have_data and not conv.weight[:, :, :-1].any())
         }
 
     def encode(self, x_BCTHW: Tensor) -> Tensor:

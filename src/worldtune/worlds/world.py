@@ -7,19 +7,22 @@ training holds the denoiser alone.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import CosmosTransformer3DModel
+from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor
 
 from worldtune.errors import RecipeError, UserError
-from worldtune.worlds.catalog import Schedule
+from worldtune.worlds.catalog import KnownBase, Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
 from worldtune.worlds.offload import Offload, Turns, visit_one_by_one
 from worldtune.worlds.prompt_encoder import PromptEncoder
 from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
+from worldtune.worlds.weights import load_module
+from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class WorldCard:
     height: int
     width: int
     least_known: int
+
+    @classmethod
+    def of(cls, known: KnownBase, **own: Any) -> "WorldCard":
+        """The card of a base that was trained as `known`; `own` is what the catalogue does not say."""
+        said = ("schedule", "first_loss", "frames", "fps", "height", "width", "least_known")
+        return cls(trained_as=known.name, **{field: getattr(known, field) for field in said}, **own)
 
     def shift(self, asked: float) -> float | None:
         """The shift of its training's noise levels, as a recipe asks; None on EDM, which has a law of its own."""
@@ -72,7 +81,9 @@ class World:
         self.compiled = False
         self._denoise = denoise
         for name, part in denoiser.named_children():
-            part.to(self._turns.home if name == "transformer_blocks" else device)
+            place = self._turns.home if name == "transformer_blocks" else device
+            if any(tensor.device != place for tensor in part.parameters()):
+                part.to(place)
 
     def compile(self) -> None:
         """Let torch.compile make `velocity` faster from its second call on, at one size of clips after another.
@@ -96,7 +107,8 @@ class World:
 
     @cached_property
     def codec(self) -> Codec:
-        return Codec(self.folder, self.device, self.dtype, self._turns.home)
+        vae = load_module(AutoencoderKLWan, self.folder / "vae", self.dtype).to(self._turns.home)
+        return Codec(WholeClipVae(vae), self.device)
 
     @cached_property
     def text(self) -> PromptEncoder:

@@ -1,0 +1,83 @@
+"""A known base with every shape and no weight: what the real one would compute, in how much memory.
+
+A base that the package ships has its own configurations there. The text encoders' sizes are those of the `config.json`
+of huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct and google-t5/t5-11b.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, T5Config, T5EncoderModel
+
+from worldtune.planning.meter import default_dtype
+from worldtune.worlds import t5, text
+from worldtune.worlds.catalog import T5, KnownBase
+from worldtune.worlds.codec import Codec
+from worldtune.worlds.prompt_encoder import MAX_TOKENS
+from worldtune.worlds.source import pocket_folder
+from worldtune.worlds.weights import read_json
+from worldtune.worlds.whole_clip_vae import WholeClipVae
+from worldtune.worlds.world import World, WorldCard
+
+CPU = torch.device("cpu")  # where tensors without data are; what is computed is the same
+
+
+def blank_denoiser(base: KnownBase, dtype: torch.dtype) -> CosmosTransformer3DModel:
+    with default_dtype(dtype):
+        return CosmosTransformer3DModel(**base.architecture.config()).eval().requires_grad_(False)
+
+
+def blank_codec(base: KnownBase, dtype: torch.dtype) -> Codec:
+    """Wan 2.1's VAE."""
+    config = {} if base.repo else AutoencoderKLWan.load_config(pocket_folder() / "vae")
+    with default_dtype(dtype):
+        vae = AutoencoderKLWan.from_config(config).eval().requires_grad_(False)
+    return Codec(WholeClipVae(vae, have_data=False), CPU)
+
+
+def blank_world(base: KnownBase, dtype: torch.dtype) -> World:
+    """The denoiser of a base, as the sampler and the trainer call it."""
+    nothing: dict[str, Any] = {"revision": None, "digest": "", "codec_digest": "", "text_digest": ""}
+    card = WorldCard.of(base, name=base.name, source=base.name, **nothing)
+    return World(card, Path(), blank_denoiser(base, dtype), CPU)
+
+
+class BlankReader:
+    """A known base's text encoder: its `model`, the `layers` that an offload brings one by one, and `read`."""
+
+    def __init__(self, base: KnownBase, dtype: torch.dtype) -> None:
+        self._is_t5 = base.text_encoder == T5
+        config = QWEN_7B if base.repo else Qwen2_5_VLConfig.from_pretrained(pocket_folder() / "text_encoder")
+        with default_dtype(dtype):
+            self.model: Any = T5EncoderModel(T5_11B) if self._is_t5 else Qwen2_5_VLForConditionalGeneration(config)
+        self.model.eval().requires_grad_(False)
+        tokenizer = {} if base.repo else read_json(pocket_folder() / "tokenizer" / "tokenizer_config.json")
+        self.length = min(MAX_TOKENS, tokenizer.get("model_max_length", MAX_TOKENS))
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        layers: nn.ModuleList = self.model.encoder.block if self._is_t5 else self.model.model.language_model.layers
+        return layers
+
+    def read(self) -> Tensor:
+        """The embeddings_BNE of one prompt."""
+        tokens_BN = torch.zeros(1, self.length, dtype=torch.long)
+        if self._is_t5:
+            return t5.read_tokens(self.model, tokens_BN, torch.ones_like(tokens_BN))
+        return text.read_tokens(self.model, tokens_BN)
+
+
+QWEN_7B = Qwen2_5_VLConfig(
+    text_config={
+        "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "max_window_layers": 28, "tie_word_embeddings": False,
+    },
+    vision_config={
+        "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584,
+    },
+    tie_word_embeddings=False,
+)  # fmt: skip
+T5_11B = T5Config(d_model=1024, d_ff=65536, d_kv=128, num_heads=128, num_layers=24, vocab_size=32128)

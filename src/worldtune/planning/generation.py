@@ -1,0 +1,141 @@
+"""Memory and operations of one video, part by part, for each way of taking turns on the GPU.
+
+Every part is computed by the code that will compute it, on tensors without data. What is resident follows
+`worlds.offload`; what a part needs beyond its weights is its measured peak.
+
+Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from worldtune.diffusion.conditioning import known_frames
+from worldtune.generation.sampler import BATCHED_LATENTS, guided
+from worldtune.planning.blank import BlankReader, blank_codec, blank_world
+from worldtune.planning.flops import count_flops
+from worldtune.planning.meter import MemoryMeter, without_data
+from worldtune.worlds.catalog import KnownBase
+from worldtune.worlds.codec import SPATIAL, TEMPORAL, latent_frames
+from worldtune.worlds.denoiser import project_text
+from worldtune.worlds.offload import Offload
+from worldtune.worlds.world import World
+
+GIVEN = 1 + TEMPORAL  # pictures that video2world goes on from
+KEPT_LATENTS = 8  # fp32: noise, known frames, their velocity, x, and what a second-order solver remembers
+GUIDANCE = 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of a part, and of those of its layers that come one by one in a group: together, and the largest."""
+
+    all: int
+    layers: int = 0
+    layer: int = 0
+
+    def there(self, offload: Offload) -> int:
+        """Bytes on the GPU while the part computes."""
+        return self.all - self.layers + self.layer if offload == "group" else self.all
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """Peak bytes of each phase under each offload, and the operations of one evaluation of the denoiser."""
+
+    phases: dict[Offload, dict[str, int]]
+    flops: int
+
+    def peak(self, offload: Offload) -> int:
+        return max(self.phases[offload].values())
+
+    def fits(self, usable: int) -> Offload | None:
+        """The least offload that needs no more than `usable` bytes; None when none does."""
+        return next((offload for offload in self.phases if self.peak(offload) <= usable), None)
+
+
+@torch.no_grad()
+def plan_generation(
+    base: KnownBase, frames: int, height: int, width: int, *, guidance: bool = True, dtype: torch.dtype = torch.bfloat16
+) -> GenerationPlan:
+    """What one video of a known base needs. Raises RecipeError for a size that the base cannot make."""
+    with without_data() as meter:
+        world = blank_world(base, dtype)
+        world.check_size(frames, height, width, base.name)
+        blocks, whole = world.denoiser.transformer_blocks, _bytes(world.denoiser)
+        denoiser = Weights(whole, _bytes(blocks), max(map(_bytes, blocks)))
+        resident = whole - denoiser.layers  # what never leaves
+        text, reading, text_1ND = _read(meter, base, world, dtype)
+        call = _velocity(world, text_1ND, frames, height, width, guidance)
+        denoising = _work(meter, call)
+        flops = count_flops(call) // (2 if guidance else 1)
+        codec, encoding, decoding = _code(meter, base, frames, height, width, dtype)
+
+    def phases(offload: Offload) -> dict[str, int]:
+        if offload == "none":
+            always = denoiser.all
+            return {
+                "read the prompt": always + text.all + reading,
+                "encode the input": always + codec + encoding,
+                "denoise": always + codec + denoising,
+                "decode": always + codec + decoding,
+            }
+        return {
+            "read the prompt": resident + text.there(offload) + reading,
+            "encode the input": resident + codec + encoding,
+            "denoise": denoiser.there(offload) + denoising,
+            "decode": resident + codec + decoding,
+        }
+
+    return GenerationPlan({offload: phases(offload) for offload in get_args(Offload)}, flops)
+
+
+def _velocity(
+    world: World, text_1ND: Tensor, frames: int, height: int, width: int, guidance: bool
+) -> Callable[[], list[Tensor]]:
+    """One guided velocity, as the sampler asks for it, with what the sampler holds; the text is read within."""
+    shape = (1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
+
+    def call() -> list[Tensor]:
+        known_BT = known_frames(torch.ones(1, dtype=torch.long), shape[2])
+        kept = [torch.empty(shape) for _ in range(KEPT_LATENTS)]
+        batched = kept[0].numel() <= BATCHED_LATENTS
+        velocity = guided(world, text_1ND, text_1ND, known_BT, GUIDANCE if guidance else 0, batched)
+        return [velocity(kept[0], torch.empty(known_BT.shape)), *kept]
+
+    return call
+
+
+def _read(meter: MemoryMeter, base: KnownBase, world: World, dtype: torch.dtype) -> tuple[Weights, int, Tensor]:
+    """The text encoder, what reading one prompt needs beyond it, and what comes out."""
+    reader = BlankReader(base, dtype)
+    layers = Weights(_bytes(reader.model), _bytes(reader.layers), max(map(_bytes, reader.layers)))
+
+    def read() -> Tensor:
+        return project_text(world.denoiser, reader.read().to(dtype)).float()
+
+    return layers, _work(meter, read), read()
+
+
+def _code(
+    meter: MemoryMeter, base: KnownBase, frames: int, height: int, width: int, dtype: torch.dtype
+) -> tuple[int, int, int]:
+    """The codec's bytes, and what encoding the given pictures and decoding the video need beyond them."""
+    codec = blank_codec(base, dtype)
+    pictures = torch.empty(1, min(GIVEN, frames), height, width, 3, dtype=torch.uint8)
+    latents = torch.empty(1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
+    encoding, decoding = _work(meter, lambda: codec.encode(pictures)), _work(meter, lambda: codec.decode(latents))
+    return _bytes(codec.vae), encoding, decoding
+
+
+def _work(meter: MemoryMeter, compute: Callable[[], object]) -> int:
+    before = meter.mark()
+    compute()
+    return meter.peak - before
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.untyped_storage().nbytes() for tensor in module.state_dict().values())

@@ -1,0 +1,22 @@
+"""Counted operations against closed forms."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from worldtune.planning.flops import count_flops
+from worldtune.planning.meter import without_data
+
+
+def test_a_linear_is_two_operations_a_weight_and_row_and_twice_that_back() -> None:
+    linear, x = nn.Linear(6, 10, bias=False), torch.randn(7, 6, requires_grad=True)
+    assert count_flops(lambda: linear(x)) == 2 * 7 * 6 * 10
+    assert count_flops(lambda: linear(x).sum().backward()) == 3 * 2 * 7 * 6 * 10
+
+
+def test_attention_counts_both_of_its_products_and_five_more_going_back() -> None:
+    with without_data():
+        q, k = torch.empty(2, 3, 50, 8, requires_grad=True), torch.empty(2, 3, 20, 8, requires_grad=True)
+        once = 2 * 2 * 3 * 50 * 20 * 8
+        assert count_flops(lambda: F.scaled_dot_product_attention(q, k, k)) == 2 * once
+        assert count_flops(lambda: F.scaled_dot_product_attention(q, k, k).sum().backward()) == (2 + 5) * once
