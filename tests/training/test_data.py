@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.films import write_films
 from support.training import recipe_data, small_data, small_recipe
 from worldtune.errors import DataError, RecipeError
 from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
-from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, step_clips
+from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, spread, step_clips
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
@@ -51,6 +53,17 @@ def test_every_part_is_encoded_and_counted(
     assert torch.equal(data.no_text_1ND, world.no_text())
     train = {clip.clip.episode for clip in data.train}
     assert train.isdisjoint(clip.clip.episode for clip in data.held_out)
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_some_clips_come_from_all_over_a_dataset(total: int, count: int) -> None:
+    clips = list(range(total))
+    some = spread(clips, count)
+    assert len(some) == min(total, count)
+    assert some == sorted(set(some))
+    gaps = [after - before for before, after in zip(some, [*some[1:], total], strict=False)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+    assert spread(clips, None) == clips
 
 
 def test_the_encoders_are_let_go(world: World, tiny_world: Path, films: Path, tmp_path: Path) -> None:

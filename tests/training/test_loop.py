@@ -36,6 +36,17 @@ def mean_loss(world: World, data: TrainingData) -> float:
     return math.fsum(losses) / len(losses)
 
 
+def test_some_clips_of_each_dataset_are_validated_on(
+    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, steps=1)
+    recipe = recipe.model_copy(update={"check": recipe.check.model_copy(update={"clips": 1, "sigmas": 2})})
+    run = start(tmp_path / "run", recipe)
+    first = held_out_losses(world, data.held_out[:1], "image2world", 2, 5.0, 1)
+    train(world, recipe, data, run)
+    assert next(row["held_out_loss"] for row in run.rows() if "held_out_loss" in row) == pytest.approx(first[0])
+
+
 @pytest.mark.parametrize("method", ["lora", "dora"])
 def test_a_small_training_learns(
     world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, method: str

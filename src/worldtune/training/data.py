@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from worldtune.training.recipe import Recipe
 from worldtune.worlds.codec import TEMPORAL, latent_frames
 from worldtune.worlds.world import World
 
-BASE_DOMAIN_CLIPS = 8  # of an evaluation, spread over the dataset: the loss is measured on all
+BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos
 OnClip = Callable[[int, int], None]
 
 
@@ -97,10 +98,16 @@ def prepare_held_out(
     if not own.held_out:
         raise DataError("nothing is held out to judge on", where=recipe.data.path, mend="Train with data.held_out.")
     forgetting = open_dataset(recipe.check.forgetting).clips if recipe.check.forgetting else []
-    spread = max(1, len(forgetting) // BASE_DOMAIN_CLIPS)
-    parts = [own.held_out[:count], forgetting[::spread][:BASE_DOMAIN_CLIPS][:count]]
+    parts = [own.held_out[:count], spread(forgetting, BASE_DOMAIN_CLIPS)[:count]]
     held_out, base_domain = _encode(world, parts, store, on_clip)
     return HeldOut(held_out, base_domain, own.digest)
+
+
+def spread(clips: Sequence[Any], count: int | None) -> list[Any]:
+    """`count` of some clips, from all over their order; all of them when there are no more, or None are asked for."""
+    if count is None or count >= len(clips):
+        return list(clips)
+    return [clips[number * len(clips) // count] for number in range(count)]
 
 
 def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: OnClip) -> list[list[LatentClip]]:

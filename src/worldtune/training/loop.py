@@ -14,7 +14,7 @@ from worldtune.errors import UserError
 from worldtune.latents.dataset import load_batch
 from worldtune.training.birth import give_birth, prove_grown
 from worldtune.training.checkpoint import load_checkpoint, save_checkpoint
-from worldtune.training.data import TrainingData, step_clips
+from worldtune.training.data import TrainingData, spread, step_clips
 from worldtune.training.draws import training_draws
 from worldtune.training.held_out import held_out_losses
 from worldtune.training.lineage import adapter_card, lineage
@@ -97,6 +97,6 @@ def validate(world: World, recipe: Recipe, data: TrainingData, run: RunFolder, s
     row = {
         name: math.fsum(values) / len(values)
         for name, clips in losses.items()
-        if (values := held_out_losses(world, clips, check.mode, check.sigmas, shift, batch))
+        if (values := held_out_losses(world, spread(clips, check.clips), check.mode, check.sigmas, shift, batch))
     }
     run.log(step=step, **row)

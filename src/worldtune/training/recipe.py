@@ -51,11 +51,13 @@ class Train(Strict):
 class Validate(Strict):
     """Held-out loss on fixed draws: `sigmas` noise levels a clip, at the quantiles that training draws from.
 
-    `forgetting` is a dataset of the base's own domain, all of it held out.
+    `clips` are looked at of each dataset, spread evenly over it; all when not given. `forgetting` is a dataset of the
+    base's own domain, all of it held out.
     """
 
     every: int = Field(50, ge=1)
     sigmas: int = Field(4, ge=1)
+    clips: int | None = Field(None, ge=1)
     mode: Literal["text2world", "image2world", "video2world"] = "image2world"
     forgetting: DataSpec | None = None
 
