@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from worldtune.adapters.factored_dora import CANCELLED, FactoredDora, factor, row_norm
+from worldtune.adapters.factored_dora import CANCELLED, FactoredDora, make_lean, row_norm
 
 
 def layer(rank: int = 4, alpha: float = 6.0) -> nn.Module:
@@ -30,7 +30,7 @@ def factored(dense: nn.Module) -> nn.Module:
     """A copy in the factored form, with the magnitude that `dense` has."""
     model = copy.deepcopy(dense)
     magnitude = model[0].lora_magnitude_vector["default"].weight.detach().clone()
-    factor(model, "default")
+    make_lean(model, "default")
     model[0].lora_magnitude_vector["default"].weight.data = magnitude
     return model
 
@@ -50,6 +50,25 @@ def test_outputs_and_gradients_equal_pefts(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     for ours, theirs in zip(outputs_and_gradients(factored(dense), x), outputs_and_gradients(dense, x), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
+
+
+def test_in_float64_outputs_and_gradients_equal_pefts_to_ten_digits() -> None:
+    dense = layer().double()
+    x = torch.randn(7, 24).double()
+    for ours, theirs in zip(outputs_and_gradients(factored(dense), x), outputs_and_gradients(dense, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_newborn_over_bf16_changes_nothing_bit_for_bit() -> None:
+    model = nn.Sequential(nn.Linear(64, 40, bias=False)).bfloat16()
+    x = torch.randn(9, 64).bfloat16()
+    before = model(x)
+    inject_adapter_in_model(LoraConfig(r=4, target_modules=["0"], use_dora=True), model)
+    make_lean(model, "default")
+    assert model[0].lora_magnitude_vector["default"].weight.dtype == torch.float32
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            assert torch.equal(model(x), before)
 
 
 @given(scale=st.floats(0.01, 30), seed=st.integers(0, 1000))
@@ -75,7 +94,7 @@ def test_a_newborn_changes_nothing_bit_for_bit() -> None:
     x = torch.randn(9, 24)
     before = model(x)
     inject_adapter_in_model(LoraConfig(r=4, target_modules=["0"], use_dora=True), model)
-    factor(model, "default")
+    make_lean(model, "default")
     assert torch.equal(model(x), before)
 
 
@@ -102,8 +121,8 @@ def test_the_norm_follows_every_write_to_the_factors() -> None:
 
 
 def test_bias_and_dropout_are_refused() -> None:
-    for model, dropout in ((nn.Linear(8, 8), 0.0), (nn.Linear(8, 8, bias=False), 0.1)):
+    for model, dropout, said in ((nn.Linear(8, 8), 0.0, "without bias"), (nn.Linear(8, 8, bias=False), 0.1, "dropout")):
         wrapped = nn.Sequential(model)
         inject_adapter_in_model(LoraConfig(r=2, target_modules=["0"], use_dora=True, lora_dropout=dropout), wrapped)
-        with pytest.raises(ValueError, match="without bias and dropout"):
-            factor(wrapped, "default")
+        with pytest.raises(ValueError, match=said):
+            make_lean(wrapped, "default")

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from support.tiny_world import TEXT_WIDTH, make_denoiser
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.stock import stock_forward
 from worldtune.diffusion.conditioning import known_frames
+from worldtune.worlds import chunks
 from worldtune.worlds.denoiser import denoise, project_text, read_text
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
@@ -83,3 +85,34 @@ def test_text_that_was_read_already_gives_the_same_numbers(world: World, method:
         other = denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, read_text(world.denoiser, text_BND.flip(0)))
     assert torch.equal(once, every_time)
     assert (other - once).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_in_chunks_outputs_and_gradients_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, method: str, checkpointed: bool
+) -> None:
+    denoiser = make_denoiser().double()
+    parameters = inject(denoiser, AdapterSpec(method=method, rank=2), seed=0)
+    for parameter in parameters.values():
+        parameter.data = parameter.data.double() + 0.05
+    generator = torch.Generator().manual_seed(0)
+    x_BCTHW = torch.randn(2, 16, 3, 8, 8, generator=generator).double()
+    sigma_BT, known_BT = torch.rand(2, 3, generator=generator).double(), torch.eye(3)[:2].double()
+    text_BND = torch.randn(2, 5, TEXT_WIDTH, generator=generator).double()
+
+    def outputs_and_gradients() -> list[torch.Tensor]:
+        denoiser.zero_grad()
+        v_BCTHW = denoise(denoiser, x_BCTHW, sigma_BT, known_BT, text_BND)
+        v_BCTHW.square().mean().backward()
+        return [v_BCTHW.detach(), *(parameter.grad.clone() for parameter in parameters.values())]
+
+    expected = outputs_and_gradients()
+    monkeypatch.setattr(chunks, "CHUNK", 1000)
+    denoiser.gradient_checkpointing = checkpointed
+    for found, whole in zip(outputs_and_gradients(), expected, strict=True):
+        torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            denoise(denoiser, x_BCTHW, sigma_BT, known_BT, text_BND), expected[0], rtol=1e-9, atol=1e-12
+        )

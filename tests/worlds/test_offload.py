@@ -52,7 +52,9 @@ def test_blocks_are_on_the_device_together_or_one_by_one(tiny_world: Path, offlo
     blocks, seen = world.denoiser.transformer_blocks, []
     assert len(blocks) == 2
     for block in blocks:
-        block.attn1.register_forward_pre_hook(lambda *_, own=block: seen.append((there(own), sum(map(there, blocks)))))
+        block.attn1.to_q.register_forward_pre_hook(
+            lambda *_, own=block: seen.append((there(own), sum(map(there, blocks))))
+        )
     world.velocity(*inputs(world), world.read_text(world.no_text()))
     assert seen == [(True, expected)] * 2
     assert sum(map(there, blocks)) == (2 if offload == "sequential" else 0)

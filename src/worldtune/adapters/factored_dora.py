@@ -13,10 +13,12 @@ Shapes: (..., I) inputs, (..., O) outputs, R rank.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from worldtune.adapters.lean import LeanLora, add_low_rank, refuse_dropout, rescale
 
 CANCELLED = 1e-2  # of ‖w‖²: below it the factored n² is no longer exact to fp32
 
@@ -25,23 +27,24 @@ class FactoredDora(DoraLinearVariant):  # type: ignore[misc]
     """peft's DoRA on one linear layer, its forward replaced. Bias and dropout are refused."""
 
     def __init__(self, module: LoraLayer, adapter: str) -> None:
-        if module.get_base_layer().bias is not None or not isinstance(module.lora_dropout[adapter], nn.Identity):
-            raise ValueError("the factored form is for linear layers without bias and dropout")
+        if module.get_base_layer().bias is not None:
+            raise ValueError("the factored form is for linear layers without bias")
+        refuse_dropout(module, adapter)
         self.versions: tuple[int, ...] = ()
         self.norm_O = torch.empty(0)
 
     def forward(self, module: LoraLayer, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
         """The layer's output (..., O) from its input and the base layer's output `result`."""
         a_RI, b_OR = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
-        scale = module.scaling[active_adapter]
-        h = F.linear(x.to(a_RI.dtype), a_RI)
-        z = torch.addmm(result.flatten(0, -2).to(h.dtype), h.flatten(0, -2), b_OR.t(), alpha=scale).view_as(result)
+        scale, magnitude_O = module.scaling[active_adapter], module.lora_magnitude_vector[active_adapter].weight
         norm_O = self.norm(module.get_base_layer().weight, a_RI, b_OR, scale)
-        return (z * (module.lora_magnitude_vector[active_adapter].weight / norm_O)).to(result.dtype)
+        return rescale(add_low_rank(result, x, a_RI, b_OR, scale), magnitude_O, norm_O)
 
     @torch.no_grad()
     def norm(self, w_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
         """The row norm of W + scale·BA in fp32, computed anew only when a tensor was written to or moved."""
+        if _without_data(w_OI):
+            return row_norm(w_OI, a_RI, b_OR, scale)
         versions = tuple(number for t in (w_OI, a_RI, b_OR) for number in (t._version, t.data_ptr()))
         if versions != self.versions:
             self.norm_O, self.versions = row_norm(w_OI, a_RI, b_OR, scale), versions
@@ -49,21 +52,29 @@ class FactoredDora(DoraLinearVariant):  # type: ignore[misc]
 
 
 def row_norm(w_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
-    """‖w + scale·(BA)‖ of every row (O,), in fp32, without forming BA."""
-    w_OI, a_RI, b_OR = w_OI.float(), a_RI.float(), b_OR.float()
+    """‖w + scale·(BA)‖ of every row (O,), in fp32 or better, without forming BA."""
+    precision = torch.promote_types(w_OI.dtype, torch.float32)
+    w_OI, a_RI, b_OR = w_OI.to(precision), a_RI.to(precision), b_OR.to(precision)
     base_O = w_OI.square().sum(1)
     inner_OR = 2 * scale * (w_OI @ a_RI.t()) + scale**2 * (b_OR @ (a_RI @ a_RI.t()))
     square_O = base_O + (b_OR * inner_OR).sum(1)
     cancelled = square_O < CANCELLED * base_O
-    if not w_OI.is_meta and cancelled.any():  # meta tensors have shapes only
+    if not _without_data(w_OI) and cancelled.any():
         square_O[cancelled] = (w_OI[cancelled] + scale * (b_OR[cancelled] @ a_RI)).square().sum(1)
     return square_O.sqrt()
 
 
-def factor(denoiser: nn.Module, adapter: str) -> None:
-    """Give every DoRA layer the factored form, its magnitude set to the norm it starts from: output unchanged."""
+def _without_data(tensor: Tensor) -> bool:
+    """Whether it has a shape only, as where memory is planned."""
+    return tensor.is_meta or isinstance(tensor, FakeTensor)
+
+
+def make_lean(denoiser: nn.Module, adapter: str) -> None:
+    """Give every layer the lean form, and a DoRA's magnitude the norm it starts from: output unchanged."""
     for module in denoiser.modules():
-        if isinstance(module, LoraLayer) and isinstance(module.lora_variant.get(adapter), DoraLinearVariant):
+        if isinstance(module, LoraLayer) and adapter not in module.lora_variant:
+            module.lora_variant[adapter] = LeanLora(module, adapter)
+        elif isinstance(module, LoraLayer):
             form = FactoredDora(module, adapter)
             module.lora_variant[adapter] = form
             a_RI, b_OR = module.lora_A[adapter].weight, module.lora_B[adapter].weight

@@ -6,7 +6,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from worldtune.adapters.factored_dora import factor
+from worldtune.adapters.factored_dora import make_lean
 from worldtune.adapters.spec import AdapterSpec
 
 ADAPTER = "default"
@@ -32,7 +32,7 @@ def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> 
     parameters = adapter_parameters(denoiser)
     for parameter in parameters.values():
         parameter.data = parameter.data.float()
-    factor(denoiser, ADAPTER)
+    make_lean(denoiser, ADAPTER)
     return parameters
 
 

@@ -15,14 +15,16 @@ import torch
 import torch.nn.functional as F
 from diffusers import CosmosTransformer3DModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_cosmos import (
     CosmosAdaLayerNorm,
     CosmosAdaLayerNormZero,
     CosmosTransformerBlock,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from worldtune.worlds.chunks import checkpoint_contexts, in_chunks
 from worldtune.worlds.offload import Visit, stay
 
 KeysValues = tuple[Tensor, Tensor]
@@ -74,7 +76,10 @@ def denoise(
         its_text = text if isinstance(text, Tensor) else text[number]
         with visit(block):
             if model.gradient_checkpointing and torch.is_grad_enabled():
-                x_BTSD = checkpoint(_block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope, use_reentrant=False)
+                x_BTSD = checkpoint(
+                    _block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope,
+                    use_reentrant=False, context_fn=checkpoint_contexts,
+                )  # fmt: skip
             else:
                 x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
 
@@ -98,17 +103,34 @@ def _block(
         return x.flatten(1, 2)
 
     shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3)
-    attended = block.attn1(tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), image_rotary_emb=rope)
+    attended = _self_attend(block.attn1, tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), rope)
     x_BTSD = x_BTSD + gate * attended.view(shape)
     shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
     queried = tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift)
-    if isinstance(text, Tensor):
-        attended = block.attn2(queried, encoder_hidden_states=text)
-    else:
-        attended = _attend(block.attn2, queried, text)
+    keys_values = _keys_values(block.attn2, text) if isinstance(text, Tensor) else text
+    attended = _attend(block.attn2, queried, keys_values)
     x_BTSD = x_BTSD + gate * attended.view(shape)
-    shift, scale, gate = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
-    return x_BTSD + gate * block.ff(block.norm3.norm(x_BTSD) * (1 + scale) + shift)
+
+    def mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        return x + gate * block.ff(block.norm3.norm(x) * (1 + scale) + shift)
+
+    modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
+    trained = [parameter for parameter in block.ff.parameters() if parameter.requires_grad]
+    return in_chunks(mlp, (x_BTSD, *modulation), 1, trained, last=True)
+
+
+def _self_attend(attention: Attention, x_BND: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Self-attention: the sums of diffusers' processor."""
+
+    def turned(norm: nn.Module, heads_BHNE: Tensor) -> Tensor:
+        def turn(some_BHNE: Tensor) -> Tensor:
+            return apply_rotary_emb(norm(some_BHNE), rope, use_real=True, use_real_unbind_dim=-2)
+
+        return in_chunks(turn, (heads_BHNE,), 1)
+
+    queries_BHNE = turned(attention.norm_q, _heads(attention, attention.to_q(x_BND)))
+    keys_BHNE = turned(attention.norm_k, _heads(attention, attention.to_k(x_BND)))
+    return _mixed(attention, queries_BHNE, keys_BHNE, _heads(attention, attention.to_v(x_BND)))
 
 
 def _keys_values(attention: Attention, text_BND: Tensor) -> KeysValues:
@@ -118,8 +140,12 @@ def _keys_values(attention: Attention, text_BND: Tensor) -> KeysValues:
 
 def _attend(attention: Attention, x_BND: Tensor, keys_values: KeysValues) -> Tensor:
     """Cross-attention to text that was read already: the sums of diffusers' processor."""
-    queries_BHNE = attention.norm_q(_heads(attention, attention.to_q(x_BND)))
-    attended_BHNE = F.scaled_dot_product_attention(queries_BHNE, *keys_values)
+    queries_BHNE = in_chunks(attention.norm_q, (_heads(attention, attention.to_q(x_BND)),), 1)
+    return _mixed(attention, queries_BHNE, *keys_values)
+
+
+def _mixed(attention: Attention, queries_BHNE: Tensor, keys_BHNE: Tensor, values_BHNE: Tensor) -> Tensor:
+    attended_BHNE = F.scaled_dot_product_attention(queries_BHNE, keys_BHNE, values_BHNE)
     return attention.to_out[0](attended_BHNE.transpose(1, 2).flatten(2))
 
 

@@ -1,0 +1,86 @@
+"""Chunks against the whole: values, gradients of inputs and parameters, and what a checkpoint leaves out."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from worldtune.worlds import chunks
+from worldtune.worlds.chunks import checkpoint_contexts, in_chunks
+
+
+class Part(nn.Module):
+    """Something like a block's MLP, which counts how often it is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.down = nn.Linear(6, 24).double(), nn.Linear(24, 6).double()
+        self.up.weight.requires_grad_(False)
+        self.calls = 0
+
+    def compute(self, x: Tensor, gate: Tensor) -> Tensor:
+        self.calls += 1
+        return x + gate * self.down(torch.nn.functional.gelu(self.up(x)))
+
+    def trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+
+def run(part: Part, *, gate_learns: bool, last: bool = False, checkpointed: bool = False) -> list[Tensor]:
+    """The output and every gradient, of a computation with something before and after the part."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 7, 3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    gate = torch.randn(2, 7, 1, 1, generator=generator, dtype=torch.float64, requires_grad=gate_learns)
+
+    def whole(x: Tensor) -> Tensor:
+        return in_chunks(part.compute, (x.sin(), gate), 1, part.trained(), last=last)
+
+    part.zero_grad()
+    y = checkpoint(whole, x, use_reentrant=False, context_fn=checkpoint_contexts) if checkpointed else whole(x)
+    (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
+    return [y.detach(), x.grad, *([gate.grad] if gate_learns else []), *(p.grad for p in part.trained())]
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("gate_learns", [False, True])
+@pytest.mark.parametrize(("size", "slices"), [(36, 7), (100, 4), (10_000, 1)])
+def test_a_whole_in_chunks_is_the_whole(
+    monkeypatch: pytest.MonkeyPatch, size: int, slices: int, gate_learns: bool, last: bool, checkpointed: bool
+) -> None:
+    expected = run(Part(), gate_learns=gate_learns)
+    monkeypatch.setattr(chunks, "CHUNK", size)
+    part = Part()
+    found = run(part, gate_learns=gate_learns, last=last, checkpointed=checkpointed)
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    if slices > 1:
+        recomputed = checkpointed and not last
+        assert part.calls == slices * (3 if recomputed else 2)
+
+
+def test_without_gradients_a_slice_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, x, gate = Part(), torch.randn(2, 7, 3, 6).double(), torch.ones(2, 7, 1, 1).double()
+    with torch.no_grad():
+        expected = part.compute(x, gate)
+        monkeypatch.setattr(chunks, "CHUNK", 36)
+        part.calls = 0
+        torch.testing.assert_close(in_chunks(part.compute, (x, gate), 1), expected, rtol=1e-12, atol=1e-12)
+    assert part.calls == 7
+
+
+def test_an_error_in_a_recomputation_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK", 36)
+    _, recomputation = checkpoint_contexts()
+
+    def fail() -> None:
+        with recomputation:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    part = Part()
+    assert run(part, gate_learns=False, last=True)[0].abs().sum() > 0
+    assert part.calls == 14
