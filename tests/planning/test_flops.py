@@ -14,6 +14,14 @@ def test_a_linear_is_two_operations_a_weight_and_row_and_twice_that_back() -> No
     assert count_flops(lambda: linear(x).sum().backward()) == 3 * 2 * 7 * 6 * 10
 
 
+def test_products_in_place_and_convolutions_count() -> None:
+    sums, left, right = torch.zeros(7, 5), torch.randn(7, 6), torch.randn(6, 5)
+    assert count_flops(lambda: sums.addmm_(left, right)) == 2 * 7 * 6 * 5
+    conv, x = nn.Conv2d(3, 4, 5, padding=2), torch.randn(2, 3, 8, 9)
+    assert count_flops(lambda: conv(x)) == 2 * (2 * 8 * 9) * 4 * (3 * 5 * 5)
+    assert count_flops(lambda: x + x) == 0
+
+
 def test_attention_counts_both_of_its_products_and_five_more_going_back() -> None:
     with without_data():
         q, k = torch.empty(2, 3, 50, 8, requires_grad=True), torch.empty(2, 3, 20, 8, requires_grad=True)

@@ -42,6 +42,12 @@ def run(part: Part, *, gate_learns: bool, last: bool = False, checkpointed: bool
     return [y.detach(), x.grad, *([gate.grad] if gate_learns else []), *(p.grad for p in part.trained())]
 
 
+def cut(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Slices of `size` elements, of everything that is larger."""
+    monkeypatch.setattr(chunks, "WHOLE", size)
+    monkeypatch.setattr(chunks, "CHUNK", size)
+
+
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("gate_learns", [False, True])
@@ -50,7 +56,7 @@ def test_a_whole_in_chunks_is_the_whole(
     monkeypatch: pytest.MonkeyPatch, size: int, slices: int, gate_learns: bool, last: bool, checkpointed: bool
 ) -> None:
     expected = run(Part(), gate_learns=gate_learns)
-    monkeypatch.setattr(chunks, "CHUNK", size)
+    cut(monkeypatch, size)
     part = Part()
     found = run(part, gate_learns=gate_learns, last=last, checkpointed=checkpointed)
     assert len(found) == len(expected)
@@ -65,14 +71,14 @@ def test_without_gradients_a_slice_is_computed_once(monkeypatch: pytest.MonkeyPa
     part, x, gate = Part(), torch.randn(2, 7, 3, 6).double(), torch.ones(2, 7, 1, 1).double()
     with torch.no_grad():
         expected = part.compute(x, gate)
-        monkeypatch.setattr(chunks, "CHUNK", 36)
+        cut(monkeypatch, 36)
         part.calls = 0
         torch.testing.assert_close(in_chunks(part.compute, (x, gate), 1), expected, rtol=1e-12, atol=1e-12)
     assert part.calls == 7
 
 
 def test_an_error_in_a_recomputation_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK", 36)
+    cut(monkeypatch, 36)
     _, recomputation = checkpoint_contexts()
 
     def fail() -> None:

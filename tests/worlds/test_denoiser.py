@@ -108,6 +108,7 @@ def test_in_chunks_outputs_and_gradients_are_the_same(
         return [v_BCTHW.detach(), *(parameter.grad.clone() for parameter in parameters.values())]
 
     expected = outputs_and_gradients()
+    monkeypatch.setattr(chunks, "WHOLE", 1000)
     monkeypatch.setattr(chunks, "CHUNK", 1000)
     denoiser.gradient_checkpointing = checkpointed
     for found, whole in zip(outputs_and_gradients(), expected, strict=True):

@@ -4,6 +4,7 @@ A base that the package ships has its own configurations there. The text encoder
 of huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct and google-t5/t5-11b.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ def blank_denoiser(base: KnownBase, dtype: torch.dtype) -> CosmosTransformer3DMo
         return CosmosTransformer3DModel(**base.architecture.config()).eval().requires_grad_(False)
 
 
+def with_layers(base: KnownBase, layers: int) -> KnownBase:
+    """The base with that many blocks: all are alike."""
+    return replace(base, architecture=replace(base.architecture, layers=layers))
+
+
 def blank_codec(base: KnownBase, dtype: torch.dtype) -> Codec:
     """Wan 2.1's VAE."""
     config = {} if base.repo else AutoencoderKLWan.load_config(pocket_folder() / "vae")
@@ -38,11 +44,11 @@ def blank_codec(base: KnownBase, dtype: torch.dtype) -> Codec:
     return Codec(WholeClipVae(vae, have_data=False), CPU)
 
 
-def blank_world(base: KnownBase, dtype: torch.dtype) -> World:
-    """The denoiser of a base, as the sampler and the trainer call it."""
+def blank_world(base: KnownBase, denoiser: CosmosTransformer3DModel) -> World:
+    """A denoiser of a base, as the sampler and the trainer call it."""
     nothing: dict[str, Any] = {"revision": None, "digest": "", "codec_digest": "", "text_digest": ""}
     card = WorldCard.of(base, name=base.name, source=base.name, **nothing)
-    return World(card, Path(), blank_denoiser(base, dtype), CPU)
+    return World(card, Path(), denoiser, CPU)
 
 
 class BlankReader:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.generation.sampler import BATCHED_LATENTS, guided
-from worldtune.planning.blank import BlankReader, blank_codec, blank_world
+from worldtune.planning.blank import BlankReader, blank_codec, blank_denoiser, blank_world
 from worldtune.planning.flops import count_flops
 from worldtune.planning.meter import MemoryMeter, without_data
 from worldtune.worlds.catalog import KnownBase
@@ -63,15 +63,16 @@ def plan_generation(
 ) -> GenerationPlan:
     """What one video of a known base needs. Raises RecipeError for a size that the base cannot make."""
     with without_data() as meter:
-        world = blank_world(base, dtype)
+        world = blank_world(base, blank_denoiser(base, dtype))
         world.check_size(frames, height, width, base.name)
         blocks, whole = world.denoiser.transformer_blocks, _bytes(world.denoiser)
         denoiser = Weights(whole, _bytes(blocks), max(map(_bytes, blocks)))
         resident = whole - denoiser.layers  # what never leaves
         text, reading, text_1ND = _read(meter, base, world, dtype)
         call = _velocity(world, text_1ND, frames, height, width, guidance)
-        denoising = _work(meter, call)
+        before = meter.mark()
         flops = count_flops(call) // (2 if guidance else 1)
+        denoising = meter.peak - before
         codec, encoding, decoding = _code(meter, base, frames, height, width, dtype)
 
     def phases(offload: Offload) -> dict[str, int]:

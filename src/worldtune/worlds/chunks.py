@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 2**23  # elements of the first part in a slice
+WHOLE = 2**24  # elements of the first part that are not worth slicing
+CHUNK = 2**22  # of it in a slice
 Compute = Callable[..., Tensor]
 _state = threading.local()
 
@@ -21,15 +22,14 @@ _state = threading.local()
 def in_chunks(
     compute: Compute, parts: Sequence[Tensor], dim: int, parameters: Sequence[Tensor] = (), *, last: bool = False
 ) -> Tensor:
-    """`compute(*parts)`, by slices of all parts along `dim` where the first part is larger than a chunk.
+    """`compute(*parts)`, by slices of all parts along `dim` where the first part is large.
 
     `compute` treats its slices alike, and returns as long a slice. `parameters` are those within `compute` that are
     trained. `last`: nothing is kept for backward after it, so that a checkpoint's recomputation may leave it out.
     """
-    length = parts[0].shape[dim]
-    size = max(1, length * CHUNK // parts[0].numel())
-    if size >= length:
+    if parts[0].numel() <= WHOLE:
         return compute(*parts)
+    size = max(1, parts[0].shape[dim] * CHUNK // parts[0].numel())
     if torch.is_grad_enabled():
         arguments = (compute, dim, size, last, len(parts), *parts, *parameters)
         return _InChunks.apply(*arguments)  # type: ignore[no-untyped-call]
