@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -32,13 +33,18 @@ def refreshed(block: str, folder: str) -> str:
         done = subprocess.run(
             command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        said = (
-            (done.stdout + done.stderr).replace(f"{PAGE.resolve().parents[1]}/", "").replace(folder, ".").splitlines()
-        )
-        said = [line.rstrip() for line in said if "━" not in line]
+        said = general(done.stdout + done.stderr, folder)
         lines += [f"$ {command}", *said]
         print("\n".join(lines[-1 - len(said) :]), flush=True)
     return "```console\n" + "\n".join(lines) + "\n```\n"
+
+
+def general(text: str, folder: str) -> list[str]:
+    """What a command printed, without what only this machine has: its folders and its kernel."""
+    here = {f"{PAGE.resolve().parents[1]}/": "", folder: ".", platform.platform(): f"Linux-{platform.machine()}"}
+    for own, anywhere in here.items():
+        text = text.replace(own, anywhere)
+    return [line.rstrip() for line in text.splitlines() if "━" not in line]
 
 
 def commands(page: str) -> list[str]:

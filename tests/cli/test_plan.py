@@ -1,45 +1,73 @@
 """`worldtune plan` on the pocket world, whose shapes are counted in no time."""
 
 import json
+from pathlib import Path
 
 from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
 
 
-def test_a_plan_shows_every_phase_under_every_offload(in_process: Verb) -> None:
+def test_a_video_has_every_phase_under_every_offload(in_process: Verb) -> None:
     done = in_process("plan", "pocket", "--gpu", "rtx4090")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0] == "pocket, 21 frames of 64×64, bfloat16: GiB at most"
-    assert lines[1].split() == ["none", "sequential", "group"]
-    assert [line[:24].strip() for line in lines[2:7]] == [
-        "read the prompt", "encode the input", "denoise", "decode", "at most",
-    ]  # fmt: skip
-    assert lines[-2].endswith("minutes on rtx4090 if 40% of its speed are met")
+    assert lines[0] == "a video of pocket, 21 frames of 64×64, bfloat16: GiB at most"
+    assert lines[1].split() == ["--offload", "none", "--offload", "sequential", "--offload", "group"]
+    rows = ["read the prompt", "encode the input", "denoise", "decode", "at most"]
+    assert [line[:18].strip() for line in lines[2:7]] == rows
+    assert lines[-2].endswith("on rtx4090 if 40% of its speed are met")
     assert lines[-1] == "fits rtx4090 (23.0 GiB usable) with --offload none"
 
 
 def test_json_has_the_same(in_process: Verb) -> None:
     done = in_process("plan", "pocket", "--memory", "2GB", "--guidance", "0", "--steps", "9", "--json")
     told = json.loads(done.out)
-    assert (told["usable_gib"], told["offload"], told["seconds"]) == (1.0, "none", None)
+    assert (told["usable_gib"], told["fits_with"], told["seconds"]) == (1.0, "--offload none", None)
     guided = json.loads(in_process("plan", "pocket", "--steps", "9", "--json").out)
     assert guided["petaflop"] == 2 * told["petaflop"]
-    assert guided["offload"] is None
+    assert guided["fits_with"] is None
     steps = json.loads(in_process("plan", "pocket", "--steps", "19", "--json").out)
     assert steps["petaflop"] == 2 * guided["petaflop"], "Karras levels: one evaluation more than steps"
-    assert set(told["gib"]["group"]) == {"read the prompt", "encode the input", "denoise", "decode"}
+
+
+def test_a_recipe_is_planned_with_and_without_recomputation(in_process: Verb) -> None:
+    done = in_process("plan", "pocket-new-view", "train.steps=100", "--gpu", "l4", "--json")
+    told = json.loads(done.out)
+    kept, recomputed = (told["gib"][f"train.checkpointing={value}"] for value in ("false", "true"))
+    assert list(kept) == ["encode a clip", "read a prompt", "train"]
+    assert kept["train"] > 1.5 * recomputed["train"]
+    assert {phase: kept[phase] for phase in list(kept)[:2]} == {p: recomputed[p] for p in list(recomputed)[:2]}
+    assert told["fits_with"] == "train.checkpointing=false"
+    assert told["seconds"] == told["petaflop"] * 1000 / (121.0 * 0.4)
+    longer = json.loads(in_process("plan", "pocket-new-view", "train.steps=200", "--json").out)
+    assert longer["petaflop"] == 2 * told["petaflop"]
+    said = in_process("plan", "pocket-new-view").out.splitlines()
+    assert said[0].startswith(
+        "pocket-new-view: lora of rank 16 on pocket, a batch of 8 × 21 frames of 64×64, 300 steps"
+    )
+    assert said[-1].endswith("GiB of disk for checkpoints and adapter")
 
 
 def test_a_card_that_is_too_small_is_refused_with_what_is_needed(in_process: Verb) -> None:
     line = fault(in_process, "plan", "pocket", "--memory", "1.01GB")
-    assert line == ("error: it needs 0.031 GiB, 0.0098 are usable [1.01 GB]. Ask for fewer frames or a smaller size.")
+    assert line == "error: it needs 0.031 GiB, 0.0098 are usable [1.01 GB]. Ask for fewer frames or a smaller size."
 
 
-def test_misspelt_bases_and_cards_name_the_nearest(in_process: Verb) -> None:
+def test_misspelt_names_are_answered_with_the_nearest(in_process: Verb, tmp_path: Path) -> None:
     assert "Did you mean 'predict2.5-2b/post-trained'?" in fault(in_process, "plan", "predict2.5-2b/posttrained")
+    assert "Did you mean 'pocket-new-view'?" in fault(in_process, "plan", "pocket-new-veiw")
+    assert "worldtune recipes" in fault(in_process, "plan", "zzzz")
     assert "Did you mean 'h100'?" in fault(in_process, "plan", "pocket", "--gpu", "h10")
     assert "[--memory]" in fault(in_process, "plan", "pocket", "--memory", "lots")
+    assert "there is no such recipe" in fault(in_process, "plan", tmp_path / "mine.yaml")
+    assert "there is no base 'mine'" in fault(in_process, "plan", "pocket-new-view", "base=mine")
+
+
+def test_what_would_be_ignored_is_refused(in_process: Verb) -> None:
     assert "Choose one" in fault(in_process, "plan", "pocket", "--memory", "16GB", "--gpu", "h100")
+    assert "--frames, --steps would be ignored" in fault(
+        in_process, "plan", "pocket-new-view", "--frames", "5", "--steps", "3"
+    )
+    assert "a base has no train.steps=3" in fault(in_process, "plan", "pocket", "train.steps=3")
     assert "1 + 4n" in fault(in_process, "plan", "pocket", "--frames", "20")

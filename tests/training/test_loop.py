@@ -112,6 +112,20 @@ def test_the_first_step_worked_out_with_diffusers_forward(
     assert moved == pytest.approx([0.01 / 4], rel=1e-3)
 
 
+def test_recomputed_results_train_the_same_adapter(
+    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for checkpointing in (False, True):
+        recipe = small_recipe(tiny_world, films, steps=4, checkpointing=checkpointing)
+        run = start(tmp_path / f"{checkpointing}", recipe)
+        train(world, recipe, data, run)
+        assert world.denoiser.gradient_checkpointing == checkpointing
+        losses.append([row["loss"] for row in run.rows() if "loss" in row])
+        remove_adapter(world.denoiser)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 def test_two_runs_of_one_recipe_are_equal_byte_by_byte(
     data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
 ) -> None:

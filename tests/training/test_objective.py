@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import torch
 
 from worldtune.bench.stock import stock_forward
@@ -5,7 +7,8 @@ from worldtune.latents.dataset import load_batch
 from worldtune.training.data import TrainingData
 from worldtune.training.draws import training_draws
 from worldtune.training.held_out import held_out_losses
-from worldtune.training.objective import loss_per_clip
+from worldtune.training.objective import loss_per_clip, predict
+from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
 MODES = {"text2world": 0.3, "image2world": 0.4, "video2world": 0.3}
@@ -47,3 +50,12 @@ def test_more_known_frames_leave_less_to_lose(world: World, data: TrainingData) 
     modes = ("text2world", "image2world", "video2world")
     losses = [sum(held_out_losses(world, data.train, mode, 4, 5.0, 8)) for mode in modes]
     assert losses[0] > losses[1] > losses[2] > 0
+
+
+@torch.no_grad()
+def test_what_lies_elsewhere_is_brought_to_where_the_base_computes(tiny_world: Path, data: TrainingData) -> None:
+    world = open_world(str(tiny_world), "meta")  # where a tensor left behind is refused
+    z_BCTHW, text_BND = load_batch(data.train)
+    draws = training_draws(z_BCTHW, MODES, 5.0, 0.0, seed=0, step=STEP)
+    assert loss_per_clip(world, z_BCTHW, text_BND, draws).device.type == "meta"
+    assert {tensor.device.type for tensor in predict(world, z_BCTHW, text_BND, draws)} == {"meta"}

@@ -94,6 +94,7 @@ def verify(
     clips: Annotated[str | None, typer.Option(help="Videos of its kind, whose first loss is measured.")] = None,
     camera: Annotated[list[str] | None, typer.Option(help="A camera to use; may be given again.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many clips.")] = 4,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove that a base is what it is called: every tensor accounted for, and a first loss inside its band.
@@ -109,9 +110,9 @@ def verify(
     from worldtune.episodes.dataset import DataSpec, open_dataset
     from worldtune.training.data import default_store
     from worldtune.training.verification import verify as prove
-    from worldtune.worlds.load import open_world
+    from worldtune.worlds.load import open_world_on
 
-    world = open_world(base)
+    world = open_world_on(device, base)
     card = world.card
     chosen = []
     if clips:

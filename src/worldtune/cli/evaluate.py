@@ -14,6 +14,7 @@ def evaluate(
     steps: Annotated[int, typer.Option(min=1, help="Evaluations of the denoiser for each clip.")] = 12,
     guidance: Annotated[int, typer.Option(min=0, max=7, help="v + g·(v − v_dropped).")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise, which all candidates share.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
 ) -> None:
     """Compare the base and adapters on held-out clips.
 
@@ -29,7 +30,7 @@ def evaluate(
     from worldtune.evaluation.runs import recipe_of
     from worldtune.evaluation.suite import SamplingPlan
     from worldtune.evaluation.verdict import verdict
-    from worldtune.worlds.load import open_world
+    from worldtune.worlds.load import open_world_on
 
     report = out or runs[0] / "report"
     base = recipe_of(runs[0]).base
@@ -40,7 +41,7 @@ def evaluate(
     settings = ["--out", report, "--steps", steps, "--guidance", guidance, "--seed", seed]
     settings += ["--clips", clips] if clips else []
     comparison, trained, _ = evaluate_runs(
-        open_world(base),
+        open_world_on(device, base),
         named,
         report,
         SamplingPlan(steps, guidance, seed),

@@ -77,8 +77,7 @@ def generate(
     from worldtune.generation.request import PICTURES, GenerationRequest, load_requests, with_adapter
     from worldtune.generation.resolve import refuse_existing, resolve
     from worldtune.strict import parse
-    from worldtune.worlds.device import PRECISION, choose_device
-    from worldtune.worlds.load import open_world
+    from worldtune.worlds.load import open_world_on
     from worldtune.worlds.offload import Offload
 
     options: dict[str, object] = {"name": name, "inference_type": inference_type, "prompt": prompt}
@@ -104,8 +103,7 @@ def generate(
     if not overwrite:
         refuse_existing(asked, out)
     guard, judge = open_guard(cast("Guardrails", guardrails)), load_critic(critic) if critic else None
-    where = choose_device(device)
-    world = open_world(base, str(where), PRECISION[where.type], cast("Offload", offload))
+    world = open_world_on(device, base, cast("Offload", offload))
     if compiled:
         world.compile()
     jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
@@ -123,7 +121,7 @@ def generate(
                 job, frames_THWC, scores = _make(world, job, texts, best_of, judge, advance)
             except OutOfMemoryError as error:
                 mend = "Say --offload sequential or group, or ask for fewer frames."
-                raise UserError(f"{where} has too little memory", where=job.request.name, mend=mend) from error
+                raise UserError(f"{world.device} has too little memory", where=job.request.name, mend=mend) from error
         frames_THWC = guard.check_video(frames_THWC, job.request.name)
         made = Made(guard.checks, critic, scores)
         typer.echo(write_result(world, job, frames_THWC, out, made))

@@ -29,7 +29,7 @@ VERBS: dict[str, dict[str, str]] = {
         "demo": "Tune the pocket world to a new camera and a new task, and show that it helped.",
         "doctor": "Say whether this machine and this installation can do the work.",
         "bases": "List the base models worldtune knows.",
-        "plan": "Say how much memory and time a video of a base will need, and the least offload that fits a card.",
+        "plan": "Say how much memory and time training or a video will need, and what makes it fit a card.",
         "recipes": "List the ready recipes, or print one.",
     },
     "Data": {

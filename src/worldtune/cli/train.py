@@ -11,6 +11,7 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value, as train.steps=500")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe name> when not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint of this run.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
 ) -> None:
     """Train an adapter from a recipe.
 
@@ -25,11 +26,11 @@ def train(
     from worldtune.cli.recipes import find_recipe
     from worldtune.cli.training import train_run
     from worldtune.training.run import RunFolder
-    from worldtune.worlds.load import open_world
+    from worldtune.worlds.load import open_world_on
 
     loaded = find_recipe(recipe, overrides or [])
     run = RunFolder(out or Path("runs") / loaded.name)
-    card = train_run(open_world(loaded.base), loaded, run, resume=resume)
+    card = train_run(open_world_on(device, loaded.base), loaded, run, resume=resume)
     typer.echo(f"adapter  {run.adapter}  ({card.weights_digest[:12]})")
     losses = [row["held_out_loss"] for row in run.rows() if "held_out_loss" in row]
     if not losses:

@@ -50,14 +50,14 @@ def image2world(
     videos: dict[str, np.ndarray] = {}
     for first in range(0, len(clips), BATCH):
         part = list(clips[first : first + BATCH])
-        z_BCTHW, text_BND = load_batch(part)
+        z_BCTHW, text_BND = (loaded.to(world.device) for loaded in load_batch(part))
         noise_BCTHW = torch.stack(
             [
                 torch.randn(z.shape, generator=torch.Generator().manual_seed(plan.seed * 1_000_003 + first + i))
                 for i, z in enumerate(z_BCTHW)
             ]
-        )
-        known_BT = known_frames(torch.ones(len(part)), z_BCTHW.shape[2])
+        ).to(world.device)
+        known_BT = known_frames(torch.ones(len(part), device=world.device), z_BCTHW.shape[2])
         negative_BND = torch.zeros_like(text_BND) if plan.guidance == 0 else world.no_text().expand_as(text_BND)
         z_BCTHW = sample(
             world,
@@ -69,7 +69,7 @@ def image2world(
             steps=plan.steps,
             guidance=plan.guidance,
         )
-        for clip, frames_THWC in zip(part, world.decode(z_BCTHW).numpy(), strict=True):
+        for clip, frames_THWC in zip(part, world.decode(z_BCTHW).cpu().numpy(), strict=True):
             videos[clip.clip.name] = frames_THWC
         on_clip(first + len(part))
     return videos

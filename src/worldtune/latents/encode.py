@@ -27,6 +27,7 @@ def encode_clips(
 ) -> list[LatentClip]:
     """Every clip, in order, with the paths of its latent and its text; what the store lacks is encoded.
 
+    The codec is let go before the text encoder comes: they need not be in memory together.
     Raises DataError when a clip cannot be decoded, RecipeError when a caption is longer than the base reads.
     """
     clips = list(clips)
@@ -41,9 +42,10 @@ def encode_clips(
         }
         path = store.path(key)
         if not path.exists():
-            store.save(key, world.encode(torch.from_numpy(frames_THWC)[None])[0])
+            store.save(key, world.encode(torch.from_numpy(frames_THWC)[None])[0].cpu())
         latents[clip] = path
         on_clip(clip.name)
+    world.release_encoders()
     return [LatentClip(clip, latents[clip], encode_prompt(world, clip.caption, store)) for clip in clips]
 
 
@@ -61,5 +63,5 @@ def _keep_text(world: World, store: LatentStore, prompt: str | None, encode: Cal
     key = {**MADE_BY, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
     path = store.path(key)
     if not path.exists():
-        store.save(key, encode())
+        store.save(key, encode().cpu())
     return path

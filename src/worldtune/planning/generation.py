@@ -65,10 +65,10 @@ def plan_generation(
     with without_data() as meter:
         world = blank_world(base, blank_denoiser(base, dtype))
         world.check_size(frames, height, width, base.name)
-        blocks, whole = world.denoiser.transformer_blocks, _bytes(world.denoiser)
-        denoiser = Weights(whole, _bytes(blocks), max(map(_bytes, blocks)))
+        blocks, whole = world.denoiser.transformer_blocks, bytes_of(world.denoiser)
+        denoiser = Weights(whole, bytes_of(blocks), max(map(bytes_of, blocks)))
         resident = whole - denoiser.layers  # what never leaves
-        text, reading, text_1ND = _read(meter, base, world, dtype)
+        text, reading, text_1ND = read_prompt(meter, base, world, dtype)
         call = _velocity(world, text_1ND, frames, height, width, guidance)
         before = meter.mark()
         flops = count_flops(call) // (2 if guidance else 1)
@@ -110,15 +110,15 @@ def _velocity(
     return call
 
 
-def _read(meter: MemoryMeter, base: KnownBase, world: World, dtype: torch.dtype) -> tuple[Weights, int, Tensor]:
+def read_prompt(meter: MemoryMeter, base: KnownBase, world: World, dtype: torch.dtype) -> tuple[Weights, int, Tensor]:
     """The text encoder, what reading one prompt needs beyond it, and what comes out."""
     reader = BlankReader(base, dtype)
-    layers = Weights(_bytes(reader.model), _bytes(reader.layers), max(map(_bytes, reader.layers)))
+    layers = Weights(bytes_of(reader.model), bytes_of(reader.layers), max(map(bytes_of, reader.layers)))
 
     def read() -> Tensor:
         return project_text(world.denoiser, reader.read().to(dtype)).float()
 
-    return layers, _work(meter, read), read()
+    return layers, work(meter, read), read()
 
 
 def _code(
@@ -128,15 +128,15 @@ def _code(
     codec = blank_codec(base, dtype)
     pictures = torch.empty(1, min(GIVEN, frames), height, width, 3, dtype=torch.uint8)
     latents = torch.empty(1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
-    encoding, decoding = _work(meter, lambda: codec.encode(pictures)), _work(meter, lambda: codec.decode(latents))
-    return _bytes(codec.vae), encoding, decoding
+    encoding, decoding = work(meter, lambda: codec.encode(pictures)), work(meter, lambda: codec.decode(latents))
+    return bytes_of(codec.vae), encoding, decoding
 
 
-def _work(meter: MemoryMeter, compute: Callable[[], object]) -> int:
+def work(meter: MemoryMeter, compute: Callable[[], object]) -> int:
     before = meter.mark()
     compute()
     return meter.peak - before
 
 
-def _bytes(module: nn.Module) -> int:
+def bytes_of(module: nn.Module) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in module.state_dict().values())

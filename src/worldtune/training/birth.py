@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from worldtune.adapters.card import BirthProof
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.diffusion.flow import velocity
 from worldtune.diffusion.objective import squared_error_per_clip
 from worldtune.errors import BirthProofError
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.training.draws import held_out_draws
-from worldtune.training.objective import predicted_velocity
+from worldtune.training.objective import predict
 from worldtune.worlds.world import World
 
 
@@ -92,7 +91,6 @@ def _probe(world: World, clip: LatentClip, shift: float | None) -> tuple[Tensor,
     """Velocity of one clip under one fixed draw, its loss, and the loss of predicting zero."""
     z_BCTHW, text_BND = load_batch([clip])
     draws = held_out_draws(z_BCTHW, "image2world", shift, 0.5, [0])
-    v_BCTHW = predicted_velocity(world, z_BCTHW, text_BND, draws)
-    target = velocity(z_BCTHW, draws.noise_BCTHW)
-    loss = squared_error_per_clip(v_BCTHW, target, draws.known_BT).item()
-    return v_BCTHW, loss, squared_error_per_clip(torch.zeros_like(v_BCTHW), target, draws.known_BT).item()
+    v_BCTHW, target_BCTHW, known_BT = predict(world, z_BCTHW, text_BND, draws)
+    loss = squared_error_per_clip(v_BCTHW, target_BCTHW, known_BT).item()
+    return v_BCTHW, loss, squared_error_per_clip(torch.zeros_like(v_BCTHW), target_BCTHW, known_BT).item()

@@ -112,7 +112,9 @@ def spread(clips: Sequence[Any], count: int | None) -> list[Any]:
 
 def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: OnClip) -> list[list[LatentClip]]:
     done, total = itertools.count(1), sum(map(len, parts))
-    return [encode_clips(world, part, store, lambda name: on_clip(next(done), total)) for part in parts]
+    every = [clip for part in parts for clip in part]
+    encoded = iter(encode_clips(world, every, store, lambda name: on_clip(next(done), total)))
+    return [list(itertools.islice(encoded, len(part))) for part in parts]
 
 
 def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) -> None:

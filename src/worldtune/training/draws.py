@@ -3,7 +3,7 @@
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ class Draws:
     sigma_B: Tensor
     known_BT: Tensor
     dropped_B: Tensor
+
+    def to(self, device: torch.device) -> "Draws":
+        return Draws(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def training_draws(

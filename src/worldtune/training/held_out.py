@@ -20,5 +20,5 @@ def held_out_losses(
         numbers = list(range(first, first + len(part)))
         for index in range(sigmas):
             draws = held_out_draws(z_BCTHW, mode, shift, (index + 0.5) / sigmas, numbers)
-            losses[numbers] += loss_per_clip(world, z_BCTHW, text_BND, draws) / sigmas
+            losses[numbers] += loss_per_clip(world, z_BCTHW, text_BND, draws).cpu() / sigmas
     return losses.tolist()

@@ -44,6 +44,7 @@ def train(
     """
     settings, probe, shift = recipe.train, data.train[0], world.card.shift(recipe.train.shift)
     newborn = give_birth(world, recipe.adapter, probe, shift, settings.seed)
+    world.denoiser.gradient_checkpointing = settings.checkpointing
     parameters = list(newborn.parameters.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     origin = run.keep_lineage(lineage(world, recipe, data))

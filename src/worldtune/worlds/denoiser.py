@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import CosmosTransformer3DModel
 from diffusers.models.attention_processor import Attention
-from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_cosmos import (
     CosmosAdaLayerNorm,
     CosmosAdaLayerNormZero,
@@ -103,16 +102,16 @@ def _block(
         return x.flatten(1, 2)
 
     shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3)
-    attended = _self_attend(block.attn1, tokens(block.norm1.norm(x_BTSD) * (1 + scale) + shift), rope)
-    x_BTSD = x_BTSD + gate * attended.view(shape)
+    attended = _self_attend(block.attn1, tokens(_modulated(block.norm1, x_BTSD, shift, scale)), rope)
+    x_BTSD = torch.addcmul(x_BTSD, gate, attended.view(shape))
     shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
-    queried = tokens(block.norm2.norm(x_BTSD) * (1 + scale) + shift)
+    queried = tokens(_modulated(block.norm2, x_BTSD, shift, scale))
     keys_values = _keys_values(block.attn2, text) if isinstance(text, Tensor) else text
     attended = _attend(block.attn2, queried, keys_values)
-    x_BTSD = x_BTSD + gate * attended.view(shape)
+    x_BTSD = torch.addcmul(x_BTSD, gate, attended.view(shape))
 
     def mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        return x + gate * block.ff(block.norm3.norm(x) * (1 + scale) + shift)
+        return torch.addcmul(x, gate, block.ff(_modulated(block.norm3, x, shift, scale)))
 
     modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
     trained = [parameter for parameter in block.ff.parameters() if parameter.requires_grad]
@@ -124,7 +123,7 @@ def _self_attend(attention: Attention, x_BND: Tensor, rope: tuple[Tensor, Tensor
 
     def turned(norm: nn.Module, heads_BHNE: Tensor) -> Tensor:
         def turn(some_BHNE: Tensor) -> Tensor:
-            return apply_rotary_emb(norm(some_BHNE), rope, use_real=True, use_real_unbind_dim=-2)
+            return _rotated(norm(some_BHNE), *rope)
 
         return in_chunks(turn, (heads_BHNE,), 1)
 
@@ -153,12 +152,25 @@ def _heads(attention: Attention, x_BND: Tensor) -> Tensor:
     return x_BND.unflatten(2, (attention.heads, -1)).transpose(1, 2)
 
 
+def _rotated(x_BHNE: Tensor, cos_NE: Tensor, sin_NE: Tensor) -> Tensor:
+    """Rotary positions, in fp32: feature e turns with feature e + E/2. Half the passes of diffusers' form."""
+    real, imag = x_BHNE.chunk(2, -1)
+    (cos, cos_imag), (sin, sin_imag) = cos_NE.chunk(2, -1), sin_NE.chunk(2, -1)
+    turned = torch.addcmul(real * cos, imag, sin, value=-1), torch.addcmul(imag * cos_imag, real, sin_imag)
+    return torch.cat(turned, -1).to(x_BHNE.dtype)
+
+
 def _modulation(
     norm: CosmosAdaLayerNorm | CosmosAdaLayerNormZero, embedded_BTD: Tensor, temb_BTD: Tensor, parts: int
 ) -> tuple[Tensor, ...]:
     """Shift, scale (and gate) of an adaptive layer norm as (B, T, 1, D); `embedded` is past its SiLU."""
     modulation = norm.linear_2(norm.linear_1(embedded_BTD)) + temb_BTD
     return modulation.unsqueeze(2).chunk(parts, -1)
+
+
+def _modulated(norm: CosmosAdaLayerNormZero, x_BTSD: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """norm(x)·(1 + scale) + shift, in one go over the tokens."""
+    return torch.addcmul(shift, norm.norm(x_BTSD), 1 + scale)
 
 
 def _unpatchify(x_BTSD: Tensor, height: int, width: int, patch_size: tuple[int, int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import rename_all
 from worldtune.worlds.catalog import CONFIG_KEYS, KNOWN_BASES, KnownBase
+from worldtune.worlds.device import PRECISION, choose_device
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.source import PARTS, Source, locate
 from worldtune.worlds.weights import fill_module, load_module, read_json
@@ -47,6 +48,15 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         text_digest=digest_json([digests["text_encoder"], digests["tokenizer"], _projection_digest(denoiser)]),
     )
     return World(card, source.folder, denoiser, torch.device(device), offload)
+
+
+def open_world_on(device: str | None, name: str, offload: Offload = "none") -> World:
+    """`open_world` on a device by name, or else on a GPU where there is one, in the precision that suits it.
+
+    Raises UserError when there is no such device here.
+    """
+    chosen = choose_device(device)
+    return open_world(name, str(chosen), PRECISION[chosen.type], offload)
 
 
 def check_layout(folder: Path, source: str) -> None:
