@@ -111,6 +111,15 @@ def test_gradients_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(both, (z, x, a, b, magnitude))
 
 
+def test_a_magnitude_of_zero_makes_no_gradient_nan() -> None:
+    z, magnitude = torch.randn(5, 3, requires_grad=True), torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
+    y = rescale(z * 1, magnitude, torch.ones(3))
+    y.square().sum().backward()
+    assert torch.equal(y[:, 0], torch.zeros(5))
+    assert torch.isfinite(magnitude.grad).all()
+    assert torch.isfinite(z.grad).all()
+
+
 def test_dropout_is_refused() -> None:
     model = nn.Sequential(nn.Linear(8, 8, bias=False))
     inject_adapter_in_model(LoraConfig(r=2, target_modules=["0"], lora_dropout=0.1), model)

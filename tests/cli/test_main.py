@@ -141,6 +141,14 @@ def test_a_full_disk_is_the_users_to_mend() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_gpu_that_is_too_small_is_the_users_to_mend() -> None:
+    body = "import torch; raise torch.OutOfMemoryError('CUDA out of memory')"
+    done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the GPU has too little memory [made_up]. ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_ctrl_c_is_one_line_and_130() -> None:
     body = f"{HEARING_CTRL_C}; print('working', flush=True); time.sleep(60)"
     with subprocess.Popen(

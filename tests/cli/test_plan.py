@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
+
+
+def flops(told: dict[str, Any], column: str = "--offload none") -> float:
+    return told["petaflop"][column]
 
 
 def test_a_video_has_every_phase_under_every_offload(in_process: Verb) -> None:
@@ -25,23 +30,24 @@ def test_json_has_the_same(in_process: Verb) -> None:
     told = json.loads(done.out)
     assert (told["usable_gib"], told["fits_with"], told["seconds"]) == (1.0, "--offload none", None)
     guided = json.loads(in_process("plan", "pocket", "--steps", "9", "--json").out)
-    assert guided["petaflop"] == 2 * told["petaflop"]
+    assert flops(guided) == 2 * flops(told)
     assert guided["fits_with"] is None
     steps = json.loads(in_process("plan", "pocket", "--steps", "19", "--json").out)
-    assert steps["petaflop"] == 2 * guided["petaflop"], "Karras levels: one evaluation more than steps"
+    assert flops(steps) == 2 * flops(guided), "Karras levels: one evaluation more than steps"
 
 
 def test_a_recipe_is_planned_with_and_without_recomputation(in_process: Verb) -> None:
     done = in_process("plan", "pocket-new-view", "train.steps=100", "--gpu", "l4", "--json")
     told = json.loads(done.out)
     kept, recomputed = (told["gib"][f"train.checkpointing={value}"] for value in ("false", "true"))
-    assert list(kept) == ["encode a clip", "read a prompt", "train"]
+    assert list(kept) == ["encode a clip", "read a prompt", "decode a preview", "train"]
     assert kept["train"] > 1.5 * recomputed["train"]
-    assert {phase: kept[phase] for phase in list(kept)[:2]} == {p: recomputed[p] for p in list(recomputed)[:2]}
+    assert {phase: kept[phase] for phase in list(kept)[:3]} == {p: recomputed[p] for p in list(recomputed)[:3]}
     assert told["fits_with"] == "train.checkpointing=false"
-    assert told["seconds"] == told["petaflop"] * 1000 / (121.0 * 0.4)
+    assert told["seconds"] == flops(told, "train.checkpointing=false") * 1000 / (121.0 * 0.4)
+    assert flops(told, "train.checkpointing=true") > 1.2 * flops(told, "train.checkpointing=false")
     longer = json.loads(in_process("plan", "pocket-new-view", "train.steps=200", "--json").out)
-    assert longer["petaflop"] == 2 * told["petaflop"]
+    assert flops(longer, "train.checkpointing=true") == 2 * flops(told, "train.checkpointing=true")
     said = in_process("plan", "pocket-new-view").out.splitlines()
     assert said[0].startswith(
         "pocket-new-view: lora of rank 16 on pocket, a batch of 8 × 21 frames of 64×64, 300 steps"
@@ -56,6 +62,7 @@ def test_a_card_that_is_too_small_is_refused_with_what_is_needed(in_process: Ver
 
 def test_misspelt_names_are_answered_with_the_nearest(in_process: Verb, tmp_path: Path) -> None:
     assert "Did you mean 'predict2.5-2b/post-trained'?" in fault(in_process, "plan", "predict2.5-2b/posttrained")
+    assert "Did you mean 'predict2" in fault(in_process, "plan", "predict2.5-2b")
     assert "Did you mean 'pocket-new-view'?" in fault(in_process, "plan", "pocket-new-veiw")
     assert "worldtune recipes" in fault(in_process, "plan", "zzzz")
     assert "Did you mean 'h100'?" in fault(in_process, "plan", "pocket", "--gpu", "h10")
@@ -69,5 +76,28 @@ def test_what_would_be_ignored_is_refused(in_process: Verb) -> None:
     assert "--frames, --steps would be ignored" in fault(
         in_process, "plan", "pocket-new-view", "--frames", "5", "--steps", "3"
     )
+    assert "Name the card" in fault(in_process, "plan", "pocket", "--memory", "16GB", "--utilisation", "0.5")
+    assert "its guidance within it" in fault(in_process, "plan", "predict2.5-2b/distilled", "--guidance", "5")
+    assert "[plan" not in fault(in_process, "plan", "pocket", "--frames", "0")
     assert "a base has no train.steps=3" in fault(in_process, "plan", "pocket", "train.steps=3")
     assert "1 + 4n" in fault(in_process, "plan", "pocket", "--frames", "20")
+
+
+def test_what_train_would_refuse_is_not_planned(in_process: Verb) -> None:
+    assert "cannot be tuned" in fault(in_process, "plan", "pocket-new-view", "base=predict2.5-2b/distilled")
+    assert "always given a picture" in fault(in_process, "plan", "pocket-new-view", "base=predict2-2b/video2world")
+
+
+def test_the_largest_dataset_is_planned_for(in_process: Verb) -> None:
+    larger = [f"validate.forgetting.{side}=128" for side in ("height", "width")]
+    small, large = (
+        json.loads(in_process("plan", "pocket-new-view", *more, "--json").out)["gib"]["train.checkpointing=true"]
+        for more in ([], larger)
+    )
+    assert large["encode a clip"] > 2 * small["encode a clip"]
+    assert large["train"] == small["train"]
+
+
+def test_time_and_operations_are_those_of_what_fits(in_process: Verb) -> None:
+    told = json.loads(in_process("plan", "pocket-new-view", "--memory", "1.06GB", "--json").out)
+    assert told["fits_with"] == "train.checkpointing=true", told["gib"]

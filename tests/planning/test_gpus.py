@@ -24,7 +24,13 @@ def test_gigabytes_are_counted_as_makers_of_cards_do(memory: str) -> None:
         assert gpu_with(memory).usable == 23 * GIB
 
 
-@pytest.mark.parametrize("memory", ["", "0GB", "-3GB", "many", "nanGB", "24TB"])
+@pytest.mark.parametrize("memory", ["", "-3GB", "many", "nanGB", "24TB"])
 def test_no_size_is_refused(memory: str) -> None:
     with pytest.raises(UserError, match="is no size"):
+        gpu_with(memory)
+
+
+@pytest.mark.parametrize("memory", ["0GB", "0.5GB", "1GB"])
+def test_a_card_that_cuda_fills_is_refused(memory: str) -> None:
+    with pytest.raises(UserError, match="leaves nothing"):
         gpu_with(memory)

@@ -32,14 +32,17 @@ def test_a_step_needs_what_was_predicted(world: World, method: str, checkpointin
     planned = plan_training(POCKET, spec, *SIZE, checkpointing=checkpointing, dtype=torch.float32)
     parameters = inject(world.denoiser, spec, seed=0)
     world.denoiser.gradient_checkpointing = checkpointing
-    z_BCTHW, text_BND = torch.randn(4, 16, 6, 8, 8), torch.randn(4, 512, 64)
+    z_BCTHW, text_BND = torch.randn(4, 16, 6, 8, 8), world.no_text().expand(4, -1, -1)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-6)
     draws = Draws(torch.randn_like(z_BCTHW), torch.rand(4), torch.zeros(4, 6), torch.zeros(4, dtype=torch.bool))
 
     def step() -> None:
-        world.denoiser.zero_grad()
+        optimizer.zero_grad()
         loss_per_clip(world, z_BCTHW, text_BND, draws).mean().backward()
 
-    step()  # DoRA's norms are computed once
+    step()
+    optimizer.step()
+    optimizer.zero_grad()
     measured = allocated_peak(step)
     remove_adapter(world.denoiser)
     world.denoiser.gradient_checkpointing = False
@@ -57,10 +60,10 @@ def test_a_few_blocks_tell_of_all() -> None:
     assert plan_training(with_layers(POCKET, 9), spec, *SIZE, checkpointing=True).flops > planned.flops
 
 
-def test_recomputation_costs_a_third_more_operations_at_most() -> None:
+def test_recomputation_costs_operations() -> None:
     spec = AdapterSpec(rank=4)
     kept, again = (plan_training(POCKET, spec, *SIZE, checkpointing=value).flops for value in (False, True))
-    assert kept < again < 1.5 * kept
+    assert 1.2 * kept < again < 1.5 * kept
 
 
 @pytest.mark.slow

@@ -77,6 +77,21 @@ def test_without_gradients_a_slice_is_computed_once(monkeypatch: pytest.MonkeyPa
     assert part.calls == 7
 
 
+def test_a_checkpoint_can_be_gone_through_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut(monkeypatch, 36)
+    part, x = Part(), torch.randn(2, 7, 3, 6).double().requires_grad_()
+    gate = torch.ones(2, 7, 1, 1).double()
+
+    def whole(x: Tensor) -> Tensor:
+        return in_chunks(part.compute, (x.sin(), gate), 1, part.trained(), last=True)
+
+    y = checkpoint(whole, x, use_reentrant=False, context_fn=checkpoint_contexts).sum()
+    y.backward(retain_graph=True)
+    once = x.grad.clone()
+    y.backward()
+    torch.testing.assert_close(x.grad, 2 * once)
+
+
 def test_an_error_in_a_recomputation_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     cut(monkeypatch, 36)
     _, recomputation = checkpoint_contexts()

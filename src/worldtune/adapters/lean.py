@@ -28,7 +28,8 @@ def add_low_rank(z: Tensor, x: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float)
 def rescale(z: Tensor, magnitude_O: Tensor, norm_O: Tensor) -> Tensor:
     """z·m/n in the type of z, which it may overwrite; n is a constant in backpropagation.
 
-    It is z + (m/n − 1)·z: a scale near 1 loses nothing in bf16, and a scale of 1 changes no bit.
+    It is z + (m/n − 1)·z: a scale near 1 loses nothing in bf16, and a scale of 1 changes no bit. Backward has m's
+    gradient from the output, as Σ grad·y/m: where m is exactly 0 it is taken as 0.
     """
     if torch.is_grad_enabled():
         return _Rescale.apply(z, magnitude_O, norm_O)  # type: ignore[no-untyped-call]
@@ -101,5 +102,6 @@ class _Rescale(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, magnitude_O, change_O = ctx.saved_tensors
-        product_O = torch.linalg.vecdot(grad.flatten(0, -2), y.flatten(0, -2), dim=0)
-        return torch.addcmul(grad, grad, change_O), product_O.to(magnitude_O.dtype) / magnitude_O, None
+        product_O = torch.linalg.vecdot(grad.flatten(0, -2), y.flatten(0, -2), dim=0).to(magnitude_O.dtype)
+        grad_magnitude_O = torch.where(magnitude_O == 0, 0.0, product_O / magnitude_O)
+        return torch.addcmul(grad, grad, change_O), grad_magnitude_O, None

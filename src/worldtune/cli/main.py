@@ -151,6 +151,11 @@ def run(arguments: list[str]) -> int:
         return _say(f"error: {error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
     except typer.TyperException as error:
         return _say(f"error: {_usage(error)}")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own; it is not imported for the sake of its name
+            raise
+        mend = "Take a smaller batch or size, train.checkpointing=true or --device cpu; ask `worldtune plan`."
+        return _say(f"error: the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
     if code == INTERRUPTED:
         _say(INTERRUPTION)
     return code or 0

@@ -12,7 +12,8 @@ from worldtune.worlds.catalog import BY_NAME
 if TYPE_CHECKING:
     from worldtune.planning.gpus import Gpu
 
-VIDEO_STEPS, VIDEO_GUIDANCE = 35, 3
+VIDEO_STEPS = 35
+UTILISATION = 0.4
 
 
 def plan(
@@ -20,12 +21,16 @@ def plan(
     overrides: Annotated[list[str] | None, typer.Argument(help="of a recipe: section.key=value")] = None,
     gpu: Annotated[str | None, typer.Option(help="A card by name, as rtx4090, l40s, a100-40 or h100.")] = None,
     memory: Annotated[str | None, typer.Option(help="A card's memory instead, as 24GB.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames of the video; the base's own when not given.")] = None,
-    height: Annotated[int | None, typer.Option(help="Its height; the base's own when not given.")] = None,
-    width: Annotated[int | None, typer.Option(help="Its width; the base's own when not given.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of the video; the base's own when not given.")
+    ] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Its height; the base's own when not given.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Its width; the base's own when not given.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="NVIDIA's num_steps of the video; 35.")] = None,
-    guidance: Annotated[int | None, typer.Option(min=0, max=7, help="0 to 7; 0 halves the work; 3.")] = None,
-    utilisation: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of the card's speed that is met.")] = 0.4,
+    guidance: Annotated[int | None, typer.Option(min=0, max=7, help="Of the video; 0 halves the work.")] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Share of the card's speed that is met, with --gpu; 0.4.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how much memory and time training or a video will need, and what makes it fit a card.
@@ -43,6 +48,8 @@ def plan(
 
     if gpu and memory:
         raise UserError("--gpu and --memory both say what card it is", where="command line", mend="Choose one.")
+    if utilisation is not None and not gpu:
+        raise UserError("whose speed is not known", where="--utilisation", mend="Name the card with --gpu.")
     card = find_gpu(gpu) if gpu else gpu_with(memory) if memory else None
     options = {"frames": frames, "height": height, "width": width, "steps": steps, "guidance": guidance}
     given = [f"--{name}" for name, value in options.items() if value is not None]
@@ -50,16 +57,14 @@ def plan(
         raise UserError(f"a base has no {overrides[0]}", where="command line", mend="Name a recipe, or leave it out.")
     if what in BY_NAME:
         size = {"frames": frames, "height": height, "width": width}
-        told = planning.of_video(
-            BY_NAME[what], size, steps or VIDEO_STEPS, VIDEO_GUIDANCE if guidance is None else guidance
-        )
+        told = planning.of_video(BY_NAME[what], size, steps or VIDEO_STEPS, guidance)
     else:
         _refuse_unknown(what)
         if given:
             mend = "Leave them out, or write data.frames=93 and the like."
             raise UserError(f"{', '.join(given)} would be ignored: the recipe says it", where=what, mend=mend)
         told = planning.of_training(find_recipe(what, overrides or []))
-    _finish(told, card, utilisation, as_json)
+    _finish(told, card, UTILISATION if utilisation is None else utilisation, as_json)
 
 
 def _refuse_unknown(what: str) -> None:
@@ -68,7 +73,7 @@ def _refuse_unknown(what: str) -> None:
 
     from worldtune.cli.recipes import recipe_names
 
-    if what in recipe_names() or Path(what).suffix or Path(what).exists():
+    if what in recipe_names() or Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
         return
     near = get_close_matches(what, [*recipe_names(), *BY_NAME], n=1, cutoff=0.4)
     mend = f"Did you mean '{near[0]}'?" if near else "See `worldtune recipes` and `worldtune bases`."

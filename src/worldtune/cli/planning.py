@@ -1,6 +1,6 @@
 """A plan as a table: a column for each way of doing it, a row for each phase, and what it means on a card.
 
-`told` is what --json prints: "gib" by column and phase, "petaflop", and what `with_card` adds.
+`told` is what --json prints: "gib" by column and phase, "petaflop" by column, and what `with_card` adds.
 """
 
 from collections.abc import Mapping
@@ -8,55 +8,72 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from worldtune.errors import RecipeError
+
 if TYPE_CHECKING:
     from worldtune.planning.gpus import Gpu
     from worldtune.training.recipe import Recipe
     from worldtune.worlds.catalog import KnownBase
 
 GIB = 2**30
-ADAPTERS_KEPT = 2 * 3 + 1  # two checkpoints with both moments, and the exported one
+ADAPTERS_KEPT = 3 * 3 + 1  # three checkpoints with both moments while one is written, and the exported adapter
 
 
-def of_video(base: "KnownBase", size: Mapping[str, int | None], steps: int, guidance: int) -> dict[str, Any]:
+def of_video(base: "KnownBase", size: Mapping[str, int | None], steps: int, guidance: int | None) -> dict[str, Any]:
     """One video of a base, under each offload."""
     from worldtune.planning.generation import plan_generation
 
-    guided = guidance > 0 and base.schedule.kind != "distilled"
-    frames, height, width = (size[name] or getattr(base, name) for name in ("frames", "height", "width"))
+    distilled = base.schedule.kind == "distilled"
+    if distilled and guidance:
+        raise RecipeError("a distilled base has its guidance within it", where=base.name, mend="Leave --guidance out.")
+    guided = not distilled and guidance != 0
+    frames, height, width = (_or(size[name], getattr(base, name)) for name in ("frames", "height", "width"))
     planned = plan_generation(base, frames, height, width, guidance=guided)
+    operations = planned.flops * (2 if guided else 1) * base.schedule.evaluations(steps) / 1e15
     return {
         "title": f"a video of {base.name}, {frames} frames of {height}×{width}",
         "gib": {f"--offload {name}": _gib(phases) for name, phases in planned.phases.items()},
-        "petaflop": planned.flops * (2 if guided else 1) * base.schedule.evaluations(steps) / 1e15,
+        "petaflop": {f"--offload {name}": operations for name in planned.phases},
     }
+
+
+def _or(asked: int | None, own: int) -> int:
+    return own if asked is None else asked
 
 
 def of_training(recipe: "Recipe") -> dict[str, Any]:
     """A recipe's training, with each block's inner results kept and recomputed, after its clips were encoded."""
     from worldtune.planning.encoding import plan_encoding
     from worldtune.planning.training import plan_training
+    from worldtune.training.data import refuse_unfit
 
     base, data, train = _known_base(recipe.base), recipe.data, recipe.train
+    refuse_unfit(recipe, base)
     size = (data.frames, data.height, data.width)
-    encoding = plan_encoding(base, *size)
-    columns, flops = {}, {}
+    sizes = {(spec.frames, spec.height, spec.width) for spec in recipe.datasets.values()}
+    plans = [plan_encoding(base, *each) for each in sorted(sizes)]
+    besides = {phase: max(plan[phase] for plan in plans) for phase in plans[0]}
+    columns, petaflop, its = {}, {}, 0
     for checkpointing in (False, True):
         planned = plan_training(base, recipe.adapter, train.batch, *size, checkpointing=checkpointing)
+        its = planned.adapter
+        phases = besides | {"train": planned.peak}
+        phases["decode a preview"] += its + planned.moments  # which stay meanwhile
+        if train.preview_every is None:
+            del phases["decode a preview"]
         name = f"train.checkpointing={str(checkpointing).lower()}"
-        columns[name], flops[name] = _gib(encoding | {"train": planned.peak}), planned.flops
-        adapter = planned.adapter
-    chosen = f"train.checkpointing={str(train.checkpointing).lower()}"
+        columns[name], petaflop[name] = _gib(phases), planned.flops * train.steps / 1e15
     return {
         "title": f"{recipe.name}: {recipe.adapter.method} of rank {recipe.adapter.rank} on {base.name}, a batch of "
         f"{train.batch} × {data.frames} frames of {data.height}×{data.width}, {train.steps} steps",
         "gib": columns,
-        "petaflop": flops[chosen] * train.steps / 1e15,
-        "disk_gib": ADAPTERS_KEPT * adapter / GIB,
+        "petaflop": petaflop,
+        "disk_gib": ADAPTERS_KEPT * its / GIB,
     }
 
 
 def _known_base(name: str) -> "KnownBase":
-    """The catalogue's entry of a recipe's base. Raises RecipeError when the name does not say it."""
+    """The catalogue's entry of a recipe's base. Raises BaseError when the name does not say it."""
     from worldtune.worlds.source import find_base
 
     return find_base(name.partition("=")[0].partition("+")[0], f"base: {name}")
@@ -67,12 +84,13 @@ def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> d
     usable = card.usable / GIB if card else None
     fitting = [name for name, column in told["gib"].items() if usable and max(column.values()) <= usable]
     speed = card.teraflops if card else None
+    fits = fitting[0] if fitting else None
     return told | {
         "gpu": card.name if card else None,
         "usable_gib": usable,
-        "fits_with": fitting[0] if fitting else None,
+        "fits_with": fits,
         "utilisation": utilisation,
-        "seconds": told["petaflop"] * 1e3 / (speed * utilisation) if speed else None,
+        "seconds": told["petaflop"][fits] * 1e3 / (speed * utilisation) if speed and fits else None,
     }
 
 
@@ -87,7 +105,8 @@ def say(told: dict[str, Any]) -> None:
     typer.echo(
         f"{'at most':<18}" + "".join(f"{short(max(columns[name].values())):>{widths[name]}}" for name in columns)
     )
-    typer.echo(f"{short(told['petaflop'])} PFLOP all in all")
+    petaflop = "".join(f"{short(told['petaflop'][name]):>{widths[name]}}" for name in columns)
+    typer.echo(f"{'PFLOP of its steps':<18}{petaflop}")
     if "disk_gib" in told:
         typer.echo(f"{short(told['disk_gib'])} GiB of disk for checkpoints and adapter")
     if told["seconds"]:

@@ -76,7 +76,7 @@ def _judged_on(run: TrainedRun) -> tuple[Any, ...]:
     """Everything that a run's losses and held-out clips depend on, but its adapter."""
     datasets = run.card.lineage["datasets"]
     check = run.recipe.check
-    measured = check.mode, check.sigmas, run.recipe.train.shift
+    measured = check.mode, check.sigmas, check.clips, run.recipe.train.shift
     return run.card.base_digest, datasets["data"], datasets.get("forgetting"), *measured
 
 

@@ -19,6 +19,7 @@ from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.worlds.world import World
 
 BATCH = 8
+BATCHED_LATENTS = 1_000_000  # of B·C·T·H·W: larger clips are made fewer at a time
 OnClip = Callable[[str, int, int], None]
 
 
@@ -48,8 +49,9 @@ def image2world(
     Clip i's noise depends on (seed, i) alone, so that every candidate starts from the same noise.
     """
     videos: dict[str, np.ndarray] = {}
-    for first in range(0, len(clips), BATCH):
-        part = list(clips[first : first + BATCH])
+    batch = min(BATCH, max(1, BATCHED_LATENTS // load_batch(list(clips[:1]))[0].numel())) if clips else BATCH
+    for first in range(0, len(clips), batch):
+        part = list(clips[first : first + batch])
         z_BCTHW, text_BND = (loaded.to(world.device) for loaded in load_batch(part))
         noise_BCTHW = torch.stack(
             [

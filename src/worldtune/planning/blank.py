@@ -51,6 +51,12 @@ def blank_world(base: KnownBase, denoiser: CosmosTransformer3DModel) -> World:
     return World(card, Path(), denoiser, CPU)
 
 
+def text_length(base: KnownBase) -> int:
+    """Tokens of every prompt, padding included."""
+    tokenizer = {} if base.repo else read_json(pocket_folder() / "tokenizer" / "tokenizer_config.json")
+    return min(MAX_TOKENS, tokenizer.get("model_max_length", MAX_TOKENS))
+
+
 class BlankReader:
     """A known base's text encoder: its `model`, the `layers` that an offload brings one by one, and `read`."""
 
@@ -60,8 +66,7 @@ class BlankReader:
         with default_dtype(dtype):
             self.model: Any = T5EncoderModel(T5_11B) if self._is_t5 else Qwen2_5_VLForConditionalGeneration(config)
         self.model.eval().requires_grad_(False)
-        tokenizer = {} if base.repo else read_json(pocket_folder() / "tokenizer" / "tokenizer_config.json")
-        self.length = min(MAX_TOKENS, tokenizer.get("model_max_length", MAX_TOKENS))
+        self.length = text_length(base)
 
     @property
     def layers(self) -> nn.ModuleList:

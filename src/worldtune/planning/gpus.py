@@ -61,6 +61,8 @@ def find_gpu(name: str) -> Gpu:
 def gpu_with(memory: str) -> Gpu:
     """A card of "16GB", as makers count: in units of 2³⁰ bytes. Raises UserError for anything else."""
     found = SIZE.fullmatch(memory.strip())
-    if not found or not float(found[1]) > 0:
+    if not found:
         raise UserError(f"'{memory}' is no size", where="--memory", mend="Write it as 24GB.")
+    if float(found[1]) * GIB <= RESERVED:
+        raise UserError(f"of {memory} CUDA leaves nothing", where="--memory", mend="Name a larger card.")
     return Gpu(f"{float(found[1]):g} GB", round(float(found[1]) * 1024), None)

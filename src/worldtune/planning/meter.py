@@ -1,7 +1,8 @@
 """Bytes of tensors, counted as these come and go: real ones, or fake ones, which have shapes and no data.
 
 What is counted is what an allocator is asked for: every storage once, from the operation that makes it until its last
-tensor is gone. Scratch memory inside an operation is not seen.
+tensor is gone. Of the scratch memory inside operations only that of a GPU's attention in backward is known: its sums
+for the queries, in fp32 (FlashAttention 2, arXiv:2307.08691).
 """
 
 import weakref
@@ -14,6 +15,8 @@ from torch import Tensor, UntypedStorage
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+ATTENTION_BACKWARD: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
 class MemoryMeter(TorchDispatchMode):
@@ -28,6 +31,8 @@ class MemoryMeter(TorchDispatchMode):
         tree_map_only(Tensor, lambda tensor: self._known.add(tensor.untyped_storage()), (args, kwargs))
         out = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self._count, out)
+        if func is ATTENTION_BACKWARD and args[1].dtype != torch.float32:
+            self.peak = max(self.peak, self.live + 4 * args[1].numel())
         return out
 
     def mark(self) -> int:

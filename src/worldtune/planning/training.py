@@ -13,14 +13,13 @@ from torch import nn
 
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.planning.blank import blank_denoiser, blank_world, with_layers
+from worldtune.planning.blank import blank_denoiser, blank_world, text_length, with_layers
 from worldtune.planning.flops import count_flops
 from worldtune.planning.meter import without_data
 from worldtune.training.draws import Draws
 from worldtune.training.objective import loss_per_clip
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import SPATIAL, latent_frames
-from worldtune.worlds.prompt_encoder import MAX_TOKENS
 
 MOMENTS = 2  # of Adam, fp32
 FEW = 3  # blocks: the peak lies within one, and the first and the last differ from the others
@@ -84,7 +83,7 @@ def _measure(
         its = sum(parameter.untyped_storage().nbytes() for parameter in trained)
         shape = (batch, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
         known_BT, chosen_B = torch.zeros(batch, shape[2]), torch.zeros(batch, dtype=torch.bool)
-        text_BND = torch.empty(batch, MAX_TOKENS, base.architecture.text_dim)
+        text_BND = torch.empty(batch, text_length(base), base.architecture.text_dim)
 
         def step() -> None:
             draws = Draws(torch.empty(shape), torch.empty(batch), known_BT, chosen_B)

@@ -65,13 +65,13 @@ def give_birth(world: World, spec: AdapterSpec, probe: LatentClip, shift: float 
         first_loss=first_loss,
         dead_tensors=[],
     )
-    return Newborn(parameters, {name: p.detach().clone() for name, p in parameters.items()}, before, proof)
+    return Newborn(parameters, {name: p.detach().cpu().clone() for name, p in parameters.items()}, before, proof)
 
 
 def prove_grown(world: World, newborn: Newborn, probe: LatentClip, shift: float | None) -> BirthProof:
     """After training: every tensor moved and the output differs. Raises BirthProofError otherwise."""
     after, final_loss, _ = _probe(world, probe, shift)
-    dead = [name for name, p in newborn.parameters.items() if torch.equal(p.detach(), newborn.born[name])]
+    dead = [name for name, p in newborn.parameters.items() if torch.equal(p.detach().cpu(), newborn.born[name])]
     difference = (after - newborn.base_velocity).abs().max().item()
     if dead:
         raise BirthProofError(

@@ -17,8 +17,9 @@ from worldtune.latents.dataset import ClipOrder, LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
+from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import TEMPORAL, latent_frames
-from worldtune.worlds.world import World
+from worldtune.worlds.world import World, WorldCard
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos
 OnClip = Callable[[int, int], None]
@@ -59,18 +60,9 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
     """
-    if world.card.schedule.kind == "distilled":
-        raise RecipeError(
-            "a distilled base cannot be tuned: its few steps would no longer fit each other",
-            where=recipe.base,
-            mend="Train on the pre-trained or post-trained base.",
-        )
+    refuse_unfit(recipe, world.card)
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
-        _refuse_nothing_to_learn(recipe, spec.frames, name)
-    if world.card.least_known and recipe.train.modes.get("text2world", 0) > 0:
-        what = "text2world is among train.modes, but this base is always given a picture"
-        raise RecipeError(what, where=recipe.base, mend="Write train.modes={image2world: 0.5, video2world: 0.5}.")
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
     own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
     parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]
@@ -114,6 +106,7 @@ def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: 
     done, total = itertools.count(1), sum(map(len, parts))
     every = [clip for part in parts for clip in part]
     encoded = iter(encode_clips(world, every, store, lambda name: on_clip(next(done), total)))
+    world.release_encoders()
     return [list(itertools.islice(encoded, len(part))) for part in parts]
 
 
@@ -131,6 +124,21 @@ def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) 
                 where=twin.source,
                 mend="Leave one of them out: data, replay and forgetting need episodes of their own.",
             )
+
+
+def refuse_unfit(recipe: Recipe, base: WorldCard | KnownBase) -> None:
+    """Raises RecipeError when a base cannot be trained as the recipe says, whatever its weights and the clips are."""
+    if base.schedule.kind == "distilled":
+        raise RecipeError(
+            "a distilled base cannot be tuned: its few steps would no longer fit each other",
+            where=recipe.base,
+            mend="Train on the pre-trained or post-trained base.",
+        )
+    for name, spec in recipe.datasets.items():
+        _refuse_nothing_to_learn(recipe, spec.frames, name)
+    if base.least_known and recipe.train.modes.get("text2world", 0) > 0:
+        what = "text2world is among train.modes, but this base is always given a picture"
+        raise RecipeError(what, where=recipe.base, mend="Write train.modes={image2world: 0.5, video2world: 0.5}.")
 
 
 def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:

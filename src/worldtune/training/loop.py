@@ -58,10 +58,10 @@ def train(
         draws = training_draws(z_BCTHW, settings.modes, shift, settings.text_dropout, settings.seed, step)
         text_BND = torch.where(draws.dropped_B[:, None, None], data.no_text_1ND, text_BND)
 
+        optimizer.zero_grad()  # before the forward pass: gradients then never lie beside what it keeps
         loss = loss_per_clip(world, z_BCTHW, text_BND, draws).mean()
         if not loss.isfinite():
             raise UserError(f"the loss is {loss.item()} at step {step}", where=str(run.path), mend="Lower train.lr.")
-        optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_grad)
         for group in optimizer.param_groups:

@@ -31,9 +31,12 @@ def verify(world: World, clips: list[Clip], store: LatentStore) -> Verification:
     parts = {"denoiser": world.denoiser, "codec": world.codec.vae, "text encoder": world.text.model}
     tensors = {name: len(part.state_dict()) for name, part in parts.items()}
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    del parts  # or a second text encoder would be read beside this one
+    world.release_encoders()
     if not clips:
         return Verification(tensors, parameters, None)
     encoded = encode_clips(world, clips, store)
+    world.release_encoders()
     loss = fmean(held_out_losses(world, encoded, "image2world", SIGMAS, world.card.shift(SHIFT), batch=1))
     low, high = world.card.first_loss
     if not low < loss < high:

@@ -6,7 +6,7 @@ The numbers are those of the whole at once, but for the order in which a product
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ def in_chunks(
     `compute` treats its slices alike, and returns as long a slice. `parameters` are those within `compute` that are
     trained. `last`: nothing is kept for backward after it, so that a checkpoint's recomputation may leave it out.
     """
-    if parts[0].numel() <= WHOLE:
+    if parts[0].numel() <= WHOLE or torch.compiler.is_compiling():  # whose graph would grow with every slice
         return compute(*parts)
     size = max(1, parts[0].shape[dim] * CHUNK // parts[0].numel())
     if torch.is_grad_enabled():
@@ -38,16 +38,18 @@ def in_chunks(
 
 def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """What a checkpoint's forward pass and its recomputation run in (`context_fn` of torch's `checkpoint`)."""
-    return nullcontext(), _recomputation()
+    return nullcontext(), _Recomputation()
 
 
-@contextmanager
-def _recomputation() -> Iterator[None]:
-    _state.recomputing = True
-    try:
-        yield
-    finally:
-        _state.recomputing = False
+class _Recomputation:
+    """Within, `last` parts are left out. It may be entered again, for a second backward pass."""
+
+    def __enter__(self) -> None:
+        self.before = getattr(_state, "recomputing", False)
+        _state.recomputing = True
+
+    def __exit__(self, *_: object) -> None:
+        _state.recomputing = self.before
 
 
 def _slices(parts: Sequence[Tensor], dim: int, size: int) -> Iterator[list[Tensor]]:

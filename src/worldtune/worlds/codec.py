@@ -12,7 +12,7 @@ from torch import Tensor
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 TEMPORAL, SPATIAL = 4, 8
-WHOLE_CLIP_PIXELS = 8_000_000  # above T·H·W of this, features of all frames at once need too much memory
+WHOLE_CLIP_PIXELS = 2_000_000  # of B·T·H·W: above, features of all frames at once need too much memory
 
 
 class Codec:
@@ -32,7 +32,7 @@ class Codec:
         if _pixels(x_BCTHW) <= WHOLE_CLIP_PIXELS:
             moments = self.whole_clip.encode(x_BCTHW)
         else:
-            moments = self.vae._encode(x_BCTHW)
+            moments = torch.cat([self.vae._encode(one) for one in x_BCTHW.split(1)])
         mean_BCTHW = moments.chunk(2, 1)[0].float()
         return (mean_BCTHW - self.mean) / self.std
 
@@ -48,7 +48,7 @@ class Codec:
         latents = (z_BCTHW * self.std + self.mean).to(self.vae.dtype)
         if _pixels(latents) * SPATIAL**2 * TEMPORAL <= WHOLE_CLIP_PIXELS:
             return self.whole_clip.decode(latents).float()
-        return self.vae.decode(latents).sample.float()
+        return torch.cat([self.vae.decode(one).sample for one in latents.split(1)]).float()
 
 
 def latent_frames(frames: int) -> int:
@@ -59,4 +59,4 @@ def latent_frames(frames: int) -> int:
 
 
 def _pixels(x_BCTHW: Tensor) -> int:
-    return x_BCTHW.shape[2] * x_BCTHW.shape[3] * x_BCTHW.shape[4]
+    return x_BCTHW.numel() // x_BCTHW.shape[1]

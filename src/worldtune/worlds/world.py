@@ -82,7 +82,7 @@ class World:
         self._denoise = denoise
         for name, part in denoiser.named_children():
             place = self._turns.home if name == "transformer_blocks" else device
-            if any(tensor.device != place for tensor in part.parameters()):
+            if any(tensor.device != place for tensor in (*part.parameters(), *part.buffers())):
                 part.to(place)
 
     def compile(self) -> None:
