@@ -48,10 +48,10 @@ def of_training(recipe: "Recipe") -> dict[str, Any]:
     from worldtune.training.data import refuse_unfit
 
     base, data, train = _known_base(recipe.base), recipe.data, recipe.train
-    refuse_unfit(recipe, base)
     size = (data.frames, data.height, data.width)
     sizes = {(spec.frames, spec.height, spec.width) for spec in recipe.datasets.values()}
     plans = [plan_encoding(base, *each) for each in sorted(sizes)]
+    refuse_unfit(recipe, base)
     besides = {phase: max(plan[phase] for plan in plans) for phase in plans[0]}
     columns, petaflop, its = {}, {}, 0
     for checkpointing in (False, True):

@@ -13,9 +13,13 @@ from worldtune.worlds.codec import SPATIAL, latent_frames
 def plan_encoding(
     base: KnownBase, frames: int, height: int, width: int, dtype: torch.dtype = torch.bfloat16
 ) -> dict[str, int]:
-    """The most bytes, all in all, of encoding one clip, of reading a prompt and of decoding one clip."""
+    """The most bytes, all in all, of encoding one clip, of reading a prompt and of decoding one clip.
+
+    Raises RecipeError for a size that the base cannot make.
+    """
     with without_data() as meter:
         world = blank_world(base, blank_denoiser(base, dtype))
+        world.check_size(frames, height, width, base.name)
         text, reading, _ = read_prompt(meter, base, world, dtype)
         codec = blank_codec(base, dtype)
         pictures = torch.empty(1, frames, height, width, 3, dtype=torch.uint8)

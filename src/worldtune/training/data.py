@@ -60,9 +60,9 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
     """
-    refuse_unfit(recipe, world.card)
     for name, spec in recipe.datasets.items():
         world.check_size(spec.frames, spec.height, spec.width, name)
+    refuse_unfit(recipe, world.card)
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
     own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
     parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]
