@@ -85,7 +85,7 @@ def test_what_would_be_ignored_is_refused(in_process: Verb) -> None:
 
 def test_what_train_would_refuse_is_not_planned(in_process: Verb) -> None:
     assert "cannot be tuned" in fault(in_process, "plan", "pocket-new-view", "base=predict2.5-2b/distilled")
-    assert "frames must be 1 + 4n" in fault(in_process, "plan", "pocket-new-view", "data.frames=8")
+    assert "frames must be 1 + 4n" in fault(in_process, "plan", "pocket-new-view", "data.frames=8", "replay=null")
     assert "always given a picture" in fault(in_process, "plan", "pocket-new-view", "base=predict2-2b/video2world")
 
 
