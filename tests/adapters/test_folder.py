@@ -12,13 +12,20 @@ from support.adapters import SPECS, make_card, train_by_hand
 from support.safetensors_header import name_twice
 from support.tiny_world import make_denoiser
 from worldtune.adapters.card import CARD, AdapterCard, read_card
-from worldtune.adapters.folder import WEIGHTS, load_adapter, save_adapter
+from worldtune.adapters.folder import WEIGHTS, load_adapter, load_adapters, remove_adapter, save_adapter
 from worldtune.adapters.inject import wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.errors import AdapterError
 from worldtune.files import digest_file
+from worldtune.worlds.load import open_world
+from worldtune.worlds.world import World
 
 DOWN = "transformer.transformer_blocks.0.attn1.to_k.lora_A.weight"
+
+
+@pytest.fixture(scope="module")
+def world(tiny_world: Path) -> World:
+    return open_world(str(tiny_world))
 
 
 @pytest.fixture
@@ -183,3 +190,42 @@ def test_an_adapter_replaces_an_older_one_whole(saved: Path) -> None:
     save(saved, SPECS["dora"])
     assert sorted(path.name for path in saved.iterdir()) == [CARD, WEIGHTS]
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_several_adapters_add_up(world: World, tmp_path: Path) -> None:
+    """Half of an adapter twice is that adapter."""
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    x, sigma, known = torch.randn(1, 16, 3, 4, 4), torch.full((1, 3), 0.5), torch.zeros(1, 3)
+    text = torch.randn(1, 8, 32)
+    bare = world.velocity(x, sigma, known, text)
+    load_adapters([(tmp_path / "one", 1.0)], world.denoiser, world.card.digest)
+    alone = world.velocity(x, sigma, known, text)
+    remove_adapter(world.denoiser)
+    load_adapters([(tmp_path / "one", 0.5), (tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
+    halves = world.velocity(x, sigma, known, text)
+    remove_adapter(world.denoiser)
+    assert (alone - bare).abs().max() > 1e-2
+    assert (halves - alone).abs().max() < 1e-4
+    assert torch.equal(world.velocity(x, sigma, known, text), bare)
+
+
+def test_doras_do_not_add_up_and_the_base_stays_bare(world: World, tmp_path: Path) -> None:
+    train_by_hand(world.denoiser, SPECS["dora"])
+    save_adapter(tmp_path / "dora", world.denoiser, make_card(SPECS["dora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    with pytest.raises(AdapterError, match="adapter merge"):
+        load_adapters([(tmp_path / "dora", 0.5)], world.denoiser, world.card.digest)
+    assert wrapped_modules(world.denoiser) == []
+
+
+def test_weights_that_are_not_the_card_s_are_not_added_up(world: World, tmp_path: Path) -> None:
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    card = tmp_path / "one" / "adapter.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"weights_digest": "0" * 64}))
+    with pytest.raises(AdapterError, match="not those of the card"):
+        load_adapters([(tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
+    assert wrapped_modules(world.denoiser) == []
