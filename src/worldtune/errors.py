@@ -1,5 +1,14 @@
 """The exceptions a user sees: one line that says what is wrong, where, and how to mend it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.4) -> str:
+    """How to mend a misspelt name: the nearest known one, at least that alike (0 to 1), or else `otherwise`."""
+    near = get_close_matches(name, known, n=1, cutoff=likeness)
+    return f"Did you mean '{near[0]}'?" if near else otherwise
+
 
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line; its kind where it says nothing."""

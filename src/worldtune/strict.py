@@ -1,12 +1,11 @@
 """Settings that are read strictly: an unknown key is an error that names the nearest known one."""
 
-import difflib
 import reprlib
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worldtune.errors import RecipeError
+from worldtune.errors import RecipeError, did_you_mean
 
 
 class Strict(BaseModel):
@@ -47,8 +46,7 @@ def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> 
 def _unknown_key(model: type[BaseModel], location: tuple[int | str, ...], where: str) -> RecipeError:
     known = _keys_at(model, location[:-1])
     key = str(location[-1])
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    mend = f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+    mend = did_you_mean(key, known, f"Known keys: {', '.join(known)}.", likeness=0.5)
     return RecipeError(f"unknown key '{'.'.join(str(part) for part in location)}'", where=where, mend=mend)
 
 

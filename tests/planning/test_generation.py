@@ -9,7 +9,7 @@ from support.tiny_world import randomise
 from worldtune.errors import RecipeError
 from worldtune.generation.sampler import sample
 from worldtune.planning.generation import GenerationPlan, plan_generation
-from worldtune.planning.gpus import find_gpu, gpu_with
+from worldtune.planning.gpus import find_gpu, first_that_fits, gpu_with
 from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.codec import Codec
 from worldtune.worlds.load import open_world
@@ -84,8 +84,8 @@ def test_full_size_videos_fit_small_cards(name: str, memory: int) -> None:
     base = BY_NAME[name]
     planned = plan_generation(base, base.frames, base.height, base.width)
     card = gpu_with(f"{memory}GB")
-    assert planned.fits(card.usable) is not None
-    assert planned.fits(gpu_with("4GB").usable) is None
+    assert first_that_fits(planned.phases, card.usable) is not None
+    assert first_that_fits(planned.phases, gpu_with("4GB").usable) is None
     parts = 28 * (9.93 + 58.8) if "2b" in name else 0  # linears and attention of a block, in 10¹² operations
     if parts:
         assert planned.flops / 1e12 == pytest.approx(parts, rel=0.01)
@@ -93,8 +93,7 @@ def test_full_size_videos_fit_small_cards(name: str, memory: int) -> None:
 
 def test_the_least_offload_that_fits_is_named() -> None:
     phases = {"none": {"a": 9, "b": 3}, "sequential": {"a": 5, "b": 6}, "group": {"a": 2, "b": 4}}
-    planned = GenerationPlan(phases, flops=1)
-    assert [planned.fits(usable) for usable in (9, 8, 6, 5, 4, 3)] == [
+    assert [first_that_fits(phases, usable) for usable in (9, 8, 6, 5, 4, 3)] == [
         "none", "sequential", "sequential", "group", "group", None,
     ]  # fmt: skip
 

@@ -8,7 +8,6 @@ Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 1 our fault.
 
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from types import TracebackType
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from worldtune import __version__
-from worldtune.errors import UserError
+from worldtune.errors import UserError, did_you_mean
 
 INTERRUPTED = 130
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
@@ -92,8 +91,7 @@ class Verbs(TyperGroup):
 def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
     """`args`, when they begin with a verb. Raises UserError, which names the nearest one, otherwise."""
     if args[0] not in known and not args[0].startswith("-"):
-        nearest = get_close_matches(args[0], known, n=1, cutoff=0.4)
-        mend = f"Did you mean '{nearest[0]}'?" if nearest else f"The verbs are {', '.join(known)}."
+        mend = did_you_mean(args[0], known, f"The verbs are {', '.join(known)}.")
         raise UserError(f"no such verb: '{args[0]}'", where=where, mend=mend)
     return args
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldtune.errors import UserError
+from worldtune.errors import UserError, did_you_mean
 from worldtune.worlds.catalog import BY_NAME
 
 if TYPE_CHECKING:
@@ -69,14 +69,11 @@ def plan(
 
 def _refuse_unknown(what: str) -> None:
     """Raises UserError, with the nearest name, for what is neither a recipe nor a base."""
-    from difflib import get_close_matches
-
     from worldtune.cli.recipes import recipe_names
 
     if what in recipe_names() or Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
         return
-    near = get_close_matches(what, [*recipe_names(), *BY_NAME], n=1, cutoff=0.4)
-    mend = f"Did you mean '{near[0]}'?" if near else "See `worldtune recipes` and `worldtune bases`."
+    mend = did_you_mean(what, [*recipe_names(), *BY_NAME], "See `worldtune recipes` and `worldtune bases`.")
     raise UserError(f"no such recipe or base: '{what}'", where="worldtune plan", mend=mend)
 
 

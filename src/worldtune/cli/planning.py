@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from worldtune.errors import RecipeError
+from worldtune.planning.gpus import GIB, first_that_fits
 
 if TYPE_CHECKING:
     from worldtune.planning.gpus import Gpu
     from worldtune.training.recipe import Recipe
     from worldtune.worlds.catalog import KnownBase
 
-GIB = 2**30
 ADAPTERS_KEPT = 3 * 3 + 1  # three checkpoints with both moments while one is written, and the exported adapter
 
 
@@ -48,10 +48,10 @@ def of_training(recipe: "Recipe") -> dict[str, Any]:
     from worldtune.training.data import refuse_unfit
 
     base, data, train = _known_base(recipe.base), recipe.data, recipe.train
+    refuse_unfit(recipe, base)
     size = (data.frames, data.height, data.width)
     sizes = {(spec.frames, spec.height, spec.width) for spec in recipe.datasets.values()}
     plans = [plan_encoding(base, *each) for each in sorted(sizes)]
-    refuse_unfit(recipe, base)
     besides = {phase: max(plan[phase] for plan in plans) for phase in plans[0]}
     columns, petaflop, its = {}, {}, 0
     for checkpointing in (False, True):
@@ -82,9 +82,8 @@ def _known_base(name: str) -> "KnownBase":
 def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> dict[str, Any]:
     """`told` with the first column that fits the card, and the time there."""
     usable = card.usable / GIB if card else None
-    fitting = [name for name, column in told["gib"].items() if usable and max(column.values()) <= usable]
     speed = card.teraflops if card else None
-    fits = fitting[0] if fitting else None
+    fits = first_that_fits(told["gib"], usable) if usable else None
     return told | {
         "gpu": card.name if card else None,
         "usable_gib": usable,

@@ -1,6 +1,5 @@
 """`worldtune recipes`: the ready recipes."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,12 +30,11 @@ def recipes(
 
 def _ready(name: str) -> Path:
     """The file of a ready recipe. Raises RecipeError when there is none of that name."""
-    from worldtune.errors import RecipeError
+    from worldtune.errors import RecipeError, did_you_mean
 
     names = recipe_names()
     if name not in names:
-        near = get_close_matches(name, names, n=1, cutoff=0.4)
-        mend = f"Did you mean '{near[0]}'?" if near else f"The ready recipes are {', '.join(names)}."
+        mend = did_you_mean(name, names, f"The ready recipes are {', '.join(names)}.")
         raise RecipeError(f"no such recipe: '{name}'", where="worldtune recipes", mend=mend)
     return recipe_folder() / f"{name}.yaml"
 

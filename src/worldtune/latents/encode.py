@@ -27,7 +27,7 @@ def encode_clips(
 ) -> list[LatentClip]:
     """Every clip, in order, with the paths of its latent and its text; what the store lacks is encoded.
 
-    The codec is let go before the text encoder comes: they need not be in memory together.
+    The codec is let go before the text encoder comes, and that at the end: no two of them are in memory together.
     Raises DataError when a clip cannot be decoded, RecipeError when a caption is longer than the base reads.
     """
     clips = list(clips)
@@ -46,7 +46,9 @@ def encode_clips(
         latents[clip] = path
         on_clip(clip.name)
     world.release_encoders()
-    return [LatentClip(clip, latents[clip], encode_prompt(world, clip.caption, store)) for clip in clips]
+    encoded = [LatentClip(clip, latents[clip], encode_prompt(world, clip.caption, store)) for clip in clips]
+    world.release_encoders()
+    return encoded
 
 
 def encode_prompt(world: World, prompt: str, store: LatentStore) -> Path:

@@ -2,11 +2,10 @@
 
 import torch
 
-from worldtune.planning.blank import blank_codec, blank_denoiser, blank_world
-from worldtune.planning.generation import bytes_of, read_prompt, work
+from worldtune.planning.blank import blank_denoiser, blank_world
+from worldtune.planning.generation import bytes_of, measure_codec, read_prompt
 from worldtune.planning.meter import without_data
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.codec import SPATIAL, latent_frames
 
 
 @torch.no_grad()
@@ -21,13 +20,10 @@ def plan_encoding(
         world = blank_world(base, blank_denoiser(base, dtype))
         world.check_size(frames, height, width, base.name)
         text, reading, _ = read_prompt(meter, base, world, dtype)
-        codec = blank_codec(base, dtype)
-        pictures = torch.empty(1, frames, height, width, 3, dtype=torch.uint8)
-        latents = torch.empty(1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
-        encoding, decoding = work(meter, lambda: codec.encode(pictures)), work(meter, lambda: codec.decode(latents))
-        there, codec_bytes = bytes_of(world.denoiser), bytes_of(codec.vae)
+        codec, encoding, decoding = measure_codec(meter, base, frames, (frames, height, width), dtype)
+        there = bytes_of(world.denoiser)
     return {
-        "encode a clip": there + codec_bytes + encoding,
+        "encode a clip": there + codec + encoding,
         "read a prompt": there + text.all + reading,
-        "decode a preview": there + codec_bytes + decoding,
+        "decode a preview": there + codec + decoding,
     }

@@ -8,7 +8,7 @@ Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from worldtune.worlds.denoiser import project_text
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.world import World
 
+Made = TypeVar("Made")
 GIVEN = 1 + TEMPORAL  # pictures that video2world goes on from
 KEPT_LATENTS = 8  # fp32: noise, known frames, their velocity, x, and what a second-order solver remembers
 GUIDANCE = 3
@@ -49,13 +50,6 @@ class GenerationPlan:
     phases: dict[Offload, dict[str, int]]
     flops: int
 
-    def peak(self, offload: Offload) -> int:
-        return max(self.phases[offload].values())
-
-    def fits(self, usable: int) -> Offload | None:
-        """The least offload that needs no more than `usable` bytes; None when none does."""
-        return next((offload for offload in self.phases if self.peak(offload) <= usable), None)
-
 
 @torch.no_grad()
 def plan_generation(
@@ -70,10 +64,8 @@ def plan_generation(
         resident = whole - denoiser.layers  # what never leaves
         text, reading, text_1ND = read_prompt(meter, base, world, dtype)
         call = _velocity(world, text_1ND, frames, height, width, guidance)
-        before = meter.mark()
-        flops = count_flops(call) // (2 if guidance else 1)
-        denoising = meter.peak - before
-        codec, encoding, decoding = _code(meter, base, frames, height, width, dtype)
+        denoising, flops = work(meter, lambda: count_flops(call))
+        codec, encoding, decoding = measure_codec(meter, base, min(GIVEN, frames), (frames, height, width), dtype)
 
     def phases(offload: Offload) -> dict[str, int]:
         if offload == "none":
@@ -91,7 +83,8 @@ def plan_generation(
             "decode": resident + codec + decoding,
         }
 
-    return GenerationPlan({offload: phases(offload) for offload in get_args(Offload)}, flops)
+    evaluations = 2 if guidance else 1
+    return GenerationPlan({offload: phases(offload) for offload in get_args(Offload)}, flops // evaluations)
 
 
 def _velocity(
@@ -118,24 +111,26 @@ def read_prompt(meter: MemoryMeter, base: KnownBase, world: World, dtype: torch.
     def read() -> Tensor:
         return project_text(world.denoiser, reader.read().to(dtype)).float()
 
-    return layers, work(meter, read), read()
+    return layers, *work(meter, read)
 
 
-def _code(
-    meter: MemoryMeter, base: KnownBase, frames: int, height: int, width: int, dtype: torch.dtype
+def measure_codec(
+    meter: MemoryMeter, base: KnownBase, given: int, size: tuple[int, int, int], dtype: torch.dtype
 ) -> tuple[int, int, int]:
-    """The codec's bytes, and what encoding the given pictures and decoding the video need beyond them."""
-    codec = blank_codec(base, dtype)
-    pictures = torch.empty(1, min(GIVEN, frames), height, width, 3, dtype=torch.uint8)
+    """The codec's bytes, and what encoding `given` pictures and decoding a whole clip of `size` need beyond them."""
+    codec, (frames, height, width) = blank_codec(base, dtype), size
+    pictures = torch.empty(1, given, height, width, 3, dtype=torch.uint8)
     latents = torch.empty(1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
-    encoding, decoding = work(meter, lambda: codec.encode(pictures)), work(meter, lambda: codec.decode(latents))
+    encoding, _ = work(meter, lambda: codec.encode(pictures))
+    decoding, _ = work(meter, lambda: codec.decode(latents))
     return bytes_of(codec.vae), encoding, decoding
 
 
-def work(meter: MemoryMeter, compute: Callable[[], object]) -> int:
+def work(meter: MemoryMeter, compute: Callable[[], Made]) -> tuple[int, Made]:
+    """The most bytes that computing something needs beyond what is there, and what came out."""
     before = meter.mark()
-    compute()
-    return meter.peak - before
+    made = compute()
+    return meter.peak - before, made
 
 
 def bytes_of(module: nn.Module) -> int:

@@ -4,11 +4,13 @@ Memory is what `nvidia-smi` reports as the card's total, speed the data sheet's 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from typing import TypeVar
 
-from worldtune.errors import UserError
+from worldtune.errors import UserError, did_you_mean
 
+Column = TypeVar("Column", bound=str)
 GIB = 2**30
 RESERVED = 1 * GIB  # CUDA's context, libraries' workspaces and what the allocator cannot hand out: an estimate
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*G(?:i?B)?", re.IGNORECASE)
@@ -26,6 +28,11 @@ class Gpu:
     def usable(self) -> int:
         """Bytes that tensors may have together."""
         return self.mebibytes * 2**20 - RESERVED
+
+
+def first_that_fits(columns: Mapping[Column, Mapping[str, float]], usable: float) -> Column | None:
+    """The first column whose phases all need no more than `usable`, in the same unit; None when none does."""
+    return next((name for name, phases in columns.items() if max(phases.values()) <= usable), None)
 
 
 GPUS = {
@@ -53,8 +60,7 @@ def find_gpu(name: str) -> Gpu:
     """Raises UserError, which names the nearest one, when no card of that name is known."""
     if gpu := GPUS.get(name.lower()):
         return gpu
-    near = get_close_matches(name.lower(), GPUS, n=1, cutoff=0.4)
-    mend = f"Did you mean '{near[0]}'?" if near else f"One of: {', '.join(GPUS)}; or say --memory."
+    mend = did_you_mean(name.lower(), GPUS, f"One of: {', '.join(GPUS)}; or say --memory.")
     raise UserError(f"no such GPU: '{name}'", where="--gpu", mend=mend)
 
 

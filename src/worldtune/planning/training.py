@@ -15,6 +15,7 @@ from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.planning.blank import blank_denoiser, blank_world, text_length, with_layers
 from worldtune.planning.flops import count_flops
+from worldtune.planning.generation import work
 from worldtune.planning.meter import without_data
 from worldtune.training.draws import Draws
 from worldtune.training.objective import loss_per_clip
@@ -89,10 +90,9 @@ def _measure(
             draws = Draws(torch.empty(shape), torch.empty(batch), known_BT, chosen_B)
             loss_per_clip(world, torch.empty(shape), text_BND, draws).mean().backward()
 
-        before = meter.mark()
-        flops = count_flops(step)
-        peak = meter.peak - before
-    return before - its, its, MOMENTS * its, peak, flops
+        there = meter.live
+        peak, flops = work(meter, lambda: count_flops(step))
+    return there - its, its, MOMENTS * its, peak, flops
 
 
 def _fill(module: nn.Module) -> None:

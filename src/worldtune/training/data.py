@@ -18,7 +18,7 @@ from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.codec import TEMPORAL, latent_frames
+from worldtune.worlds.codec import TEMPORAL
 from worldtune.worlds.world import World, WorldCard
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos
@@ -106,7 +106,6 @@ def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: 
     done, total = itertools.count(1), sum(map(len, parts))
     every = [clip for part in parts for clip in part]
     encoded = iter(encode_clips(world, every, store, lambda name: on_clip(next(done), total)))
-    world.release_encoders()
     return [list(itertools.islice(encoded, len(part))) for part in parts]
 
 
@@ -145,7 +144,7 @@ def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:
     """Raises RecipeError when a mode gives all of a clip's frames: its loss would be zero, whatever is learned."""
     used = {mode for mode, probability in recipe.train.modes.items() if probability > 0} | {recipe.check.mode}
     for k, mode in MODES.items():
-        if mode in used and latent_frames(frames) <= k:
+        if mode in used and frames <= 1 + TEMPORAL * (k - 1):
             raise RecipeError(
                 f"in {mode} all {frames} frames of a clip are given: nothing is left to learn",
                 where=name,

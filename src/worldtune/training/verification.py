@@ -36,7 +36,6 @@ def verify(world: World, clips: list[Clip], store: LatentStore) -> Verification:
     if not clips:
         return Verification(tensors, parameters, None)
     encoded = encode_clips(world, clips, store)
-    world.release_encoders()
     loss = fmean(held_out_losses(world, encoded, "image2world", SIGMAS, world.card.shift(SHIFT), batch=1))
     low, high = world.card.first_loss
     if not low < loss < high:

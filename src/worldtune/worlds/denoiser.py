@@ -83,7 +83,7 @@ def denoise(
                 x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
 
     shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
-    x_BTSD = model.proj_out(model.norm_out.norm(x_BTSD) * (1 + scale) + shift)
+    x_BTSD = model.proj_out(_modulated(model.norm_out, x_BTSD, shift, scale))
     return _unpatchify(x_BTSD, height, width, config.patch_size)
 
 
@@ -168,7 +168,9 @@ def _modulation(
     return modulation.unsqueeze(2).chunk(parts, -1)
 
 
-def _modulated(norm: CosmosAdaLayerNormZero, x_BTSD: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def _modulated(
+    norm: CosmosAdaLayerNorm | CosmosAdaLayerNormZero, x_BTSD: Tensor, shift: Tensor, scale: Tensor
+) -> Tensor:
     """norm(x)·(1 + scale) + shift, in one go over the tokens."""
     return torch.addcmul(shift, norm.norm(x_BTSD), 1 + scale)
 

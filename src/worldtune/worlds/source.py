@@ -8,7 +8,6 @@ place: NVIDIA's .pt, .safetensors or DCP folder.
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from worldtune.errors import BaseError
+from worldtune.errors import BaseError, did_you_mean
 from worldtune.worlds.catalog import BY_NAME, KnownBase
 from worldtune.worlds.weights import read_json
 
@@ -78,8 +77,7 @@ def find_base(name: str, where: str) -> KnownBase:
     """The catalogue's entry. Raises BaseError, which names the nearest one, when there is none."""
     if known := BY_NAME.get(name):
         return known
-    nearest = get_close_matches(name, BY_NAME, n=1, cutoff=0.3)
-    mend = f"Did you mean '{nearest[0]}'?" if nearest else "See `worldtune bases`."
+    mend = did_you_mean(name, BY_NAME, "See `worldtune bases`.", likeness=0.3)
     raise BaseError(f"there is no base '{name}'", where=where, mend=mend)
 
 
