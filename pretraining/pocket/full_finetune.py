@@ -14,9 +14,8 @@ from worldtune.bench.machine import machine
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.runs import read_runs
 from worldtune.evaluation.suite import SamplingPlan, candidates_of, cases_of, image2world
-from worldtune.latents.dataset import load_batch
-from worldtune.training.data import default_store, prepare_data, step_clips
-from worldtune.training.draws import training_draws
+from worldtune.training.batches import Batches
+from worldtune.training.data import default_store, prepare_data
 from worldtune.training.held_out import held_out_losses
 from worldtune.training.loop import learning_rate
 from worldtune.training.objective import loss_per_clip
@@ -36,23 +35,22 @@ def main() -> None:
 
     parameters = [p.requires_grad_() for p in world.denoiser.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=settings.weight_decay)
+    batches = Batches(data, recipe, settings.shift, range(settings.batch))
     for step in range(settings.steps):
-        z_BCTHW, text_BND = load_batch(step_clips(data, recipe, step))
-        draws = training_draws(z_BCTHW, settings.modes, settings.shift, settings.text_dropout, settings.seed, step)
-        text_BND = torch.where(draws.dropped_B[:, None, None], data.no_text_1ND, text_BND)
-        loss = loss_per_clip(world, z_BCTHW, text_BND, draws).mean()
+        (part,) = batches.of(step)
+        loss = loss_per_clip(world, part.z_BCTHW, part.text_BND, part.draws).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, settings.clip_grad)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step) * args.lr / settings.lr
+            group["lr"] = learning_rate(settings, step) * args.lr
         optimizer.step()
         if step % 50 == 0:
             print(f"{step} loss {loss.item():.4f}", flush=True)
     world.denoiser.requires_grad_(False)
 
     check = recipe.check
-    losses = held_out_losses(world, data.held_out, check.mode, check.sigmas, settings.shift, settings.batch)
+    losses = held_out_losses(world, data.held_out, check.modes[0], check.sigmas, settings.shift, settings.batch)
     videos["full fine-tuning"] = image2world(world, data.held_out, plan)
     comparison = compare(cases_of(data.held_out, "held out"), videos)
     gains = {name: comparison.gain(name).mean for name in ("LoRA", "full fine-tuning")}

@@ -1,12 +1,21 @@
 """`worldtune plan` on the pocket world, whose shapes are counted in no time."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
+
+
+OWN = "as it is"
+PARTS = "machine.micro_batch=1"
+SELECTIVE, FULL = (f"{PARTS} machine.checkpointing={mode}" for mode in ("selective", "full"))
+OFFLOADED = f"{FULL} machine.offload_checkpoints=true"
+STREAM = "machine.stream_base=true"
+STREAMED = f"{FULL} {STREAM}"
 
 
 def flops(told: dict[str, Any], column: str = "--offload none") -> float:
@@ -17,10 +26,12 @@ def test_a_video_has_every_phase_under_every_offload(in_process: Verb) -> None:
     done = in_process("plan", "pocket", "--gpu", "rtx4090")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0] == "a video of pocket, 21 frames of 64×64, bfloat16: GiB at most"
-    assert lines[1].split() == ["--offload", "none", "--offload", "sequential", "--offload", "group"]
-    rows = ["read the prompt", "encode the input", "denoise", "decode", "at most"]
-    assert [line[:18].strip() for line in lines[2:7]] == rows
+    assert lines[0] == "a video of pocket, 21 frames of 64×64, bfloat16: GiB at most, and PFLOP of all steps"
+    columns = ["read the prompt", "encode the input", "denoise", "decode", "at most", "PFLOP"]
+    assert re.split(r" {2,}", lines[1].strip()) == columns
+    assert [line[-20:].split("  ")[-1] for line in lines[2:5]] == [
+        "--offload none", "--offload sequential", "--offload group",
+    ]  # fmt: skip
     assert lines[-2].endswith("on rtx4090 if 40% of its speed are met")
     assert lines[-1] == "fits rtx4090 (23.0 GiB usable) with --offload none"
 
@@ -36,18 +47,32 @@ def test_json_has_the_same(in_process: Verb) -> None:
     assert flops(steps) == 2 * flops(guided), "Karras levels: one evaluation more than steps"
 
 
-def test_a_recipe_is_planned_with_and_without_recomputation(in_process: Verb) -> None:
-    done = in_process("plan", "pocket-new-view", "train.steps=100", "--gpu", "l4", "--json")
-    told = json.loads(done.out)
-    kept, recomputed = (told["gib"][f"train.checkpointing={value}"] for value in ("false", "true"))
-    assert list(kept) == ["encode a clip", "read a prompt", "decode a preview", "train"]
-    assert kept["train"] > 1.5 * recomputed["train"]
-    assert {phase: kept[phase] for phase in list(kept)[:3]} == {p: recomputed[p] for p in list(recomputed)[:3]}
-    assert told["fits_with"] == "train.checkpointing=false"
-    assert told["seconds"] == flops(told, "train.checkpointing=false") * 1000 / (121.0 * 0.4)
-    assert flops(told, "train.checkpointing=true") > 1.2 * flops(told, "train.checkpointing=false")
+def test_a_recipe_is_planned_with_every_lever(in_process: Verb) -> None:
+    told = json.loads(in_process("plan", "pocket-new-view", "train.steps=100", "--json").out)
+    assert list(told["gib"]) == [OWN, PARTS, SELECTIVE, FULL, OFFLOADED, STREAMED, f"{OFFLOADED} {STREAM}"]
+    assert list(told["gib"][OWN]) == ["encode a clip", "read a prompt", "decode a preview", "train"]
+    train = {name: phases["train"] for name, phases in told["gib"].items()}
+    assert train[OWN] > 2 * train[PARTS] >= train[SELECTIVE] >= train[FULL] >= train[OFFLOADED]
+    assert train[FULL] > 1.2 * train[STREAMED]
+    assert flops(told, OWN) == flops(told, PARTS) < flops(told, SELECTIVE) < flops(told, FULL)
+    assert flops(told, FULL) == flops(told, STREAMED)
     longer = json.loads(in_process("plan", "pocket-new-view", "train.steps=200", "--json").out)
-    assert flops(longer, "train.checkpointing=true") == 2 * flops(told, "train.checkpointing=true")
+    assert flops(longer, FULL) == 2 * flops(told, FULL)
+
+
+def test_on_a_card_a_recipe_is_planned_until_it_fits(in_process: Verb) -> None:
+    told = json.loads(in_process("plan", "pocket-new-view", "--gpu", "l4", "--json").out)
+    assert list(told["gib"]) == [told["fits_with"]] == [OWN]
+    assert told["seconds"] == flops(told, OWN) * 1000 / (121.0 * 0.4)
+
+
+def test_levers_that_the_recipe_pulls_itself_stay(in_process: Verb) -> None:
+    told = json.loads(in_process("plan", "pocket-new-view", "train.batch=1", "machine.stream_base=true",
+                                 "machine.checkpointing=full", "--json").out)  # fmt: skip
+    assert all("stream_base=true" in name and "micro_batch" not in name for name in told["gib"])
+
+
+def test_a_plan_is_said_with_its_disk(in_process: Verb) -> None:
     said = in_process("plan", "pocket-new-view").out.splitlines()
     assert said[0].startswith(
         "pocket-new-view: lora of rank 16 on pocket, a batch of 8 × 21 frames of 64×64, 300 steps"
@@ -92,8 +117,7 @@ def test_what_train_would_refuse_is_not_planned(in_process: Verb) -> None:
 def test_the_largest_dataset_is_planned_for(in_process: Verb) -> None:
     larger = [f"validate.forgetting.{side}=128" for side in ("height", "width")]
     small, large = (
-        json.loads(in_process("plan", "pocket-new-view", *more, "--json").out)["gib"]["train.checkpointing=true"]
-        for more in ([], larger)
+        json.loads(in_process("plan", "pocket-new-view", *more, "--json").out)["gib"][FULL] for more in ([], larger)
     )
     assert large["encode a clip"] > 2 * small["encode a clip"]
     assert large["train"] == small["train"]
@@ -101,4 +125,4 @@ def test_the_largest_dataset_is_planned_for(in_process: Verb) -> None:
 
 def test_time_and_operations_are_those_of_what_fits(in_process: Verb) -> None:
     told = json.loads(in_process("plan", "pocket-new-view", "--memory", "1.06GB", "--json").out)
-    assert told["fits_with"] == "train.checkpointing=true", told["gib"]
+    assert told["fits_with"] == list(told["gib"])[-1] == PARTS, told["gib"]

@@ -31,7 +31,7 @@ def recipe(tiny_world: Path, tmp_path: Path) -> Path:
 def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path: Path, home: Path) -> None:
     done = in_process("train", recipe, "train.preview_every=3", "--out", "run")
     assert done.code == 0, done.err
-    assert "6 clips to train on, 2 held out, 0 replayed" in done.out
+    assert "6 clips to train on, 2 held out" in done.out
     assert re.search(r"held-out loss {2}\d\.\d{3} → \d\.\d{3}", done.out)
     assert "run/adapter" in done.out
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
@@ -95,7 +95,7 @@ def test_an_unknown_recipe_is_named(in_process: Verb) -> None:
 def test_a_run_does_not_start_twice(in_process: Verb, recipe: Path) -> None:
     assert in_process("train", recipe, "--out", "run").code == 0
     assert "--resume" in fault(in_process, "train", recipe, "--out", "run")
-    assert "not the one this run was started with" in fault(
+    assert "train.lr 0.01 → 0.02" in fault(
         in_process, "train", recipe, "train.lr=0.02", "--out", "run", "--resume"
     )
 
@@ -154,7 +154,7 @@ def test_data_that_changed_since_are_not_trained_on(
 def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Path, home: Path) -> None:
     done = in_process("encode", recipe)
     assert done.code == 0, done.err
-    assert done.out.startswith("6 clips to train on, 2 held out, 0 replayed\n")
+    assert done.out.startswith("6 clips to train on, 2 held out\n")
     files = {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")}
     assert len(files) == 8 + 2 + 1  # clips, their two prompts, no prompt
     assert in_process("train", recipe).code == 0
@@ -164,4 +164,4 @@ def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Pat
 def test_metrics_hold_no_times(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
     assert in_process("train", recipe, "--out", "run").code == 0
     keys = {key for line in (tmp_path / "run" / "metrics.jsonl").open() for key in json.loads(line)}
-    assert keys == {"step", "loss", "lr", "grad_norm", "held_out_loss"}
+    assert keys == {"step", "loss", "lr", "grad_norm", "held_out_loss", "held_out"}

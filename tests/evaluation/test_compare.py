@@ -10,7 +10,7 @@ from worldtune.evaluation.case import BASE_DOMAIN, Case
 from worldtune.evaluation.compare import compare, frozen
 from worldtune.evaluation.comparison import FROZEN, Comparison
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.evaluation.statistics import paired
+from worldtune.statistics import paired
 from worldtune.evaluation.verdict import remarks, verdict
 
 from .clips import candidates, cases, moving_square

@@ -28,10 +28,10 @@ def train_by_hand(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> None
 def make_card(spec: AdapterSpec, base_digest: str) -> AdapterCard:
     proof = BirthProof(
         base_tensors=1, wrapped_modules=20, expected_modules=20, trainable_parameters=1, zero_step_difference=0.0,
-        first_loss=1.0, dead_tensors=[], trained_difference=1.0, final_loss=0.5,
+        first_loss=1.0, first_loss_band=(0.0, 2.0), reached_tensors=40, trained_difference=1.0, final_loss=0.5,
     )  # fmt: skip
     return AdapterCard(
         name="by hand", adapter=spec, base="tiny", base_digest=base_digest, schedule="karras",
         conditional_sigma=0.0001, modes={"image2world": 1.0}, frames=9, fps=16, height=32, width=32, fit="stretch",
-        weights_digest="", lineage={}, birth=proof,
+        step=6, average=None, weights_digest="", lineage={}, birth=proof,
     )  # fmt: skip

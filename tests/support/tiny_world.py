@@ -37,6 +37,7 @@ MODEL_INDEX = {
     "vae": ["diffusers", "AutoencoderKLWan"],
 }
 TEXT_WIDTH = 32
+FIRST_LOSS = [0.0, 2.2]  # it knows little
 
 
 def make_tiny_world(folder: Path) -> Path:
@@ -52,7 +53,7 @@ def make_tiny_world(folder: Path) -> Path:
         sigma_min=0.01, final_sigmas_type="zero", solver_order=2, num_train_timesteps=1000,
     ).save_pretrained(folder / "scheduler")  # fmt: skip
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
-    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "pocket"}))
+    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "pocket", "first_loss": FIRST_LOSS}))
     return folder
 
 
@@ -75,7 +76,7 @@ def make_tiny_predict2(folder: Path) -> Path:
         "tokenizer": ["transformers", "T5TokenizerFast"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "predict2-2b/video2world"}))
+    (folder / TRAINED_AS).write_text(json.dumps({"trained_as": "predict2-2b/video2world", "first_loss": FIRST_LOSS}))
     return folder
 
 

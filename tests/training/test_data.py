@@ -12,7 +12,7 @@ from support.training import recipe_data, small_data, small_recipe
 from worldtune.errors import DataError, RecipeError
 from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
-from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, spread, step_clips
+from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, spread
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
@@ -46,7 +46,7 @@ def test_every_part_is_encoded_and_counted(
     data = prepare_data(
         world, replaying(tiny_world, films, others, probes), store, lambda done, total: told.append((done, total))
     )
-    parts = (data.train, data.held_out, data.replay, data.forgetting)
+    parts = (data.train, data.held_out, data.mixed["replay"], data.forgetting)
     assert [len(part) for part in parts] == [6, 2, 4, 4]
     assert told == [(done, 16) for done in range(1, 17)]
     assert data.digests.keys() == {"data", "replay", "forgetting"}
@@ -72,28 +72,19 @@ def test_the_encoders_are_let_go(world: World, tiny_world: Path, films: Path, tm
     assert "text" not in vars(world)
 
 
-def test_a_batch_has_its_share_of_replayed_clips(
-    world: World, tiny_world: Path, films: Path, others: Path, probes: Path, tmp_path: Path
+def test_a_mixed_dataset_is_trained_on_and_its_held_out_clips_are_judged_on(
+    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
 ) -> None:
-    recipe = replaying(tiny_world, films, others, probes)
-    data = prepare_data(world, recipe, LatentStore(tmp_path))
-    for step in range(3):
-        clips = step_clips(data, recipe, step)
-        assert [clip.clip.source == str(others) for clip in clips] == [True, False, False, False]
-
-
-def test_every_clip_is_trained_on_equally_often(data: TrainingData, tiny_world: Path, films: Path) -> None:
-    recipe = small_recipe(tiny_world, films, batch=4)
-    seen = [clip.clip.name for step in range(9) for clip in step_clips(data, recipe, step)]
-    assert {seen.count(clip.clip.name) for clip in data.train} == {6}
-
-
-def test_the_clips_of_a_step_depend_on_seed_and_step_alone(data: TrainingData, tiny_world: Path, films: Path) -> None:
-    recipe = small_recipe(tiny_world, films)
-    backwards = [step_clips(data, recipe, step) for step in reversed(range(4))]
-    assert backwards[::-1] == [step_clips(data, recipe, step) for step in range(4)]
-    other = small_recipe(tiny_world, films, seed=1)
-    assert [step_clips(data, other, step) for step in range(4)] != backwards[::-1]
+    data = recipe_data(tiny_world, films)
+    data["mix"] = {"cell2": {"share": 0.5, "data": data["data"] | {"path": str(others), "held_out": 0.25}}}
+    recipe = parse(Recipe, data, "test")
+    prepared = prepare_data(world, recipe, LatentStore(tmp_path))
+    assert [len(pool) for pool, _ in prepared.pools(recipe)] == [6, 3]
+    assert [share for _, share in prepared.pools(recipe)] == [0.5, 0.5]
+    assert len(prepared.held_out) == 3
+    counts = Counter((row.source, row.split) for row in prepared.ledger.rows if row.kept)
+    assert counts[(str(others), "mix.cell2")] == 3
+    assert counts[(str(others), "held_out")] == 1
 
 
 def test_clips_that_the_base_cannot_make_are_refused(
@@ -173,6 +164,6 @@ def test_a_mode_that_gives_every_frame_teaches_nothing_and_is_refused(
     data = recipe_data(tiny_world, films)
     data["data"]["frames"] = frames
     data["train"]["modes"] = modes or {"image2world": 1.0}
-    data["validate"]["mode"] = check
+    data["validate"]["modes"] = [check]
     with pytest.raises(RecipeError, match="in video2world all 5 frames of a clip are given"):
         small_data(world, parse(Recipe, data, "test"), tmp_path)

@@ -1,9 +1,12 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worldtune.training.draws import Draws, held_out_draws, training_draws
+from worldtune.training.recipe import Train
 
 MODES = {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
 Z = torch.zeros(4, 16, 3, 2, 2)
@@ -16,8 +19,11 @@ def draw(
     modes: dict[str, float] = MODES,
     dropout: float = 0.5,
     shift: float | None = 5.0,
+    high_sigma: float = 0.0,
+    places: Sequence[int] | None = None,
 ) -> Draws:
-    return training_draws(torch.zeros(batch, 16, 3, 2, 2), modes, shift, dropout, seed, step)
+    settings = Train(modes=modes, text_dropout=dropout, seed=seed, batch=batch, high_sigma=high_sigma)
+    return training_draws(settings, shift, step, (16, 3, 2, 2), range(batch) if places is None else places)
 
 
 def same(one: Draws, other: Draws) -> bool:
@@ -81,3 +87,19 @@ def test_predict_2_has_its_own_levels_and_all_else_is_the_same() -> None:
     for quantile in (0.125, 0.5, 0.875):
         sigma = held_out_draws(Z[:1], "image2world", None, quantile, [0]).sigma_B
         assert (usual < sigma).float().mean().item() == pytest.approx(quantile, abs=0.01)
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=8, unique=True))
+def test_a_clip_has_its_draws_whoever_computes_it(places: list[int]) -> None:
+    whole, some = draw(batch=8), draw(batch=8, places=places)
+    for name in vars(whole):
+        assert torch.equal(getattr(some, name), getattr(whole, name)[places])
+
+
+def test_some_clips_are_near_pure_noise_where_the_recipe_says_so() -> None:
+    usual, high = draw(batch=20_000), draw(batch=20_000, high_sigma=0.25)
+    assert torch.equal(usual.noise_BCTHW[:4], high.noise_BCTHW[:4])
+    changed = usual.sigma_B != high.sigma_B
+    assert changed.float().mean().item() == pytest.approx(0.25, abs=0.015)
+    assert high.sigma_B[changed].min() >= 0.98
+    assert high.sigma_B[changed].mean().item() == pytest.approx(0.99, abs=0.001)

@@ -8,10 +8,12 @@ from worldtune.training.data import TrainingData
 from worldtune.training.draws import training_draws
 from worldtune.training.held_out import held_out_losses
 from worldtune.training.objective import loss_per_clip, predict
+from worldtune.training.recipe import Train
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
 MODES = {"text2world": 0.3, "image2world": 0.4, "video2world": 0.3}
+SETTINGS = Train(modes=MODES, batch=6, text_dropout=0.0)
 STEP = 3  # one in which all modes occur
 
 
@@ -21,7 +23,7 @@ def test_the_loss_worked_out_with_diffusers_forward(world: World, data: Training
     z_BCTHW, _ = load_batch(data.train)
     embeddings_BNE = world.text.embed([clip.clip.caption for clip in data.train])
     text_BND = world.encode_prompts([clip.clip.caption for clip in data.train])
-    draws = training_draws(z_BCTHW, MODES, 5.0, 0.0, seed=0, step=STEP)
+    draws = training_draws(SETTINGS, 5.0, STEP, z_BCTHW.shape[1:], range(6))
     k_B = draws.known_BT.sum(1).int().tolist()
     assert set(k_B) == {0, 1, 2}
     z, noise, sigma_B = z_BCTHW.double(), draws.noise_BCTHW.double(), draws.sigma_B.double()
@@ -56,6 +58,6 @@ def test_more_known_frames_leave_less_to_lose(world: World, data: TrainingData) 
 def test_what_lies_elsewhere_is_brought_to_where_the_base_computes(tiny_world: Path, data: TrainingData) -> None:
     world = open_world(str(tiny_world), "meta")  # where a tensor left behind is refused
     z_BCTHW, text_BND = load_batch(data.train)
-    draws = training_draws(z_BCTHW, MODES, 5.0, 0.0, seed=0, step=STEP)
+    draws = training_draws(SETTINGS, 5.0, STEP, z_BCTHW.shape[1:], range(6))
     assert loss_per_clip(world, z_BCTHW, text_BND, draws).device.type == "meta"
     assert {tensor.device.type for tensor in predict(world, z_BCTHW, text_BND, draws)} == {"meta"}

@@ -11,7 +11,7 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.cli.recipes import recipe_folder
 from worldtune.errors import RecipeError
 from worldtune.strict import parse
-from worldtune.training.recipe import Recipe, dump_recipe, load_recipe
+from worldtune.training.recipe import Recipe, dump_recipe, load_recipe, recipe_changes
 
 BASE, FILMS = Path("base"), Path("films")
 REPLAY = {"path": "more", "frames": 9, "fps": 16, "height": 32, "width": 32}
@@ -90,7 +90,7 @@ def test_a_missing_section_is_named(tmp_path: Path, key: str) -> None:
         ("adapter", {"alpha": 0}, "'adapter.alpha' is 0"),
         ("data", {"held_out": 1}, "'data.held_out' is 1"),
         ("data", {"caption": "{tsk}"}, "unknown caption field"),
-        ("validate", {"mode": "video2video"}, "'validate.mode' is 'video2video'"),
+        ("validate", {"modes": ["video2video"]}, "'validate.modes.0' is 'video2video'"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, section: str, values: dict[str, Any], says: str) -> None:
@@ -137,10 +137,10 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "no such recipe" in refusal(tmp_path / "r.yaml")
 
 
-@pytest.mark.parametrize(("batch", "share"), [(2, 0.1), (4, 0.9), (1, 0.5)])
-def test_a_replay_that_would_not_happen_is_refused(tmp_path: Path, batch: int, share: float) -> None:
-    data = recipe_data(BASE, FILMS, batch=batch) | {"replay": {"share": share, "data": REPLAY}}
-    assert "replay.share" in refusal(write(tmp_path, data))
+def test_shares_that_leave_nothing_for_the_recipe_s_own_clips_are_refused(tmp_path: Path) -> None:
+    mixed = {"share": 0.5, "data": REPLAY}
+    data = recipe_data(BASE, FILMS) | {"mix": {"cell2": mixed}, "replay": mixed}
+    assert "their sum must be below 1" in refusal(write(tmp_path, data))
 
 
 def test_replayed_clips_must_fit_into_the_batch(tmp_path: Path) -> None:
@@ -148,11 +148,28 @@ def test_replayed_clips_must_fit_into_the_batch(tmp_path: Path) -> None:
     assert "(9, 32, 32) and replay (5, 32, 32)" in refusal(write(tmp_path, data))
 
 
-@pytest.mark.parametrize(("batch", "share", "count"), [(8, 0.25, 2), (3, 0.34, 1), (4, 0.6, 2)])
-def test_how_many_are_replayed(batch: int, share: float, count: int) -> None:
-    data = recipe_data(BASE, FILMS, batch=batch) | {"replay": {"share": share, "data": REPLAY}}
-    assert parse(Recipe, data, "test").replayed == count
-    assert small_recipe(BASE, FILMS).replayed == 0
+def test_changes_are_told_by_key_and_how_a_run_fits_its_machine_is_none() -> None:
+    before = small_recipe(BASE, FILMS)
+    data = recipe_data(BASE, FILMS, lr=0.02) | {"machine": {"checkpointing": "full"}}
+    data["adapter"]["ranks"] = {"to_q": 8}
+    assert recipe_changes(before, parse(Recipe, data, "test")) == [
+        "train.lr 0.01 → 0.02", "adapter.ranks.to_q (absent) → 8",
+    ]  # fmt: skip
+    assert recipe_changes(before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "says"),
+    [
+        ({"stream_base": True}, "stream_base needs every block computed again"),
+        ({"stream_base": True, "shard_base": True, "checkpointing": "full"}, "choose one"),
+        ({"offload_checkpoints": True}, "nothing to move"),
+        ({"compile": True, "checkpointing": "selective"}, "do not go together"),
+        ({"shard_base": True, "checkpointing": "full", "checkpoint_blocks": 2}, "shard_base needs every block"),
+    ],
+)
+def test_levers_that_do_not_go_together_are_refused(tmp_path: Path, machine: dict[str, object], says: str) -> None:
+    assert says in refusal(write(tmp_path, recipe_data(BASE, FILMS) | {"machine": machine}))
 
 
 @given(st.floats(1e-8, 1), st.integers(1, 10**6), st.one_of(st.none(), st.floats(0.01, 1e3)), st.text(max_size=20))

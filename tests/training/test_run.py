@@ -43,7 +43,7 @@ def test_the_same_recipe_resumes(run: RunFolder) -> None:
 
 
 def test_another_recipe_does_not_resume(run: RunFolder) -> None:
-    with pytest.raises(UserError, match="not the one this run was started with"):
+    with pytest.raises(UserError, match=r"not the one this run was started with: train.steps 6 → 7 .*--allow-change"):
         RunFolder(run.path).resume(small_recipe(Path("base"), Path("films"), steps=7))
 
 
@@ -79,6 +79,7 @@ def test_a_line_that_a_crash_cut_is_left_out(run: RunFolder) -> None:
 
 
 MADE_OF = {
+    "recipe": "r",
     "base": {"digest": "b"},
     "datasets": {"data": "d"},
     "worldtune": "0.1",

@@ -1,12 +1,14 @@
-"""Chunks against the whole: values, gradients of inputs and parameters, and what a checkpoint leaves out."""
+"""Chunks against the whole: values, gradients of inputs and parameters, and what a recomputation leaves out."""
+
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from worldtune.worlds import chunks
-from worldtune.worlds.chunks import checkpoint_contexts, in_chunks
+from worldtune.worlds.chunks import in_chunks, leaving_out_last
+from worldtune.worlds.recompute import Recompute, recomputed
 
 
 class Part(nn.Module):
@@ -27,17 +29,18 @@ class Part(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
-def run(part: Part, *, gate_learns: bool, last: bool = False, checkpointed: bool = False) -> list[Tensor]:
+def run(part: Part, *, gate_learns: bool, last: bool = False, again: bool = False) -> list[Tensor]:
     """The output and every gradient, of a computation with something before and after the part."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 7, 3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     gate = torch.randn(2, 7, 1, 1, generator=generator, dtype=torch.float64, requires_grad=gate_learns)
 
-    def whole(x: Tensor) -> Tensor:
+    def whole(x: Tensor, gate: Tensor) -> Tensor:
         return in_chunks(part.compute, (x.sin(), gate), 1, part.trained(), last=last)
 
     part.zero_grad()
-    y = checkpoint(whole, x, use_reentrant=False, context_fn=checkpoint_contexts) if checkpointed else whole(x)
+    how = Recompute("full")
+    y = recomputed(whole, (x, gate), part.trained(), how, nullcontext) if again else whole(x, gate)
     (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
     return [y.detach(), x.grad, *([gate.grad] if gate_learns else []), *(p.grad for p in part.trained())]
 
@@ -48,23 +51,22 @@ def cut(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(chunks, "CHUNK", size)
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("gate_learns", [False, True])
 @pytest.mark.parametrize(("size", "slices"), [(36, 7), (100, 4), (10_000, 1)])
 def test_a_whole_in_chunks_is_the_whole(
-    monkeypatch: pytest.MonkeyPatch, size: int, slices: int, gate_learns: bool, last: bool, checkpointed: bool
+    monkeypatch: pytest.MonkeyPatch, size: int, slices: int, gate_learns: bool, last: bool, again: bool
 ) -> None:
     expected = run(Part(), gate_learns=gate_learns)
     cut(monkeypatch, size)
     part = Part()
-    found = run(part, gate_learns=gate_learns, last=last, checkpointed=checkpointed)
+    found = run(part, gate_learns=gate_learns, last=last, again=again)
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     if slices > 1:
-        recomputed = checkpointed and not last
-        assert part.calls == slices * (3 if recomputed else 2)
+        assert part.calls == slices * (3 if again and not last else 2)
 
 
 def test_without_gradients_a_slice_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +79,7 @@ def test_without_gradients_a_slice_is_computed_once(monkeypatch: pytest.MonkeyPa
     assert part.calls == 7
 
 
-def test_a_checkpoint_can_be_gone_through_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recomputation_can_be_gone_through_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     cut(monkeypatch, 36)
     part, x = Part(), torch.randn(2, 7, 3, 6).double().requires_grad_()
     gate = torch.ones(2, 7, 1, 1).double()
@@ -85,7 +87,7 @@ def test_a_checkpoint_can_be_gone_through_twice(monkeypatch: pytest.MonkeyPatch)
     def whole(x: Tensor) -> Tensor:
         return in_chunks(part.compute, (x.sin(), gate), 1, part.trained(), last=True)
 
-    y = checkpoint(whole, x, use_reentrant=False, context_fn=checkpoint_contexts).sum()
+    y = recomputed(whole, (x,), part.trained(), Recompute("full"), nullcontext).sum()
     y.backward(retain_graph=True)
     once = x.grad.clone()
     y.backward()
@@ -94,10 +96,9 @@ def test_a_checkpoint_can_be_gone_through_twice(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_error_in_a_recomputation_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     cut(monkeypatch, 36)
-    _, recomputation = checkpoint_contexts()
 
     def fail() -> None:
-        with recomputation:
+        with leaving_out_last():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -10,8 +10,9 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.stock import stock_forward
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.worlds import chunks
-from worldtune.worlds.denoiser import denoise, project_text, read_text
+from worldtune.worlds.denoiser import Execution, denoise, project_text, read_text
 from worldtune.worlds.load import open_world
+from worldtune.worlds.recompute import Mode, Recompute, to_host
 from worldtune.worlds.world import World
 
 
@@ -55,7 +56,10 @@ def test_every_input_shows_in_the_output(world: World, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_checkpointing_gives_the_same_gradients(world: World, method: str) -> None:
+@pytest.mark.parametrize(
+    "how", [Recompute("full"), Recompute("selective"), Recompute("full", every=2), Recompute("full", away=to_host)]
+)
+def test_recomputed_blocks_have_the_same_gradients(world: World, method: str, how: Recompute) -> None:
     parameters = inject(world.denoiser, AdapterSpec(method=method, rank=4), seed=0)
     with torch.no_grad():
         for parameter in parameters.values():
@@ -63,13 +67,13 @@ def test_checkpointing_gives_the_same_gradients(world: World, method: str) -> No
     x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs([0, 1])
     text_BND = project_text(world.denoiser, embeddings_BNE)
     gradients = []
-    for checkpointing in (False, True):
-        world.denoiser.gradient_checkpointing = checkpointing
-        denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, text_BND).square().sum().backward()
+    for recompute in (Recompute(), how):
+        v_BCTHW = denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, text_BND, Execution(recompute=recompute))
+        v_BCTHW.square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in parameters.values()])
         world.denoiser.zero_grad()
     assert all(gradient.abs().max() > 0 for gradient in gradients[0])
-    assert all(torch.equal(plain, recomputed) for plain, recomputed in zip(*gradients, strict=True))
+    assert all(torch.equal(plain, again) for plain, again in zip(*gradients, strict=True))
 
 
 @pytest.mark.parametrize("method", [None, "lora", "dora"])
@@ -88,9 +92,9 @@ def test_text_that_was_read_already_gives_the_same_numbers(world: World, method:
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("mode", ["none", "full", "selective"])
 def test_in_chunks_outputs_and_gradients_are_the_same(
-    monkeypatch: pytest.MonkeyPatch, method: str, checkpointed: bool
+    monkeypatch: pytest.MonkeyPatch, method: str, mode: Mode
 ) -> None:
     denoiser = make_denoiser().double()
     parameters = inject(denoiser, AdapterSpec(method=method, rank=2), seed=0)
@@ -103,14 +107,15 @@ def test_in_chunks_outputs_and_gradients_are_the_same(
 
     def outputs_and_gradients() -> list[torch.Tensor]:
         denoiser.zero_grad()
-        v_BCTHW = denoise(denoiser, x_BCTHW, sigma_BT, known_BT, text_BND)
+        v_BCTHW = denoise(denoiser, x_BCTHW, sigma_BT, known_BT, text_BND, Execution(recompute=how))
         v_BCTHW.square().mean().backward()
         return [v_BCTHW.detach(), *(parameter.grad.clone() for parameter in parameters.values())]
 
+    how = Recompute()
     expected = outputs_and_gradients()
     monkeypatch.setattr(chunks, "WHOLE", 1000)
     monkeypatch.setattr(chunks, "CHUNK", 1000)
-    denoiser.gradient_checkpointing = checkpointed
+    how = Recompute(mode)
     for found, whole in zip(outputs_and_gradients(), expected, strict=True):
         torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-12)
     with torch.no_grad():

@@ -10,11 +10,14 @@ from worldtune.files import write_json
 from worldtune.strict import Strict, parse
 
 CARD = "adapter.json"
-FORMAT = 1
+FORMAT = 2
 
 
 class BirthProof(Strict):
-    """Measured at birth, on one clip of the training set with fixed noise: losses, and differences of velocities."""
+    """Measured at birth, on clips of the training set with fixed noise: losses, and differences of velocities.
+
+    `reached_tensors` got a finite gradient that is not zero: all of them, or there would be no adapter.
+    """
 
     base_tensors: int
     wrapped_modules: int
@@ -22,7 +25,8 @@ class BirthProof(Strict):
     trainable_parameters: int
     zero_step_difference: float
     first_loss: float
-    dead_tensors: list[str]
+    first_loss_band: tuple[float, float]
+    reached_tensors: int
     trained_difference: float | None = None
     final_loss: float | None = None
 
@@ -30,7 +34,8 @@ class BirthProof(Strict):
 class AdapterCard(Strict):
     """Everything without which the adapter would be wrong, and where it comes from.
 
-    `birth` is None for an adapter that another tool trained.
+    `step` is that of the run whose weights these are, `average` the moving average they are, if any; `birth` is None,
+    as `step`, for an adapter that another tool trained.
     """
 
     format: int = FORMAT
@@ -46,6 +51,8 @@ class AdapterCard(Strict):
     height: int
     width: int
     fit: Literal["stretch", "cover", "letterbox"]
+    step: int | None
+    average: str | None
     weights_digest: str
     lineage: dict[str, Any]
     birth: BirthProof | None

@@ -18,8 +18,11 @@ from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from worldtune.adapters.lean import LeanLora, add_low_rank, refuse_dropout, rescale
+from worldtune.adapters.base_weight import own_tensors, rows
+from worldtune.adapters.lean import LeanLora, add_low_rank, refuse_dropout, refuse_quantised, rescale
+from worldtune.adapters.start import factors, is_started
 
+ROWS = 1024
 CANCELLED = 1e-2  # of ‖w‖²: below it the factored n² is no longer exact to fp32
 
 
@@ -35,20 +38,47 @@ class FactoredDora(DoraLinearVariant):  # type: ignore[misc]
 
     def forward(self, module: LoraLayer, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
         """The layer's output (..., O) from its input and the base layer's output `result`."""
-        a_RI, b_OR = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
         scale, magnitude_O = module.scaling[active_adapter], module.lora_magnitude_vector[active_adapter].weight
-        norm_O = self.norm(module.get_base_layer().weight, a_RI, b_OR, scale)
-        return rescale(add_low_rank(result, x, a_RI, b_OR, scale), magnitude_O, norm_O)
+        y = add_low_rank(result, x, *factors(module, active_adapter), scale)
+        return rescale(y, magnitude_O, self.norm(module, active_adapter))
 
     @torch.no_grad()
-    def norm(self, w_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
-        """The row norm of W + scale·BA in fp32, computed anew only when a tensor was written to or moved."""
-        if _without_data(w_OI):
-            return row_norm(w_OI, a_RI, b_OR, scale)
-        versions = tuple(number for t in (w_OI, a_RI, b_OR) for number in (t._version, t.data_ptr()))
+    def norm(self, module: LoraLayer, adapter: str) -> Tensor:
+        """The row norm of W + s·BA in fp32, computed anew only when a tensor was written to or moved."""
+        trained = module.lora_A[adapter].weight, module.lora_B[adapter].weight
+        tensors = (*own_tensors(module.get_base_layer()), *trained, *module.buffers(recurse=False))
+        if any(_without_data(tensor) for tensor in tensors):
+            return _norm_in_chunks(module, adapter)
+        versions = tuple(number for t in tensors for number in (t._version, t.data_ptr()))
         if versions != self.versions:
-            self.norm_O, self.versions = row_norm(w_OI, a_RI, b_OR, scale), versions
+            self.norm_O, self.versions = _norm_in_chunks(module, adapter), versions
         return self.norm_O
+
+    @staticmethod
+    def merge_safe(module: LoraLayer, active_adapter: str, orig_weight: Tensor) -> Tensor:
+        _refuse_merge(module)
+        return DoraLinearVariant.merge_safe(module, active_adapter, orig_weight)
+
+    @staticmethod
+    def merge_unsafe(module: LoraLayer, active_adapter: str, orig_weight: Tensor) -> None:
+        _refuse_merge(module)
+        DoraLinearVariant.merge_unsafe(module, active_adapter, orig_weight)
+
+
+def _refuse_merge(module: LoraLayer) -> None:
+    """peft's own merge knows the trained factors alone, and writes into the weight."""
+    if is_started(module):
+        raise ValueError("save the adapter and merge that: as it is trained it has frozen factors beside it")
+    refuse_quantised(module)
+
+
+def _norm_in_chunks(module: LoraLayer, adapter: str) -> Tensor:
+    """Some rows at a time: of a weight in bf16, or quantised, there is never a whole one in fp32."""
+    layer, (a_RI, b_OR), scale = module.get_base_layer(), factors(module, adapter), module.scaling[adapter]
+    starts = range(0, len(b_OR), ROWS)
+    return torch.cat(
+        [row_norm(rows(layer, start, start + ROWS), a_RI, b_OR[start : start + ROWS], scale) for start in starts]
+    )
 
 
 def row_norm(w_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
@@ -77,6 +107,4 @@ def make_lean(denoiser: nn.Module, adapter: str) -> None:
         elif isinstance(module, LoraLayer):
             form = FactoredDora(module, adapter)
             module.lora_variant[adapter] = form
-            a_RI, b_OR = module.lora_A[adapter].weight, module.lora_B[adapter].weight
-            norm_O = form.norm(module.get_base_layer().weight, a_RI, b_OR, module.scaling[adapter])
-            module.lora_magnitude_vector[adapter].weight.data = norm_O.clone()
+            module.lora_magnitude_vector[adapter].weight.data = form.norm(module, adapter).clone()

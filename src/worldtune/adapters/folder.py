@@ -1,7 +1,8 @@
 """The adapter folder: `pytorch_lora_weights.safetensors` in diffusers' names, and the card.
 
-Rank, alpha, targets and method are in the file's header (`lora_adapter_metadata`): without them a reload
-assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it.
+Ranks, alphas, targets and method are in the file's header (`lora_adapter_metadata`): without them a reload
+assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it: an adapter that started at factors of W is
+written as a plain one of twice the rank.
 """
 
 import json
@@ -13,30 +14,51 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from diffusers.loaders import CosmosLoraLoaderMixin
 from peft import get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 
 from worldtune.adapters.card import AdapterCard, read_card, write_card
 from worldtune.adapters.formats import METADATA, header_config, read_layers
-from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, wrapped_modules
+from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.adapters.start import factors
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
 from worldtune.tensor_files import read_tensors, refuse_twice
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
+STATED = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_rslora", "use_dora")
 
 
 def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: AdapterCard) -> AdapterCard:
-    """Write the denoiser's adapter and `card`, whose `weights_digest` is filled in, as one atomic folder."""
-    layers = {name: tensor.contiguous() for name, tensor in get_peft_model_state_dict(denoiser).items()}
-    config = denoiser.peft_config[ADAPTER].to_dict()
-    config["target_modules"] = sorted(config["target_modules"])
+    """Write the denoiser's adapter and `card` as one atomic folder, and return the card as it is written.
+
+    Its `weights_digest` is filled in, and its `adapter` is the file's: `AdapterSpec.as_saved`.
+    """
+    spec = card.adapter.as_saved
     with atomic_folder(folder) as partial:
-        write_weights(partial, layers, config)
-        card = card.model_copy(update={"weights_digest": digest_file(partial / WEIGHTS)})
+        write_weights(partial, _layers(denoiser), stated_config(spec))
+        card = card.model_copy(update={"adapter": spec, "weights_digest": digest_file(partial / WEIGHTS)})
         write_card(partial, card)
     return card
+
+
+@torch.no_grad()
+def _layers(denoiser: CosmosTransformer3DModel) -> dict[str, torch.Tensor]:
+    """The adapter's tensors by peft's names, with the frozen factors worked into A and B."""
+    layers = dict(get_peft_model_state_dict(denoiser))
+    for name, module in denoiser.named_modules():
+        if isinstance(module, LoraLayer):
+            layers[f"{name}.lora_A.weight"], layers[f"{name}.lora_B.weight"] = factors(module, ADAPTER)
+    return {name: tensor.detach().contiguous() for name, tensor in layers.items()}
+
+
+def stated_config(spec: AdapterSpec) -> dict[str, Any]:
+    """peft's configuration as it stands in a header."""
+    config = lora_config(spec).to_dict()
+    return config | {"target_modules": sorted(config["target_modules"])}
 
 
 def write_weights(folder: Path, layers: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
@@ -136,7 +158,7 @@ def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
 
 
 def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
-    """Raises AdapterError unless the weights' header says of rank, alpha and method what the card says.
+    """Raises AdapterError unless the weights' header says of ranks, alphas, targets and method what the card says.
 
     Other tools read the header.
     """
@@ -148,11 +170,11 @@ def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
         raise AdapterError(f"{path.name} cannot be read: {error}", where=str(folder), mend=mend) from error
     if stated is None:
         raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
-    spec = card.adapter
-    expected = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank, "use_dora": spec.method == "dora"}
-    for key, value in expected.items():
-        if stated.get(key) != value:
-            what = f"its card says {key} = {value}, the header of {path.name} {stated.get(key)}"
+    expected = stated_config(card.adapter)
+    for key in STATED:
+        found = sorted(stated.get(key) or ()) if key == "target_modules" else stated.get(key)
+        if found != expected[key]:
+            what = f"its card says {key} = {expected[key]}, the header of {path.name} {found}"
             raise AdapterError(what, where=str(folder), mend=mend)
 
 

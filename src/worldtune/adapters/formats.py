@@ -14,11 +14,13 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor
 
 from worldtune.adapters.low_rank import LowRank
+from worldtune.adapters.targets import OUTSIDE
 from worldtune.errors import AdapterError, first_line
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import block_modules, rename
@@ -32,7 +34,7 @@ _PARTS = (
     ("magnitude", re.compile(r"\.(lora_magnitude_vector(\.default)?(\.weight)?|dora_scale)$")),
     ("alpha", re.compile(r"\.alpha$")),
 )
-_KOHYA = re.compile(r"^lora_unet_blocks_(\d+)_(.+)$")
+_KOHYA = re.compile(r"^lora_unet_(?:blocks_(\d+)_)?(.+)$")
 _NO_WEIGHT = re.compile(r"_extra_state$|^(net\.)?(accum_|pos_embedder\.)")
 _OWN_WEIGHT = re.compile(r"^(?!.*\.lora_)(.+?)(\.base_layer)?\.(weight|bias)$")
 
@@ -97,7 +99,7 @@ def name_layers(layers: Mapping[str, LowRank], to: Format) -> dict[str, Tensor]:
         tensors[f"{name}.{a}.weight"] = layer.a_RI
         tensors[f"{name}.{b}.weight"] = layer.b_OR if scale == 1 else layer.b_OR * scale
         if to in ("comfyui", "kohya"):
-            tensors[f"{name}.alpha"] = layer.a_RI.new_tensor(layer.alpha)
+            tensors[f"{name}.alpha"] = torch.tensor(layer.alpha)  # fp32, whatever the factors are
         if layer.magnitude_O is not None:
             ending = {"nvidia": "lora_magnitude_vector.default.weight", "comfyui": "dora_scale", "kohya": "dora_scale"}
             column = layer.magnitude_O[:, None] if to in ("comfyui", "kohya") else layer.magnitude_O
@@ -147,8 +149,9 @@ def _of_the_base(name: str) -> bool:
 def _module(name: str) -> str | None:
     """diffusers' name of a module, from any tool's; None when it is none."""
     if match := _KOHYA.match(name):
-        known = {module.replace(".", "_"): module for module in block_modules("nvidia")}
-        name = f"blocks.{match[1]}.{known.get(match[2], match[2])}"
+        modules = block_modules("nvidia") if match[1] else map(_nvidia, OUTSIDE)
+        known = {module.replace(".", "_"): module for module in modules}
+        name = (f"blocks.{match[1]}." if match[1] else "") + known.get(match[2], match[2])
     changed = True
     while changed:
         changed = False
@@ -164,10 +167,13 @@ def _module(name: str) -> str | None:
 def _named(module: str, to: Format) -> str:
     if to in ("diffusers", "peft"):
         return _PREFIXES[to] + module
-    nvidia = rename(f"{module}.weight", "nvidia")
-    assert nvidia is not None
-    nvidia = nvidia.removesuffix(".weight")
-    return f"lora_unet_{nvidia.replace('.', '_')}" if to == "kohya" else _PREFIXES[to] + nvidia
+    return f"lora_unet_{_nvidia(module).replace('.', '_')}" if to == "kohya" else _PREFIXES[to] + _nvidia(module)
+
+
+def _nvidia(module: str) -> str:
+    name = rename(f"{module}.weight", "nvidia")
+    assert name is not None
+    return name.removesuffix(".weight")
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -1,17 +1,20 @@
 """An adapter that was trained by another tool, as an adapter folder of ours: with a card, without a birth proof."""
 
 from collections.abc import Mapping
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 from worldtune.adapters.card import AdapterCard, write_card
 from worldtune.adapters.exchange import refuse_out, write_named_weights
-from worldtune.adapters.folder import WEIGHTS
-from worldtune.adapters.formats import config_of
+from worldtune.adapters.folder import WEIGHTS, stated_config
 from worldtune.adapters.low_rank import LowRank
 from worldtune.adapters.spec import TARGETS, AdapterSpec
+from worldtune.adapters.targets import IN_BLOCK, linear_of
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
+
+CONVERT = "Convert it without --base: diffusers and PEFT read it, with its ranks by module."
 
 
 def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, base: Mapping[str, Any]) -> AdapterCard:
@@ -21,9 +24,8 @@ def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, bas
     """
     refuse_out(folder, folder=True)
     spec = spec_of(layers, source)
-    config = config_of(layers) | {"target_modules": sorted(spec.modules)}
     with atomic_folder(folder) as partial:
-        write_named_weights(partial, layers, config)
+        write_named_weights(partial, layers, stated_config(spec))
         card = AdapterCard(
             name=source.stem,
             adapter=spec,
@@ -39,6 +41,8 @@ def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, bas
             fit="stretch",
             weights_digest=digest_file(partial / WEIGHTS),
             lineage={"imported": source.name, "modules": len(layers)},
+            step=None,
+            average=None,
             birth=None,
         )
         write_card(partial, card)
@@ -46,15 +50,32 @@ def save_imported(folder: Path, layers: Mapping[str, LowRank], source: Path, bas
 
 
 def spec_of(layers: Mapping[str, LowRank], source: Path) -> AdapterSpec:
-    """The spec of an adapter with one rank and alpha on all linears of a known set. Raises AdapterError otherwise."""
-    shapes = {(layer.rank, layer.alpha, layer.magnitude_O is not None) for layer in layers.values()}
-    mend = "Convert it without --base: diffusers and PEFT read it, with its ranks by module."
-    if len(shapes) != 1:
-        raise AdapterError(f"it has {len(shapes)} ranks or alphas", where=str(source), mend=mend)
-    ((rank, alpha, dora),) = shapes
-    for targets, modules in TARGETS.items():
-        if all(name.endswith(tuple(f".{module}" for module in modules)) for name in layers) and all(
-            any(name.endswith(f".{module}") for name in layers) for module in modules
-        ):
-            return AdapterSpec(method="dora" if dora else "lora", rank=rank, alpha=alpha, targets=targets)
-    raise AdapterError("it sits on modules of no known set", where=str(source), mend=mend)
+    """The spec of an adapter on the same linears of every block, each of one rank, at one scale throughout.
+
+    Raises AdapterError otherwise.
+    """
+    linears = {name: linear_of(name) for name in layers}
+    blocks: dict[str, set[str | None]] = {}
+    for name, linear in linears.items():
+        if linear in IN_BLOCK:
+            blocks.setdefault(name.removesuffix(f".{linear}"), set()).add(linear)
+    if None in linears.values() or any(its != next(iter(blocks.values())) for its in blocks.values()):
+        raise AdapterError("it sits on modules of no known set", where=str(source), mend=CONVERT)
+    ranks = {str(linears[name]): layer.rank for name, layer in layers.items()}
+    scale = next(iter(layers.values())).scale
+    if any(layer.rank != ranks[str(linears[name])] for name, layer in layers.items()):
+        raise AdapterError("one linear has other ranks from block to block", where=str(source), mend=CONVERT)
+    if not all(isclose(layer.scale, scale, rel_tol=1e-6) for layer in layers.values()):
+        scales = len({layer.scale for layer in layers.values()})
+        raise AdapterError(f"it has {scales} scales alpha/rank", where=str(source), mend=CONVERT)
+    if len({layer.magnitude_O is None for layer in layers.values()}) > 1:
+        raise AdapterError("it is a DoRA on some modules and a LoRA on others", where=str(source), mend=CONVERT)
+    rank = max(sorted(set(ranks.values())), key=list(ranks.values()).count)
+    names = {frozenset(AdapterSpec(targets=known).linears): known for known in TARGETS}
+    return AdapterSpec(
+        method="lora" if next(iter(layers.values())).magnitude_O is None else "dora",
+        rank=rank,
+        alpha=next(layer.alpha for layer in layers.values() if layer.rank == rank),
+        targets=names.get(frozenset(ranks)) or tuple(ranks),
+        ranks={linear: own for linear, own in ranks.items() if own != rank},
+    )

@@ -8,6 +8,9 @@ from torch import nn
 
 from worldtune.adapters.factored_dora import make_lean
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.adapters.start import start
+from worldtune.adapters.targets import IN_BLOCK, linear_of
+from worldtune.errors import AdapterError
 
 ADAPTER = "default"
 
@@ -15,25 +18,37 @@ ADAPTER = "default"
 def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> dict[str, nn.Parameter]:
     """Freeze the denoiser, add the adapter and return its parameters, fp32, by name.
 
-    A is Kaiming-uniform from `seed`, B is zero, DoRA's magnitude is the row norm of W: the output is the base's.
+    A is Kaiming-uniform from `seed` and B zero, or both start as `spec.init` says; DoRA's magnitude is the row norm of
+    W: the output is the base's. Raises AdapterError where a weight has no start of that rank.
     """
+    _refuse_rank(denoiser, spec)
     denoiser.requires_grad_(False)
-    config = LoraConfig(
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        denoiser.add_adapter(lora_config(spec), adapter_name=ADAPTER)
+        parameters = adapter_parameters(denoiser)
+        for parameter in parameters.values():
+            parameter.data = parameter.data.float()
+        for module in denoiser.modules():
+            if spec.init != "zero" and isinstance(module, LoraLayer):
+                start(module, ADAPTER, spec.init)
+    make_lean(denoiser, ADAPTER)
+    return parameters
+
+
+def lora_config(spec: AdapterSpec) -> LoraConfig:
+    """peft's configuration of the adapter; of its start it says nothing, as the base is left as it is."""
+    return LoraConfig(
         r=spec.rank,
-        lora_alpha=spec.alpha or spec.rank,
+        lora_alpha=spec.lora_alpha,
         target_modules=list(spec.modules),
+        rank_pattern=spec.rank_pattern,
+        alpha_pattern=spec.alpha_pattern,
+        use_rslora=spec.rslora,
         use_dora=spec.method == "dora",
         lora_dropout=0.0,
         bias="none",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        denoiser.add_adapter(config, adapter_name=ADAPTER)
-    parameters = adapter_parameters(denoiser)
-    for parameter in parameters.values():
-        parameter.data = parameter.data.float()
-    make_lean(denoiser, ADAPTER)
-    return parameters
 
 
 def inject_ranks(denoiser: CosmosTransformer3DModel, ranks: dict[str, int]) -> None:
@@ -58,8 +73,15 @@ def wrapped_modules(denoiser: nn.Module) -> list[str]:
 
 
 def expected_modules(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> int:
-    """How many linears `spec` must wrap: q, k, v, out of both attentions of a block, and two of its MLP."""
-    per_block = 2 * sum(not name.startswith("ff") for name in spec.modules) + sum(
-        name.startswith("ff") for name in spec.modules
-    )
-    return per_block * len(denoiser.transformer_blocks)
+    """How many linears `spec` must wrap, by the architecture: one in each block, or one in all."""
+    return sum(len(denoiser.transformer_blocks) if linear in IN_BLOCK else 1 for linear in spec.linears)
+
+
+def _refuse_rank(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> None:
+    for name, module in denoiser.named_modules():
+        rank = spec.linears.get(linear_of(name) or "")
+        if spec.init == "zero" or rank is None or not isinstance(module, nn.Linear):
+            continue
+        if rank > (side := min(module.in_features, module.out_features)):
+            what = f"{spec.init} starts at no more than {side} factors of {name}, not at {rank}"
+            raise AdapterError(what, where="adapter.rank", mend="Give it a smaller rank in adapter.ranks.")

@@ -16,6 +16,9 @@ from peft.tuners.lora.layer import LoraVariant
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from worldtune.adapters.base_weight import is_quantised
+from worldtune.adapters.start import factors
+
 
 def add_low_rank(z: Tensor, x: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
     """z + scale·(x Aᵀ) Bᵀ in the type of z, which it may overwrite."""
@@ -44,20 +47,31 @@ class LeanLora(LoraVariant):  # type: ignore[misc]
 
     def forward(self, module: LoraLayer, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
         """The layer's output (..., O) from its input and the base layer's output `result`."""
-        a_RI, b_OR = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
-        return add_low_rank(result, x, a_RI, b_OR, module.scaling[active_adapter])
+        return add_low_rank(result, x, *factors(module, active_adapter), module.scaling[active_adapter])
 
     @staticmethod
     def merge_safe(module: LoraLayer, active_adapter: str, orig_weight: Tensor) -> Tensor:
-        return orig_weight + module.get_delta_weight(active_adapter).to(orig_weight.dtype)
+        return orig_weight + _change(module, active_adapter, orig_weight.dtype)
 
     @staticmethod
     def merge_unsafe(module: LoraLayer, active_adapter: str, orig_weight: Tensor) -> None:
-        orig_weight.data += module.get_delta_weight(active_adapter).to(orig_weight.dtype)
+        orig_weight.data += _change(module, active_adapter, orig_weight.dtype)
 
     @staticmethod
     def unmerge(module: LoraLayer, active_adapter: str, orig_weight: Tensor) -> Tensor:
-        return orig_weight - module.get_delta_weight(active_adapter).to(orig_weight.dtype)
+        return orig_weight - _change(module, active_adapter, orig_weight.dtype)
+
+
+def _change(module: LoraLayer, adapter: str, dtype: torch.dtype) -> Tensor:
+    refuse_quantised(module)
+    a_RI, b_OR = factors(module, adapter)
+    return (module.scaling[adapter] * (b_OR @ a_RI)).to(dtype)
+
+
+def refuse_quantised(module: LoraLayer) -> None:
+    """Raises ValueError where the weight is made anew for each product: what is written into it would be lost."""
+    if is_quantised(module.get_base_layer()):
+        raise ValueError("nothing can be merged into a quantised weight: merge into the base as it was")
 
 
 def refuse_dropout(module: LoraLayer, adapter: str) -> None:

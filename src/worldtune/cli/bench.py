@@ -10,6 +10,7 @@ BENCHES = {
     "pocket": "the pocket world on held-out episodes",
     "generate": "our videos and their time against diffusers' pipeline",
     "speed": "each optimisation against its plain form",
+    "train": "a training step's time and memory against diffusers' example",
 }
 
 
@@ -25,7 +26,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import generate, pocket, speed
+    from worldtune.bench import generate, pocket, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -42,9 +43,9 @@ def bench(
         make_folder(plot)  # before the long work
     if name == "speed":
         figures = speed.measure("pocket", quick=quick)
-    elif name == "generate":
-        with progress("bench generate") as advance:
-            figures = generate.measure(quick=quick, on_part=advance)
+    elif name in ("generate", "train"):
+        with progress(f"bench {name}") as advance:
+            figures = {"generate": generate, "train": train}[name].measure(quick=quick, on_part=advance)
     else:
         with progress(f"bench {name}") as advance:
             figures = pocket.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)

@@ -52,6 +52,16 @@ VERBS: dict[str, dict[str, str]] = {
 class Verb(TyperCommand):
     """A command whose help page is its docstring, line for line, so that examples stay as written."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Every key=value after --grid belongs to it."""
+        if "--grid" in args:
+            first = args.index("--grid") + 2
+            more = first
+            while more < len(args) and "=" in args[more] and not args[more].startswith("-"):
+                more += 1
+            args = [*args[:first], *(part for item in args[first:more] for part in ("--grid", item)), *args[more:]]
+        return super().parse_args(ctx, args)
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         formatter.write_paragraph()
         for line in (self.help or "").splitlines():

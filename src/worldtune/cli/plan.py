@@ -63,7 +63,7 @@ def plan(
         if given:
             mend = "Leave them out, or write data.frames=93 and the like."
             raise UserError(f"{', '.join(given)} would be ignored: the recipe says it", where=what, mend=mend)
-        told = planning.of_training(find_recipe(what, overrides or []))
+        told = planning.of_training(find_recipe(what, overrides or []), card)
     _finish(told, card, UTILISATION if utilisation is None else utilisation, as_json)
 
 

@@ -1,6 +1,6 @@
-"""A plan as a table: a column for each way of doing it, a row for each phase, and what it means on a card.
+"""A plan as a table: a row for each way of doing it, a column for each phase, and what it means on a card.
 
-`told` is what --json prints: "gib" by column and phase, "petaflop" by column, and what `with_card` adds.
+`told` is what --json prints: "gib" by way and phase, "petaflop" by way, and what `with_card` adds.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from worldtune.planning.gpus import Gpu
     from worldtune.training.recipe import Recipe
     from worldtune.worlds.catalog import KnownBase
-
-ADAPTERS_KEPT = 3 * 3 + 1  # three checkpoints with both moments while one is written, and the exported adapter
 
 
 def of_video(base: "KnownBase", size: Mapping[str, int | None], steps: int, guidance: int | None) -> dict[str, Any]:
@@ -41,46 +39,85 @@ def _or(asked: int | None, own: int) -> int:
     return own if asked is None else asked
 
 
-def of_training(recipe: "Recipe") -> dict[str, Any]:
-    """A recipe's training, with each block's inner results kept and recomputed, after its clips were encoded."""
+def of_training(recipe: "Recipe", card: "Gpu | None") -> dict[str, Any]:
+    """A recipe's training as it says, and with each lever of its `machine` in turn until it fits the card."""
     from worldtune.planning.encoding import plan_encoding
-    from worldtune.planning.training import plan_training
+    from worldtune.planning.training import TrainingPlan, known_base, plan_recipe
     from worldtune.training.data import refuse_unfit
+    from worldtune.training.fit import offload_of
 
-    base, data, train = _known_base(recipe.base), recipe.data, recipe.train
+    base, data, train = known_base(recipe.base), recipe.data, recipe.train
     refuse_unfit(recipe, base)
-    size = (data.frames, data.height, data.width)
     sizes = {(spec.frames, spec.height, spec.width) for spec in recipe.datasets.values()}
-    plans = [plan_encoding(base, *each) for each in sorted(sizes)]
-    besides = {phase: max(plan[phase] for plan in plans) for phase in plans[0]}
-    columns, petaflop, its = {}, {}, 0
-    for checkpointing in (False, True):
-        planned = plan_training(base, recipe.adapter, train.batch, *size, checkpointing=checkpointing)
+    columns: dict[str, dict[str, float]] = {}
+    petaflop: dict[str, float] = {}
+    its = 0
+    resident: dict[str, TrainingPlan] = {}  # by what else is done, as it takes its time to count
+    encoding: dict[str, list[dict[str, int]]] = {}
+    for name, fitted in _ladder(recipe).items():
+        if card and first_that_fits(columns, card.usable / GIB):
+            break  # what comes is slower, and takes its time to count
+        staying = fitted.machine.model_copy(update={"stream_base": False})
+        if (key := staying.model_dump_json()) not in resident:
+            resident[key] = plan_recipe(fitted.model_copy(update={"machine": staying}))
+        planned = resident[key].streamed(base.architecture.layers) if fitted.machine.stream_base else resident[key]
         its = planned.adapter
-        phases = besides | {"train": planned.peak}
+        if (offload := offload_of(fitted.machine)) not in encoding:
+            encoding[offload] = [plan_encoding(base, *each, offload) for each in sorted(sizes)]
+        plans = encoding[offload]
+        phases = {phase: max(plan[phase] for plan in plans) for phase in plans[0]} | {"train": planned.peak}
         phases["decode a preview"] += its + planned.moments  # which stay meanwhile
         if train.preview_every is None:
             del phases["decode a preview"]
-        name = f"train.checkpointing={str(checkpointing).lower()}"
         columns[name], petaflop[name] = _gib(phases), planned.flops * train.steps / 1e15
     return {
         "title": f"{recipe.name}: {recipe.adapter.method} of rank {recipe.adapter.rank} on {base.name}, a batch of "
         f"{train.batch} × {data.frames} frames of {data.height}×{data.width}, {train.steps} steps",
         "gib": columns,
         "petaflop": petaflop,
-        "disk_gib": ADAPTERS_KEPT * its / GIB,
+        "disk_gib": _disk(recipe, its) / GIB,
     }
 
 
-def _known_base(name: str) -> "KnownBase":
-    """The catalogue's entry of a recipe's base. Raises BaseError when the name does not say it."""
-    from worldtune.worlds.source import find_base
+def _disk(recipe: "Recipe", its: int) -> float:
+    """Bytes of the checkpoints, the best one and one that is being written among them, and of the adapter."""
+    from worldtune.planning.training import KEPT
 
-    return find_base(name.partition("=")[0].partition("+")[0], f"base: {name}")
+    one = 1 + KEPT[recipe.train.optimizer] + len(recipe.train.ema.names)
+    return its * (one * (recipe.train.keep + 2) + 1)
+
+
+LADDER: tuple[dict[str, Any], ...] = (
+    {},
+    {"micro_batch": 1},
+    {"micro_batch": 1, "checkpointing": "selective"},
+    {"micro_batch": 1, "checkpointing": "full"},
+    {"micro_batch": 1, "checkpointing": "full", "offload_checkpoints": True},
+    {"micro_batch": 1, "checkpointing": "full", "stream_base": True},
+    {"micro_batch": 1, "checkpointing": "full", "offload_checkpoints": True, "stream_base": True},
+)
+"""Levers that change nothing but rounding, each slower than those before it."""
+
+
+def _ladder(recipe: "Recipe") -> dict[str, "Recipe"]:
+    """The recipe as it is and with more and more levers, by the overrides that pull them."""
+    from worldtune.training.recipe import Machine
+
+    own, found = recipe.machine.model_dump(exclude_defaults=True), {}
+    for levers in LADDER:
+        machine = Machine(**own | (levers if recipe.train.batch > 1 else levers | {"micro_batch": None}))
+        settings = machine.model_dump(mode="json", exclude_defaults=True)
+        name = " ".join(f"machine.{key}={_yaml(value)}" for key, value in settings.items())
+        found[name or "as it is"] = recipe.model_copy(update={"machine": machine})
+    return found
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> dict[str, Any]:
-    """`told` with the first column that fits the card, and the time there."""
+    """`told` with the first way that fits the card, and the time there."""
     usable = card.usable / GIB if card else None
     speed = card.teraflops if card else None
     fits = first_that_fits(told["gib"], usable) if usable else None
@@ -95,17 +132,15 @@ def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> d
 
 def say(told: dict[str, Any]) -> None:
     """Print the table and what it means."""
-    columns: dict[str, dict[str, float]] = told["gib"]
-    widths = {name: max(12, len(name) + 2) for name in columns}
-    typer.echo(f"{told['title']}, bfloat16: GiB at most")
-    typer.echo(" " * 18 + "".join(f"{name:>{widths[name]}}" for name in columns))
-    for phase in next(iter(columns.values())):
-        typer.echo(f"{phase:<18}" + "".join(f"{short(columns[name][phase]):>{widths[name]}}" for name in columns))
-    typer.echo(
-        f"{'at most':<18}" + "".join(f"{short(max(columns[name].values())):>{widths[name]}}" for name in columns)
-    )
-    petaflop = "".join(f"{short(told['petaflop'][name]):>{widths[name]}}" for name in columns)
-    typer.echo(f"{'PFLOP of its steps':<18}{petaflop}")
+    ways: dict[str, dict[str, float]] = told["gib"]
+    typer.echo(f"{told['title']}, bfloat16: GiB at most, and PFLOP of all steps")
+    phases = [*next(iter(ways.values())), "at most", "PFLOP"]
+    widths = [max(len(phase), 7) + 2 for phase in phases]
+    typer.echo("".join(f"{phase:>{width}}" for phase, width in zip(phases, widths, strict=True)))
+    for name, needs in ways.items():
+        values = [*needs.values(), max(needs.values()), told["petaflop"][name]]
+        numbers = "".join(f"{short(value):>{width}}" for value, width in zip(values, widths, strict=True))
+        typer.echo(f"{numbers}  {name}")
     if "disk_gib" in told:
         typer.echo(f"{short(told['disk_gib'])} GiB of disk for checkpoints and adapter")
     if told["seconds"]:

@@ -10,8 +10,8 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Advance]:
-    """A bar on stderr that the caller advances with (done, total, note)."""
+def progress(what: str, *, shown: bool = True) -> Iterator[Advance]:
+    """A bar on stderr, where it is `shown`, that the caller advances with (done, total, note)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -30,7 +30,7 @@ def progress(what: str) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task(what, total=None, note="")
 
         def advance(done: int, total: int, note: str = "") -> None:

@@ -1,5 +1,6 @@
 """A training run as the command line shows it: two progress bars, a preview, a loss plot."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,40 +13,74 @@ if TYPE_CHECKING:
     from worldtune.training.data import TrainingData
     from worldtune.training.recipe import Recipe
     from worldtune.training.run import RunFolder
+    from worldtune.training.team import Team
     from worldtune.worlds.world import World
 
 
-def train_run(world: "World", recipe: "Recipe", run: "RunFolder", *, resume: bool) -> "AdapterCard":
+def train_run(
+    world: "World",
+    recipe: "Recipe",
+    run: "RunFolder",
+    *,
+    resume: bool,
+    allow_change: bool = False,
+    team: "Team | None" = None,
+) -> "AdapterCard":
     """Start or resume `run`, train, and draw the loss plot. The world is left bare again."""
     from worldtune.adapters.folder import remove_adapter
+    from worldtune.cli.speed import Speed
     from worldtune.evaluation.plots import write_loss_plot
     from worldtune.training.data import default_store
     from worldtune.training.loop import train
     from worldtune.training.session import prepare_run
+    from worldtune.training.team import ALONE
+    from worldtune.training.trackers import tracked
+    from worldtune.worlds.denoiser import PLAIN
 
+    team = team or ALONE
+    speed = Speed(recipe)
     with run.locked():
-        with progress("encode") as advance:
-            data = prepare_run(world, recipe, run, default_store(), resume=resume, on_clip=advance)
-        echo_data(data)
-        with progress(f"train {recipe.name}") as advance, run.timed():
+        with progress("encode", shown=team.leads) as advance:
+            data = prepare_run(
+                world,
+                recipe,
+                run,
+                default_store(),
+                resume=resume,
+                allow_change=allow_change,
+                on_clip=advance,
+                team=team,
+            )
+        if team.leads:
+            echo_data(data)
+        with ExitStack() as within:
+            if team.leads:
+                config = recipe.model_dump(mode="json", by_alias=True)
+                run.on_row = within.enter_context(tracked(recipe.track, run.path.name, run.path, config))
+            advance = within.enter_context(progress(f"train {recipe.name}", shown=team.leads))
+            within.enter_context(run.timed())
             card = train(
                 world,
                 recipe,
                 data,
                 run,
+                team=team,
                 resume=resume,
-                on_step=lambda step, loss: advance(step, recipe.train.steps, f"loss {loss:.3f}"),
+                allow_change=allow_change,
+                on_step=lambda step, loss: advance(step, recipe.train.steps, speed.note(loss, run.validations)),
                 on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
             )
         remove_adapter(world.denoiser)
-        write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
+        world.how = PLAIN
+        if team.leads:
+            write_loss_plot(run.path / "loss.svg", {recipe.name: run.rows()})
     return card
 
 
 def echo_data(data: "TrainingData") -> None:
     """What will be trained on, and what of the datasets will not and why."""
-    counts = f"{len(data.train)} clips to train on, {len(data.held_out)} held out, {len(data.replay)} replayed"
-    typer.echo(counts)
+    mixed = "".join(f", {len(clips)} of {name}" for name, clips in data.mixed.items())
+    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out{mixed}")
     for reason, count in data.ledger.reasons().items():
         typer.echo(f"  not used: {count} × {reason}")
     for note, count in data.ledger.notes().items():

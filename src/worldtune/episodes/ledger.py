@@ -50,7 +50,7 @@ class Row:
     fps_in: float | None
     fps_out: float
     kept: bool = False
-    split: Literal["train", "held_out", "replay", "forgetting", ""] = ""
+    split: str = ""
     reason: str = ""
     note: str = ""
 
@@ -97,9 +97,10 @@ class Ledger:
             pq.write_table(table, partial)
 
 
-def used_for(ledger: Ledger, use: Literal["replay", "forgetting"]) -> Ledger:
-    """The ledger of a dataset whose clips are all used for one thing."""
-    return Ledger(tuple(replace(row, split=use) if row.kept else row for row in ledger.rows))
+def used_for(ledger: Ledger, use: str, split: str | None = None) -> Ledger:
+    """The ledger of a dataset whose clips, of one split where it is said, are used for one thing."""
+    its = (row.kept and split in (None, row.split) for row in ledger.rows)
+    return Ledger(tuple(replace(row, split=use) if one else row for row, one in zip(ledger.rows, its, strict=True)))
 
 
 def join_ledgers(ledgers: Iterable[Ledger]) -> Ledger:

@@ -23,7 +23,7 @@ from worldtune.evaluation.comparison import (
 )
 from worldtune.evaluation.metrics.fidelity import PEAK, moving_psnr, mse_by_frame, psnr_from_mse, ssim
 from worldtune.evaluation.metrics.motion import motion_ratio
-from worldtune.evaluation.statistics import estimate, paired
+from worldtune.statistics import estimate, paired
 
 Candidates = Mapping[str, Mapping[str, Frames]]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict
 
-from worldtune.evaluation.statistics import Estimate, Paired
+from worldtune.statistics import Estimate, Paired
 
 FROZEN: Final = "first frame frozen"
 """The control that every comparison adds by itself: the given frame, held still."""

@@ -10,6 +10,7 @@ from worldtune.errors import UserError
 from worldtune.evaluation.comparison import FROZEN, REFERENCE
 from worldtune.training.recipe import Recipe, load_recipe
 from worldtune.training.run import RunFolder
+from worldtune.training.validation import exported_losses
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,11 @@ class TrainedRun:
         return self._values(metric)[0] if self._values(metric) else None
 
     def last(self, metric: str) -> float | None:
-        """The metric at the end."""
-        return self._values(metric)[-1] if self._values(metric) else None
+        """The metric of the weights that were exported; of an average, its held-out loss alone is known."""
+        if metric == "held_out_loss":
+            return exported_losses(self.rows, self.card.step, self.card.average)[1]
+        values = [row[metric] for row in self.rows if metric in row and row["step"] == self.card.step]
+        return values[-1] if values and not self.card.average else None
 
     def ratio(self, metric: str) -> float | None:
         """Last over first."""
@@ -76,7 +80,7 @@ def _judged_on(run: TrainedRun) -> tuple[Any, ...]:
     """Everything that a run's losses and held-out clips depend on, but its adapter."""
     datasets = run.card.lineage["datasets"]
     check = run.recipe.check
-    measured = check.mode, check.sigmas, check.clips, run.recipe.train.shift
+    measured = check.modes, check.sigmas, check.clips, run.recipe.train.shift
     return run.card.base_digest, datasets["data"], datasets.get("forgetting"), *measured
 
 

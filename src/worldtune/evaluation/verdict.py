@@ -5,7 +5,7 @@ from typing import Literal
 
 from worldtune.evaluation.case import BASE_DOMAIN
 from worldtune.evaluation.comparison import FROZEN, Comparison
-from worldtune.evaluation.statistics import Paired
+from worldtune.statistics import Paired
 
 Tone = Literal["good", "bad", "unsure"]
 STILL = 0.5

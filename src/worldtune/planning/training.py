@@ -6,10 +6,10 @@ step on. Clips and prompts are encoded before, when the denoiser needs no more t
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
@@ -19,21 +19,27 @@ from worldtune.planning.generation import work
 from worldtune.planning.meter import without_data
 from worldtune.training.draws import Draws
 from worldtune.training.objective import loss_per_clip
+from worldtune.training.recipe import Recipe
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import SPATIAL, latent_frames
+from worldtune.worlds.denoiser import Execution
+from worldtune.worlds.recompute import Back, Recompute
+from worldtune.worlds.source import find_base
 
-MOMENTS = 2  # of Adam, fp32
-FEW = 3  # blocks: the peak lies within one, and the first and the last differ from the others
+KEPT = {"adamw": 2.0, "adamw8bit": 0.5, "muon": 1.0, "prodigy": 4.0}  # of an optimiser, in adapters of fp32
+FEW = 2  # blocks: the peak lies within one, and the first and the last differ from the others
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Bytes of the frozen base, of the adapter, of the optimiser's moments, and a step's most beyond them; its FLOPs.
+    """Bytes of the frozen base, of one of its blocks, of the adapter, of the optimiser's moments and the averages, and
+    a step's most beyond them; its FLOPs.
 
     `step` includes the adapter's gradients.
     """
 
     base: int
+    block: int
     adapter: int
     moments: int
     step: int
@@ -42,6 +48,10 @@ class TrainingPlan:
     @property
     def peak(self) -> int:
         return self.base + self.adapter + self.moments + self.step
+
+    def streamed(self, layers: int) -> "TrainingPlan":
+        """The same with all but one block elsewhere."""
+        return replace(self, base=self.base - (layers - 1) * self.block)
 
 
 def plan_training(
@@ -52,25 +62,54 @@ def plan_training(
     height: int,
     width: int,
     *,
-    checkpointing: bool,
+    recompute: Recompute,
+    kept: float = KEPT["adamw"],
     dtype: torch.dtype = torch.bfloat16,
 ) -> TrainingPlan:
-    """What one step of `batch` clips needs. Raises RecipeError for a size that the base cannot make.
+    """What one step of `batch` clips needs, where optimiser and averages keep `kept` times the adapter.
 
-    Everything grows by the same with every block, so that a few are looked at and the others added.
+    Raises RecipeError for a size that the base cannot make.
+
+    Everything grows by the same with every block, or as many as recompute alike, so that a few are looked at and the
+    others added.
     """
-    layers = base.architecture.layers
-    few = [
-        _measure(with_layers(base, count), adapter, (batch, frames, height, width), checkpointing, dtype)
-        for count in (FEW, FEW + 1)
-    ]
-    return TrainingPlan(*(first + (second - first) * (layers - FEW) for first, second in zip(*few, strict=True)))
+    layers, period = base.architecture.layers, recompute.every
+    few = FEW * period + (layers - FEW * period) % period
+    first, second = (
+        _measure(with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype)
+        for count in (few, few + period)
+    )
+    periods = (layers - few) // period
+    there, its, step, flops = (one + (two - one) * periods for one, two in zip(first, second, strict=True))
+    return TrainingPlan(there, (second[0] - first[0]) // period, its, round(kept * its), step, flops)
+
+
+def plan_recipe(recipe: Recipe) -> TrainingPlan:
+    """What a recipe's step needs of one process that does all of it, as its `machine` says.
+
+    Raises BaseError when its base is none of the catalogue's.
+    """
+    data, machine, batch = recipe.data, recipe.machine, recipe.train.batch
+    away = elsewhere if machine.offload_checkpoints else None
+    recompute = Recompute(machine.checkpointing, machine.checkpoint_blocks, away)
+    at_once = min(batch, machine.micro_batch or batch)
+    size = (data.frames, data.height, data.width)
+    kept = KEPT[recipe.train.optimizer] + len(recipe.train.ema.names)
+    base = known_base(recipe.base)
+    planned = plan_training(base, recipe.adapter, at_once, *size, recompute=recompute, kept=kept)
+    planned = replace(planned, flops=planned.flops * batch // at_once)
+    return planned.streamed(base.architecture.layers) if machine.stream_base else planned
+
+
+def known_base(name: str) -> KnownBase:
+    """The catalogue's entry of a recipe's base. Raises BaseError when the name does not say it."""
+    return find_base(name.partition("=")[0].partition("+")[0], f"base: {name}")
 
 
 def _measure(
-    base: KnownBase, adapter: AdapterSpec, size: tuple[int, int, int, int], checkpointing: bool, dtype: torch.dtype
-) -> tuple[int, int, int, int, int]:
-    """The fields of a plan, with all of the base's blocks."""
+    base: KnownBase, adapter: AdapterSpec, size: tuple[int, int, int, int], recompute: Recompute, dtype: torch.dtype
+) -> tuple[int, int, int, int]:
+    """Bytes of the base, of the adapter and of a step, and its FLOPs, with all of the base's blocks."""
     batch, frames, height, width = size
     with torch.device("meta"):
         denoiser = blank_denoiser(base, dtype)
@@ -79,7 +118,7 @@ def _measure(
         _fill(denoiser)
         world = blank_world(base, denoiser)
         world.check_size(frames, height, width, base.name)
-        denoiser.gradient_checkpointing = checkpointing
+        world.how = Execution(recompute=recompute)
         trained = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         its = sum(parameter.untyped_storage().nbytes() for parameter in trained)
         shape = (batch, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
@@ -92,7 +131,13 @@ def _measure(
 
         there = meter.live
         peak, flops = work(meter, lambda: count_flops(step))
-    return there - its, its, MOMENTS * its, peak, flops
+    return there - its, its, peak, flops
+
+
+def elsewhere(x: Tensor) -> Back:
+    """In a plan, what `to_host` does: the tensor is gone, and made again."""
+    shape, dtype = x.shape, x.dtype
+    return lambda: torch.empty(shape, dtype=dtype)
 
 
 def _fill(module: nn.Module) -> None:

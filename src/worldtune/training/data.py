@@ -1,6 +1,7 @@
 """From a recipe's datasets to encoded clips, before training begins."""
 
 import itertools
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from worldtune.episodes.clip import Clip
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.ledger import Ledger, join_ledgers, used_for
 from worldtune.errors import DataError, RecipeError
-from worldtune.latents.dataset import ClipOrder, LatentClip
+from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
+from worldtune.training.team import ALONE, Team
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import TEMPORAL
 from worldtune.worlds.world import World, WorldCard
@@ -31,18 +33,23 @@ def unheard(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoded clips: trained on, held out, replayed, and of the base's domain; text_1ND of a dropped prompt.
+    """Encoded clips: trained on, held out, mixed in by dataset, of the base's domain; text_1ND of a dropped prompt.
 
     `digests` are the datasets' by name, `ledger` says what each of their clips was used for, or why it was not.
     """
 
     train: list[LatentClip]
     held_out: list[LatentClip]
-    replay: list[LatentClip]
+    mixed: dict[str, list[LatentClip]]
     forgetting: list[LatentClip]
     no_text_1ND: Tensor
     digests: dict[str, str]
     ledger: Ledger
+
+    def pools(self, recipe: Recipe) -> list[tuple[list[LatentClip], float]]:
+        """Each dataset that is trained on with its share: the recipe's own first."""
+        mixed = [(self.mixed[name], mixed.share) for name, mixed in recipe.mixed.items()]
+        return [(self.train, 1 - math.fsum(share for _, share in mixed)), *mixed]
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,10 @@ class HeldOut:
     digest: str
 
 
-def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnClip = unheard) -> TrainingData:
-    """Open and encode the recipe's datasets, then let the codec and text encoder go.
+def prepare_data(
+    world: World, recipe: Recipe, store: LatentStore, on_clip: OnClip = unheard, team: Team = ALONE
+) -> TrainingData:
+    """Open and encode the recipe's datasets, then let the codec and text encoder go; a team shares the work.
 
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
@@ -64,19 +73,26 @@ def prepare_data(world: World, recipe: Recipe, store: LatentStore, on_clip: OnCl
         world.check_size(spec.frames, spec.height, spec.width, name)
     refuse_unfit(recipe, world.card)
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
-    own, replay, forgetting = datasets["data"], datasets.get("replay"), datasets.get("forgetting")
-    parts = [own.train, own.held_out, replay.train if replay else [], forgetting.clips if forgetting else []]
+    trained = {name: dataset.train for name, dataset in datasets.items() if name != "forgetting"}
+    held_out = [clip for name in trained for clip in datasets[name].held_out]
+    forgetting = datasets["forgetting"].clips if "forgetting" in datasets else []
+    parts = [*trained.values(), held_out, forgetting]
     _refuse_shared(parts, [[(clip.video.resolve(), clip.video_start) for clip in part] for part in parts])
+    if team.size > 1:
+        encode_clips(world, [clip for part in parts for clip in part][team.rank :: team.size], store)
+        team.wait()
     encoded = _encode(world, parts, store, on_clip)
     _refuse_shared(parts, [[clip.latent for clip in part] for part in encoded])  # named by the frames' bytes
-    train, held_out, replayed, probed = encoded
+    *pools, kept, probed = encoded
+    mixed = dict(zip(trained, pools, strict=True))
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]
     world.release_encoders()
     digests = {name: dataset.digest for name, dataset in datasets.items()}
-    ledgers = [own.ledger]
-    ledgers += [used_for(replay.ledger, "replay")] if replay else []
-    ledgers += [used_for(forgetting.ledger, "forgetting")] if forgetting else []
-    return TrainingData(train, held_out, replayed, probed, no_text_1ND, digests, join_ledgers(ledgers))
+    ledgers = [
+        used_for(dataset.ledger, "train" if name == "data" else name, None if name == "forgetting" else "train")
+        for name, dataset in datasets.items()
+    ]
+    return TrainingData(mixed.pop("data"), kept, mixed, probed, no_text_1ND, digests, join_ledgers(ledgers))
 
 
 def prepare_held_out(
@@ -112,16 +128,17 @@ def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: 
 def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) -> None:
     """Raises DataError when what is trained on and what is held out have a recording, or a copy of a clip, in common.
 
-    `parts` are clips trained on, held out, replayed and of the base's domain; clips of equal `keys` are the same.
+    The last two `parts` are clips held out and of the base's domain, the others trained on; clips of equal `keys` are
+    the same.
     """
-    train, held_out, replay, forgetting = (list(zip(*pair, strict=True)) for pair in zip(keys, parts, strict=True))
-    trained = dict(train + replay)
+    *trained_on, held_out, forgetting = (list(zip(*pair, strict=True)) for pair in zip(keys, parts, strict=True))
+    trained = dict(itertools.chain.from_iterable(trained_on))
     for key, clip in held_out + forgetting:
         if twin := trained.get(key):
             raise DataError(
                 f"{clip.name} of {clip.source} is held out, but trained on as {twin.name}",
                 where=twin.source,
-                mend="Leave one of them out: data, replay and forgetting need episodes of their own.",
+                mend="Leave one of them out: data, mix, replay and forgetting need episodes of their own.",
             )
 
 
@@ -142,26 +159,15 @@ def refuse_unfit(recipe: Recipe, base: WorldCard | KnownBase) -> None:
 
 def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:
     """Raises RecipeError when a mode gives all of a clip's frames: its loss would be zero, whatever is learned."""
-    used = {mode for mode, probability in recipe.train.modes.items() if probability > 0} | {recipe.check.mode}
+    used = {mode for mode, probability in recipe.train.modes.items() if probability > 0} | set(recipe.check.modes)
     for k, mode in MODES.items():
         if mode in used and frames <= 1 + TEMPORAL * (k - 1):
             raise RecipeError(
                 f"in {mode} all {frames} frames of a clip are given: nothing is left to learn",
                 where=name,
                 mend=f"Take {1 + TEMPORAL * k + TEMPORAL} frames or more, or leave {mode} out of train.modes and "
-                "validate.mode.",
+                "validate.modes.",
             )
-
-
-def step_clips(data: TrainingData, recipe: Recipe, step: int) -> list[LatentClip]:
-    """The clips of one step: the replayed share first, then the recipe's own, each in its own order."""
-    replayed = recipe.replayed
-    clips: list[LatentClip] = []
-    for pool, count, seed in ((data.replay, replayed, 1), (data.train, recipe.train.batch - replayed, 2)):
-        if count:
-            order = ClipOrder(len(pool), recipe.train.seed * 10 + seed)
-            clips += [pool[order[step * count + i]] for i in range(count)]
-    return clips
 
 
 def default_store() -> LatentStore:

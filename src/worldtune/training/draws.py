@@ -1,8 +1,11 @@
 """Every random number of a training step, from (seed, step) alone: a resumed run repeats them exactly.
 
+A clip's draws do not depend on which process, or which part of the batch, computes it.
+
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,7 +13,8 @@ from torch import Tensor
 
 from worldtune.diffusion.conditioning import MODES, known_frames
 from worldtune.diffusion.edm import LOG_SIGMA_MEAN, flow_time, training_sigmas
-from worldtune.diffusion.flow import shifted_logit_normal
+from worldtune.diffusion.flow import high_sigmas, shifted_logit_normal
+from worldtune.training.recipe import Train
 
 
 @dataclass(frozen=True)
@@ -27,25 +31,29 @@ class Draws:
 
 
 def training_draws(
-    z_BCTHW: Tensor, modes: dict[str, float], shift: float | None, text_dropout: float, seed: int, step: int
+    settings: Train, shift: float | None, step: int, shape: Sequence[int], places: Sequence[int]
 ) -> Draws:
-    """What step `step` adds to its clips: noise, noise levels, modes and dropped prompts.
+    """What step `step` adds to the clips at `places` of its batch: noise, noise levels, modes and dropped prompts.
 
-    `shift` is that of rectified flow's logit-normal σ, None says Predict 2's law.
+    `shape` is a clip's, (C, T, H, W); `shift` that of rectified flow's logit-normal σ, None says Predict 2's law.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    batch, frames = z_BCTHW.shape[0], z_BCTHW.shape[2]
-    probabilities = torch.tensor([modes.get(mode, 0.0) for mode in MODES.values()])
+    first = settings.seed * 1_000_003 + step
+    generator, batch = torch.Generator().manual_seed(first), settings.batch
+    probabilities = torch.tensor([settings.modes.get(mode, 0.0) for mode in MODES.values()])
     k_B = torch.multinomial(probabilities, batch, replacement=True, generator=generator)
     normal_B = torch.randn(batch, generator=generator)
-    dropped_B = torch.rand(batch, generator=generator) < text_dropout
-    noise_BCTHW = torch.randn(z_BCTHW.shape, generator=generator)
+    dropped_B = torch.rand(batch, generator=generator) < settings.text_dropout
+    uniform_B, high_B = torch.rand(2, batch, generator=generator)
     if shift is None:
-        uniform_B, high_B = torch.rand(2, batch, generator=generator)
         sigma_B = flow_time(training_sigmas(normal_B, uniform_B, high_B))
     else:
-        sigma_B = shifted_logit_normal(normal_B, shift)
-    return Draws(noise_BCTHW, sigma_B, known_frames(k_B, frames), dropped_B)
+        usual_B = shifted_logit_normal(normal_B, shift)
+        sigma_B = torch.where(high_B < settings.high_sigma, high_sigmas(uniform_B), usual_B)
+    noises = [
+        torch.randn(shape, generator=torch.Generator().manual_seed((first * 65_537 + 1 + place) % 2**63)) for place in places
+    ]
+    mine = list(places)
+    return Draws(torch.stack(noises), sigma_B[mine], known_frames(k_B[mine], shape[1]), dropped_B[mine])
 
 
 def held_out_draws(z_BCTHW: Tensor, mode: str, shift: float | None, quantile: float, clip_numbers: list[int]) -> Draws:

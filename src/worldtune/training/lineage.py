@@ -10,17 +10,19 @@ import torch
 
 import worldtune
 from worldtune.adapters.card import AdapterCard, BirthProof
-from worldtune.files import digest_json
 from worldtune.training.data import TrainingData
-from worldtune.training.recipe import Recipe
+from worldtune.training.recipe import Recipe, recipe_digest
+from worldtune.training.team import ALONE, Team
 from worldtune.worlds.world import World
 
 
-def adapter_card(world: World, recipe: Recipe, lineage: dict[str, Any], proof: BirthProof) -> AdapterCard:
+def adapter_card(
+    world: World, recipe: Recipe, lineage: dict[str, Any], proof: BirthProof, step: int, average: str | None
+) -> AdapterCard:
     """The card of a finished run; its weights' digest is filled in when they are written."""
     return AdapterCard(
         name=recipe.name,
-        adapter=recipe.adapter,
+        adapter=recipe.adapter.as_saved,
         base=world.card.name,
         base_digest=world.card.digest,
         schedule=str(world.card.schedule),
@@ -31,18 +33,22 @@ def adapter_card(world: World, recipe: Recipe, lineage: dict[str, Any], proof: B
         height=recipe.data.height,
         width=recipe.data.width,
         fit=recipe.data.fit,
+        step=step,
+        average=average,
         weights_digest="",
         lineage=lineage,
         birth=proof,
     )
 
 
-def lineage(world: World, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+def lineage(world: World, recipe: Recipe, data: TrainingData, team: Team = ALONE) -> dict[str, Any]:
     """Digests and versions of everything that went into a run."""
     return {
-        "recipe": digest_json(recipe.model_dump(mode="json", by_alias=True)),
+        "recipe": recipe_digest(recipe),
         "datasets": data.digests,
-        "clips": {"train": len(data.train), "held_out": len(data.held_out), "replay": len(data.replay)},
+        "clips": {"train": len(data.train), "held_out": len(data.held_out)}
+        | {name: len(clips) for name, clips in data.mixed.items()},
+        "adapter": recipe.adapter.model_dump(mode="json"),
         "base": {
             "source": world.card.source,
             "trained_as": world.card.trained_as,
@@ -53,7 +59,12 @@ def lineage(world: World, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
         "worldtune": worldtune.__version__,
         "code": code_commit(),
         "versions": {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "av")},
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "device": str(world.device)},
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "device": world.device.type,
+            "processes": team.size,
+        },
     }
 
 

@@ -1,26 +1,25 @@
-"""The training loop. Everything it calls is one short file away.
-
-Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
-"""
+"""The training loop. Everything it calls is one short file away."""
 
 import math
 from collections.abc import Callable
 
-import torch
-
 from worldtune.adapters.card import AdapterCard
-from worldtune.adapters.folder import save_adapter
-from worldtune.errors import UserError
-from worldtune.latents.dataset import load_batch
-from worldtune.training.birth import give_birth, prove_grown
-from worldtune.training.checkpoint import load_checkpoint, save_checkpoint
-from worldtune.training.data import TrainingData, spread, step_clips
-from worldtune.training.draws import training_draws
-from worldtune.training.held_out import held_out_losses
-from worldtune.training.lineage import adapter_card, lineage
+from worldtune.adapters.inject import inject
+from worldtune.adapters.start import frozen_factors
+from worldtune.training.batches import Batches
+from worldtune.training.birth import prove_born
+from worldtune.training.checkpoint import checkpoints, prune, step_of
+from worldtune.training.data import TrainingData
+from worldtune.training.export import export
+from worldtune.training.finite import refuse_not_finite
+from worldtune.training.fit import fit_machine
+from worldtune.training.lineage import lineage
 from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Recipe, Train
 from worldtune.training.run import RunFolder
+from worldtune.training.state import TrainingState
+from worldtune.training.team import ALONE, Team
+from worldtune.training.validation import best_of, chosen, is_out_of_patience, validate
 from worldtune.worlds.world import World
 
 OnStep = Callable[[int, float], None]
@@ -33,71 +32,66 @@ def train(
     data: TrainingData,
     run: RunFolder,
     *,
+    team: Team = ALONE,
     resume: bool = False,
+    allow_change: bool = False,
     on_step: OnStep = lambda step, loss: None,
     on_preview: OnPreview = lambda world, step: None,
 ) -> AdapterCard:
     """Train the recipe's adapter on `world`, from the newest checkpoint when resuming, and export it.
 
-    Raises BirthProofError when the adapter provably does nothing, UserError when the loss is not finite or a resumed
-    run's base or datasets changed.
+    Raises BirthProofError when the adapter provably does nothing, UserError when a loss is not finite, a checkpoint
+    cannot be written, a resumed run's base or datasets changed, or a process of the team is lost.
     """
-    settings, probe, shift = recipe.train, data.train[0], world.card.shift(recipe.train.shift)
-    newborn = give_birth(world, recipe.adapter, probe, shift, settings.seed)
-    world.denoiser.gradient_checkpointing = settings.checkpointing
-    parameters = list(newborn.parameters.values())
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-    origin = run.keep_lineage(lineage(world, recipe, data))
-    step = load_checkpoint(run.checkpoints, newborn.parameters, optimizer) if resume else 0
+    settings, shift = recipe.train, world.card.shift(recipe.train.shift)
+    parameters = inject(world.denoiser, recipe.adapter, settings.seed)
+    fit_machine(world, recipe.machine, team, settings.batch)
+    newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team)
+    state = TrainingState(parameters, settings, frozen_factors(world.denoiser))
+    origin = run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
+    saved = checkpoints(run.checkpoints)[-1:] if resume else []
+    step = step_of(saved[0]) if saved else 0
+    for checkpoint in saved:
+        state.load(checkpoint)
     run.forget_after(step)
     if step == 0:
-        validate(world, recipe, data, run, 0)
+        run.log(step=0, **validate(world, recipe, data, state, team))
 
-    while step < settings.steps:
-        z_BCTHW, text_BND = load_batch(step_clips(data, recipe, step))
-        draws = training_draws(z_BCTHW, settings.modes, shift, settings.text_dropout, settings.seed, step)
-        text_BND = torch.where(draws.dropped_B[:, None, None], data.no_text_1ND, text_BND)
+    with Batches(data, recipe, shift, team.share(settings.batch)) as batches:
+        while step < settings.steps and not is_out_of_patience(run.validations, recipe.check.patience):
+            state.forget_gradients()  # before the forward pass: they then never lie beside what it keeps
+            parts, loss = batches.of(step), 0.0
+            for part in parts:
+                loss_B = loss_per_clip(world, part.z_BCTHW, part.text_BND, part.draws)
+                refuse_not_finite("loss", loss_B, [part], state, run, step)
+                (loss_B.sum() / settings.batch).backward()
+                loss += loss_B.sum().item() / settings.batch
+            team.sum_gradients(parameters.values())
+            loss, norm, rate = team.total(loss), state.clip_gradients(), learning_rate(settings, step)
+            refuse_not_finite("gradient's norm", norm, parts, state, run, step)
+            state.move(rate, step + 1)
+            step += 1
 
-        optimizer.zero_grad()  # before the forward pass: gradients then never lie beside what it keeps
-        loss = loss_per_clip(world, z_BCTHW, text_BND, draws).mean()
-        if not loss.isfinite():
-            raise UserError(f"the loss is {loss.item()} at step {step}", where=str(run.path), mend="Lower train.lr.")
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_grad)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
-        optimizer.step()
-        step += 1
+            run.log(step=step, loss=loss, lr=settings.lr * rate, grad_norm=norm)
+            on_step(step, loss)
+            if step % recipe.check.every == 0 or step == settings.steps:
+                run.log(step=step, **validate(world, recipe, data, state, team))
+            best = best_of(run.validations)
+            if step % settings.checkpoint_every == 0 or step == settings.steps or (best and best.step == step):
+                team.refuse_difference(parameters, step)
+                if team.leads:
+                    state.save(run.checkpoints, step)
+                    prune(run.checkpoints, settings.keep, best.step if best else None)
+            if settings.preview_every and step % settings.preview_every == 0:
+                on_preview(world, step)
 
-        run.log(step=step, loss=loss.item(), lr=learning_rate(settings, step - 1), grad_norm=norm.item())
-        on_step(step, loss.item())
-        if step % recipe.check.every == 0 or step == settings.steps:
-            validate(world, recipe, data, run, step)
-        if step % settings.checkpoint_every == 0 or step == settings.steps:
-            save_checkpoint(run.checkpoints, step, newborn.parameters, optimizer)
-        if settings.preview_every and step % settings.preview_every == 0:
-            on_preview(world, step)
-
-    proof = prove_grown(world, newborn, probe, shift)
-    return save_adapter(run.adapter, world.denoiser, adapter_card(world, recipe, origin, proof))
+    step, average = chosen(run.validations, recipe, step)
+    return export(world, recipe, data, run, state, newborn, origin, run.adapter, step, average, team)
 
 
 def learning_rate(settings: Train, step: int) -> float:
-    """The rate of one step: linear warm-up, then constant, linear or cosine to zero."""
+    """The share of the highest rate in one step: linear warm-up, then constant, linear or cosine to zero."""
     if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
+        return (step + 1) / settings.warmup
     share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    factor = {"constant": 1.0, "linear": 1 - share, "cosine": 0.5 * (1 + math.cos(math.pi * share))}
-    return settings.lr * factor[settings.schedule]
-
-
-def validate(world: World, recipe: Recipe, data: TrainingData, run: RunFolder, step: int) -> None:
-    """Log the mean held-out loss, and that of the base's domain where the recipe names one."""
-    losses = {"held_out_loss": data.held_out, "base_domain_loss": data.forgetting}
-    check, shift, batch = recipe.check, world.card.shift(recipe.train.shift), recipe.train.batch
-    row = {
-        name: math.fsum(values) / len(values)
-        for name, clips in losses.items()
-        if (values := held_out_losses(world, spread(clips, check.clips), check.mode, check.sigmas, shift, batch))
-    }
-    run.log(step=step, **row)
+    return {"constant": 1.0, "linear": 1 - share, "cosine": 0.5 * (1 + math.cos(math.pi * share))}[settings.schedule]

@@ -7,26 +7,33 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from worldtune.errors import UserError
 from worldtune.files import LOCK, atomic_file, is_leftover, locked, make_folder, write_json
-from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe
+from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, recipe_changes
 
+OnRow = Callable[[dict[str, Any]], None]
 OURS = {
-    "adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.svg", "metrics.jsonl", "recipe.yaml",
-    "timing.json", "report", LOCK,
+    "adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.png", "loss.svg", "metrics.jsonl",
+    "recipe.yaml", "timing.json", "report", "trackers.json", "tensorboard", "wandb", "trackio", "mlflow", LOCK,
 }  # fmt: skip
 
 
 class RunFolder:
-    """Paths of one run. `start` makes it, `resume` checks that it is the same run."""
+    """Paths of one run. `start` makes it, `resume` checks that it is the same run.
 
-    def __init__(self, path: Path) -> None:
+    Of several processes only the one that `leads` writes. `on_row` is told every row of metrics.
+    """
+
+    def __init__(self, path: Path, *, leads: bool = True, on_row: OnRow = lambda row: None) -> None:
         self.path = path
+        self.leads = leads
+        self.on_row = on_row
+        self.validations: list[dict[str, Any]] = []
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.previews = path / "previews"
@@ -34,12 +41,19 @@ class RunFolder:
 
     def locked(self) -> AbstractContextManager[None]:
         """Nobody else trains in this folder meanwhile. Raises UserError when somebody does."""
-        return locked(self.path)
+        return locked(self.path) if self.leads else nullcontext()
+
+    @property
+    def begun(self) -> bool:
+        """Has a run measured something here?"""
+        return self.metrics.exists() or self.checkpoints.exists() or self.adapter.exists()
 
     def start(self, recipe: Recipe) -> None:
         """Make the folder. Raises UserError when a run is already in it, that is one which has measured something."""
+        if not self.leads:
+            return
         make_folder(self.path)
-        if self.metrics.exists() or self.checkpoints.exists() or self.adapter.exists():
+        if self.begun:
             raise UserError(
                 "there is already a run in this folder",
                 where=str(self.path),
@@ -76,51 +90,71 @@ class RunFolder:
             )
         shutil.rmtree(self.path)
 
-    def resume(self, recipe: Recipe) -> None:
-        """Raises UserError when the folder holds no run, or one of another recipe."""
+    def resume(self, recipe: Recipe, *, allow_change: bool = False) -> None:
+        """Go on with the run in the folder; its `machine` and `track` may be others now.
+
+        Raises UserError when the folder holds no run, or, unless `allow_change`, one of another recipe: it says what
+        changed.
+        """
         path = self.path / "recipe.yaml"
         if not path.exists():
             raise UserError("there is no run to resume", where=str(self.path), mend="Leave --resume out.")
-        if path.read_text() != dump_recipe(recipe):
+        changes = recipe_changes(load_recipe(path, []), recipe)
+        if changes and not allow_change:
             raise UserError(
-                "the recipe is not the one this run was started with",
+                f"the recipe is not the one this run was started with: {'; '.join(changes)}",
                 where=str(path),
-                mend="Resume with the run's own recipe.yaml, or start a new run.",
+                mend="Resume with the run's own recipe.yaml, start a new run, or add --allow-change.",
             )
+        if self.leads and path.read_text() != dump_recipe(recipe):
+            with atomic_file(path) as partial:
+                partial.write_text(dump_recipe(recipe))
 
-    def keep_lineage(self, lineage: dict[str, Any]) -> dict[str, Any]:
-        """What the run is made from, as written when it was started; other code or versions since are added to it.
+    def keep_lineage(self, lineage: dict[str, Any], *, allow_change: bool = False) -> dict[str, Any]:
+        """What the run is made from, as written when it was started; what it was resumed with since is added to it.
 
-        Raises UserError when a resumed run is made from another base or other datasets.
+        Raises UserError when a resumed run is made from another base, or, unless `allow_change`, other datasets.
         """
         path = self.path / "lineage.json"
         if not path.exists():
-            write_json(path, lineage)
+            if self.leads:
+                write_json(path, lineage)
             return lineage
         started: dict[str, Any] = json.loads(path.read_text())
-        changed = [part for part in ("base", "datasets") if started[part] != lineage[part]]
-        if changed:
+        newest = [started, *started.get("resumed_with", [])][-1]
+        changed = [part for part in ("base", "datasets") if newest[part] != lineage[part]]
+        if changed and not (allow_change and changed == ["datasets"]):
+            what = "; ".join(f"{part} {_short(newest[part])} → {_short(lineage[part])}" for part in changed)
             raise UserError(
-                f"the {' and '.join(changed)} changed since the run was started",
+                f"the {' and '.join(changed)} changed since the run was started: {what}",
                 where=str(path),
-                mend="Restore what it was started with, or start a new run.",
+                mend="Restore what it was started with, start a new run, or add --allow-change for other datasets.",
             )
-        resumed = {part: lineage[part] for part in ("worldtune", "code", "versions", "machine")}
-        known = [{part: started[part] for part in resumed}, *started.get("resumed_with", [])]
+        parts = ("recipe", "datasets", "base", "worldtune", "code", "versions", "machine")
+        resumed = {part: lineage[part] for part in parts}
+        known = [{part: each[part] for part in parts} for each in (started, *started.get("resumed_with", []))]
         if resumed not in known:
             started["resumed_with"] = [*started.get("resumed_with", []), resumed]
-            write_json(path, started)
+            if self.leads:
+                write_json(path, started)
         return started
 
     def log(self, **row: Any) -> None:
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        """Add a row of metrics; a row without any but its step is none."""
+        if "held_out_loss" in row:
+            self.validations.append(row)
+        if self.leads and len(row) > 1:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self.on_row(row)
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps after `step`, all of them when it is 0: they are about to be made again."""
         rows = [row for row in self.rows() if 0 < step >= row["step"]]
-        with atomic_file(self.metrics) as partial:
-            partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.validations = [row for row in rows if "held_out_loss" in row]
+        if self.leads:
+            with atomic_file(self.metrics) as partial:
+                partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def rows(self) -> list[dict[str, Any]]:
         """Metrics so far; a last line that a crash cut short is left out."""
@@ -132,6 +166,9 @@ class RunFolder:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Add one session's duration to timing.json, which the metrics must not depend on."""
+        if not self.leads:
+            yield
+            return
         path = self.path / "timing.json"
         before = json.loads(path.read_text())["sessions"] if path.exists() else []
         write_json(path, {"sessions": [*before, None]})
@@ -147,3 +184,7 @@ class RunFolder:
         sessions: list[float | None] = json.loads(path.read_text())["sessions"] if path.exists() else [None]
         known = [session for session in sessions if session is not None]
         return math.fsum(known) if len(known) == len(sessions) else None
+
+
+def _short(part: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {str(value)[:12]}" for name, value in part.items() if value is not None)

@@ -6,7 +6,7 @@ The numbers are those of the whole at once, but for the order in which a product
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,20 +36,15 @@ def in_chunks(
     return _joined(compute, parts, dim, size)
 
 
-def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What a checkpoint's forward pass and its recomputation run in (`context_fn` of torch's `checkpoint`)."""
-    return nullcontext(), _Recomputation()
-
-
-class _Recomputation:
-    """Within, `last` parts are left out. It may be entered again, for a second backward pass."""
-
-    def __enter__(self) -> None:
-        self.before = getattr(_state, "recomputing", False)
-        _state.recomputing = True
-
-    def __exit__(self, *_: object) -> None:
-        _state.recomputing = self.before
+@contextmanager
+def leaving_out_last() -> Iterator[None]:
+    """Within, `last` parts are not computed: their result is wanted by nobody."""
+    before = getattr(_state, "recomputing", False)
+    _state.recomputing = True
+    try:
+        yield
+    finally:
+        _state.recomputing = before
 
 
 def _slices(parts: Sequence[Tensor], dim: int, size: int) -> Iterator[list[Tensor]]:

@@ -11,6 +11,10 @@ attention H heads of width E.
 Source: diffusers `models/transformers/transformer_cosmos.py`; arXiv:2511.00062.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+
 import torch
 import torch.nn.functional as F
 from diffusers import CosmosTransformer3DModel
@@ -21,13 +25,31 @@ from diffusers.models.transformers.transformer_cosmos import (
     CosmosTransformerBlock,
 )
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from worldtune.worlds.chunks import checkpoint_contexts, in_chunks
+from worldtune.worlds.chunks import in_chunks
+from worldtune.worlds.context_parallel import Context
 from worldtune.worlds.offload import Visit, stay
+from worldtune.worlds.recompute import Recompute, recomputed
 
 KeysValues = tuple[Tensor, Tensor]
 ReadText = list[KeysValues]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How blocks are computed, which changes nothing of what is computed.
+
+    `visit` brings a block to where it computes; `recompute` says what is computed again in backward, `context` which
+    processes share the tokens; `compiled` blocks are compiled once for all of them.
+    """
+
+    visit: Visit = stay
+    recompute: Recompute = field(default_factory=Recompute)
+    context: Context | None = None
+    compiled: bool = False
+
+
+PLAIN = Execution()
 
 
 def project_text(model: CosmosTransformer3DModel, embeddings_BNE: Tensor) -> Tensor:
@@ -50,12 +72,12 @@ def denoise(
     sigma_BT: Tensor,
     known_BT: Tensor,
     text: Tensor | ReadText,
-    visit: Visit = stay,
+    how: Execution = PLAIN,
 ) -> Tensor:
     """The predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one a latent frame.
 
     `known_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or what `read_text` made
-    of it; `visit` brings a block to where it computes.
+    of it.
     """
     config = model.config
     mask_BCTHW = known_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -63,37 +85,41 @@ def denoise(
     if config.concat_padding_mask:
         channels.append(torch.zeros_like(mask_BCTHW))
     inputs = torch.cat(channels, 1)
-    rope = model.rope(inputs)
+    rope: Sequence[Tensor] = model.rope(inputs)
     patches = model.patch_embed(inputs)
     batch, frames, height, width, dim = patches.shape
     x_BTSD = patches.reshape(batch, frames, height * width, dim)
 
     temb, embedded = model.time_embed(x_BTSD, sigma_BT.flatten())
     temb_BTD, embedded_BTD = temb.view(batch, frames, -1), F.silu(embedded).view(batch, frames, -1)
+    if context := how.context:
+        context.refuse(height * width, model.config.num_attention_heads)
+        x_BTSD, rope = context.own(x_BTSD), [context.own_positions(table, frames) for table in rope]
 
+    compute = _compiled_block() if how.compiled else _block
     for number, block in enumerate(model.transformer_blocks):
-        its_text = text if isinstance(text, Tensor) else text[number]
-        with visit(block):
-            if model.gradient_checkpointing and torch.is_grad_enabled():
-                x_BTSD = checkpoint(
-                    _block, block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope,
-                    use_reentrant=False, context_fn=checkpoint_contexts,
-                )  # fmt: skip
-            else:
-                x_BTSD = _block(block, x_BTSD, embedded_BTD, temb_BTD, its_text, rope)
+        if isinstance(text, Tensor) and how.recompute.of_block(number):
+            parts, visit = (x_BTSD, embedded_BTD, temb_BTD, text, *rope), partial(how.visit, block)
+            x_BTSD = recomputed(partial(compute, block, context), parts, _trained(block), how.recompute, visit)
+        else:
+            with how.visit(block):
+                its_text = text if isinstance(text, Tensor) else text[number]
+                x_BTSD = compute(block, context, x_BTSD, embedded_BTD, temb_BTD, its_text, *rope)
 
     shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
     x_BTSD = model.proj_out(_modulated(model.norm_out, x_BTSD, shift, scale))
+    x_BTSD = context.every(x_BTSD) if context else x_BTSD
     return _unpatchify(x_BTSD, height, width, config.patch_size)
 
 
 def _block(
     block: CosmosTransformerBlock,
+    context: Context | None,
     x_BTSD: Tensor,
     embedded_BTD: Tensor,
     temb_BTD: Tensor,
     text: Tensor | KeysValues,
-    rope: tuple[Tensor, Tensor],
+    *rope: Tensor,
 ) -> Tensor:
     """Self-attention, cross-attention and MLP, each modulated and gated by the frame's noise level."""
     shape = x_BTSD.shape
@@ -102,7 +128,7 @@ def _block(
         return x.flatten(1, 2)
 
     shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3)
-    attended = _self_attend(block.attn1, tokens(_modulated(block.norm1, x_BTSD, shift, scale)), rope)
+    attended = _self_attend(block.attn1, tokens(_modulated(block.norm1, x_BTSD, shift, scale)), rope, context)
     x_BTSD = torch.addcmul(x_BTSD, gate, attended.view(shape))
     shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
     queried = tokens(_modulated(block.norm2, x_BTSD, shift, scale))
@@ -114,11 +140,19 @@ def _block(
         return torch.addcmul(x, gate, block.ff(_modulated(block.norm3, x, shift, scale)))
 
     modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
-    trained = [parameter for parameter in block.ff.parameters() if parameter.requires_grad]
-    return in_chunks(mlp, (x_BTSD, *modulation), 1, trained, last=True)
+    return in_chunks(mlp, (x_BTSD, *modulation), 1, _trained(block.ff), last=True)
 
 
-def _self_attend(attention: Attention, x_BND: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+def _trained(module: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+@cache
+def _compiled_block() -> Callable[..., Tensor]:
+    return torch.compile(_block, dynamic=False)
+
+
+def _self_attend(attention: Attention, x_BND: Tensor, rope: Sequence[Tensor], context: Context | None) -> Tensor:
     """Self-attention: the sums of diffusers' processor."""
 
     def turned(norm: nn.Module, heads_BHNE: Tensor) -> Tensor:
@@ -129,7 +163,10 @@ def _self_attend(attention: Attention, x_BND: Tensor, rope: tuple[Tensor, Tensor
 
     queries_BHNE = turned(attention.norm_q, _heads(attention, attention.to_q(x_BND)))
     keys_BHNE = turned(attention.norm_k, _heads(attention, attention.to_k(x_BND)))
-    return _mixed(attention, queries_BHNE, keys_BHNE, _heads(attention, attention.to_v(x_BND)))
+    values_BHNE = _heads(attention, attention.to_v(x_BND))
+    if context:
+        queries_BHNE, keys_BHNE, values_BHNE = map(context.by_head, (queries_BHNE, keys_BHNE, values_BHNE))
+    return _mixed(attention, queries_BHNE, keys_BHNE, values_BHNE, context)
 
 
 def _keys_values(attention: Attention, text_BND: Tensor) -> KeysValues:
@@ -143,8 +180,11 @@ def _attend(attention: Attention, x_BND: Tensor, keys_values: KeysValues) -> Ten
     return _mixed(attention, queries_BHNE, *keys_values)
 
 
-def _mixed(attention: Attention, queries_BHNE: Tensor, keys_BHNE: Tensor, values_BHNE: Tensor) -> Tensor:
+def _mixed(
+    attention: Attention, queries_BHNE: Tensor, keys_BHNE: Tensor, values_BHNE: Tensor, context: Context | None = None
+) -> Tensor:
     attended_BHNE = F.scaled_dot_product_attention(queries_BHNE, keys_BHNE, values_BHNE)
+    attended_BHNE = context.by_token(attended_BHNE) if context else attended_BHNE
     return attention.to_out[0](attended_BHNE.transpose(1, 2).flatten(2))
 
 

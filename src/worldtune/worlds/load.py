@@ -105,7 +105,7 @@ def _trained_as(source: Source, config: Any, name: str) -> KnownBase:
     """
     matches = [b for b in KNOWN_BASES if all(_same(config[k], v) for k, v in b.architecture.config().items())]
     said = source.trained_as
-    if said and matches and said not in matches:
+    if said and matches and said.name not in [base.name for base in matches]:
         what = f"it has the architecture of {matches[0].name}, not of {said.name}"
         raise BaseError(what, where=name, mend="Say what it was trained as.")
     if said:

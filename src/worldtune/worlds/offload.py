@@ -1,8 +1,8 @@
 """Which parts of a base are in the accelerator's memory, and when.
 
 `none`: all of them, always. `sequential`: the text encoder, the denoiser's blocks and the codec take turns. `group`: in
-their turns the denoiser's blocks and the text encoder's layers come one by one. Weights stay in the CPU's memory and
-visit as copies, so leaving costs nothing; they must be frozen. What is computed is the same.
+their turns the denoiser's blocks and the text encoder's layers come one by one. Frozen weights stay in the CPU's memory
+and visit as copies, so leaving costs nothing; what is trained stays where it is. What is computed is the same.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def visiting(module: nn.Module, device: torch.device, without: nn.Module | None 
         if owner not in left_out:
             own: list[dict[str, Any]] = [owner._parameters, owner._buffers]
             for tensors in own:
-                homes += [(tensors, name, tensor) for name, tensor in tensors.items() if tensor is not None]
+                homes += [(tensors, name, t) for name, t in tensors.items() if t is not None and not t.requires_grad]
     try:
         for tensors, name, tensor in homes:
             copy = tensor.detach().to(device, non_blocking=True)

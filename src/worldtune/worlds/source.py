@@ -7,7 +7,7 @@ place: NVIDIA's .pt, .safetensors or DCP folder.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -130,11 +130,16 @@ def _download(repo: str, revision: str) -> Path:
 
 
 def _trained_as(folder: Path) -> KnownBase | None:
-    """What a folder's own worldtune.json says it was trained as."""
+    """What a folder's own worldtune.json says it was trained as, and the band of its first loss where that differs."""
     path = folder / TRAINED_AS
     if not path.is_file():
         return None
-    name = read_json(path).get("trained_as")
+    told = read_json(path)
+    name = told.get("trained_as")
     if name not in BY_NAME:
         raise BaseError(f"it names no base of the catalogue: {name!r}", where=str(path), mend="See `worldtune bases`.")
-    return BY_NAME[name]
+    known = BY_NAME[name]
+    band = told.get("first_loss", list(known.first_loss))
+    if not isinstance(band, list) or len(band) != 2 or not all(isinstance(end, int | float) for end in band):
+        raise BaseError(f"first_loss is no band: {band!r}", where=str(path), mend="Write it as [0.0, 0.5].")
+    return replace(known, first_loss=(float(band[0]), float(band[1])))

@@ -4,7 +4,7 @@ The codec and the text encoder are read from disk when first asked for and can b
 training holds the denoiser alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from torch import Tensor
 from worldtune.errors import RecipeError, UserError
 from worldtune.worlds.catalog import KnownBase, Schedule
 from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
-from worldtune.worlds.denoiser import ReadText, denoise, project_text, read_text
-from worldtune.worlds.offload import Offload, Turns, visit_one_by_one
+from worldtune.worlds.denoiser import PLAIN, Execution, ReadText, denoise, project_text, read_text
+from worldtune.worlds.offload import Offload, Turns, stay, visit_one_by_one
 from worldtune.worlds.prompt_encoder import PromptEncoder
 from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
@@ -62,7 +62,7 @@ class WorldCard:
 class World:
     """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`.
 
-    With an `offload` only the parts that compute are there, and nothing can be trained.
+    With an `offload` only the parts that compute are there. `how` blocks are computed may be set.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class World:
         self.device = device
         self._turns = Turns(offload, device)
         self.compiled = False
+        self.how = PLAIN
         self._denoise = denoise
         for name, part in denoiser.named_children():
             place = self._turns.home if name == "transformer_blocks" else device
@@ -100,6 +101,11 @@ class World:
     def tensors(self) -> int:
         """How many tensors the base's denoiser has, all of them read from disk."""
         return sum(".lora_" not in name for name in self.denoiser.state_dict())
+
+    @property
+    def _execution(self) -> Execution:
+        """`how`, with the offload's visits where it has none of its own."""
+        return replace(self.how, visit=self._turns.visit) if self.how.visit is stay else self.how
 
     @property
     def dtype(self) -> torch.dtype:
@@ -128,6 +134,12 @@ class World:
         self.__dict__.pop("codec", None)
         self.__dict__.pop("text", None)
         self.__dict__.pop("_reader", None)
+
+    def settle(self) -> None:
+        """From now on all of the denoiser is on the device."""
+        self.release_encoders()
+        self._turns = Turns("none", self.device)
+        self.denoiser.to(self.device)
 
     def check_size(self, frames: int, height: int, width: int, where: str) -> None:
         """Raises RecipeError unless the base can make clips of that size."""
@@ -177,7 +189,7 @@ class World:
     def read_text(self, text_BND: Tensor) -> ReadText:
         """What `velocity` needs of a text that many calls share."""
         self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
-        return read_text(self.denoiser, text_BND.to(self.dtype), self._turns.visit)
+        return read_text(self.denoiser, text_BND.to(self.dtype), self._execution.visit)
 
     def velocity(self, x_BCTHW: Tensor, sigma_BT: Tensor, known_BT: Tensor, text: Tensor | ReadText) -> Tensor:
         """The predicted v_BCTHW at noise levels σ in [0, 1], one a latent frame, in fp32.
@@ -187,4 +199,4 @@ class World:
         self._turns.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
         text = text.to(self.dtype) if isinstance(text, Tensor) else text
         x_BCTHW = x_BCTHW.to(self.dtype)
-        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, self._turns.visit).float()
+        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, known_BT, text, self._execution).float()

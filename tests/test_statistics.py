@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldtune.evaluation.statistics import bootstrap_interval, estimate, paired, sign_test
+from worldtune.statistics import bootstrap_interval, estimate, paired, sign_test
 
 DB = st.floats(-20, 60)
 
@@ -26,7 +26,7 @@ def test_interval_of_two_values_by_hand() -> None:
 def test_interval_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [float(value) for value in range(30)]
     whole = bootstrap_interval(values)
-    monkeypatch.setattr("worldtune.evaluation.statistics.BLOCK", 1000)
+    monkeypatch.setattr("worldtune.statistics.BLOCK", 1000)
     assert bootstrap_interval(values) == whole
 
 

@@ -1,0 +1,41 @@
+"""The linear layers of a denoiser that an adapter may sit on, named by their endings.
+
+`crossattn_proj.0` is not among them: text is projected once, before training. Source: diffusers
+`models/transformers/transformer_cosmos.py`.
+"""
+
+from collections.abc import Iterable
+
+from worldtune.errors import did_you_mean
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+MLP = ("ff.net.0.proj", "ff.net.2")
+NORM = tuple(f"norm{place}.linear_{i}" for place in (1, 2, 3) for i in (1, 2))
+IN_BLOCK = (*(f"attn{branch}.{part}" for branch in (1, 2) for part in ATTENTION), *MLP, *NORM)
+OUTSIDE = (
+    "patch_embed.proj", "time_embed.t_embedder.linear_1", "time_embed.t_embedder.linear_2", "norm_out.linear_1",
+    "norm_out.linear_2", "proj_out",
+)  # fmt: skip
+LINEARS = IN_BLOCK + OUTSIDE
+"""Each by the one ending that no other has: within its block, or in the denoiser."""
+
+
+def ends_in(name: str, ending: str) -> bool:
+    """Whether a module's name ends in whole parts of `ending`, as peft matches `target_modules`."""
+    return name == ending or name.endswith(f".{ending}")
+
+
+def linear_of(module: str) -> str | None:
+    """Which of `LINEARS` a module of the denoiser is; None when it is none."""
+    return next((linear for linear in LINEARS if ends_in(module, linear)), None)
+
+
+def linears_ending_in(ending: str, among: Iterable[str] = LINEARS) -> list[str]:
+    """Raises ValueError, which names the nearest ending, when there is none."""
+    among = list(among)
+    if found := [linear for linear in among if ends_in(linear, ending)]:
+        return found
+    known = {".".join(linear.split(".")[start:]) for linear in among for start in range(linear.count(".") + 1)}
+    otherwise = f"They end in {', '.join(among)}."
+    whose = "linear layer" if len(among) == len(LINEARS) else "targeted linear layer"
+    raise ValueError(f"no {whose} ends in '{ending}'. {did_you_mean(ending, sorted(known), otherwise)}")

@@ -1,0 +1,87 @@
+"""`worldtune train --grid`: a run for every combination of some values, and one table and plot of all."""
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import typer
+import yaml
+
+from worldtune.errors import RecipeError
+
+
+class TrainOne(Protocol):
+    def __call__(self, overrides: list[str], folder: Path, *, again: bool) -> None: ...
+
+
+def sweep(grid: Iterable[str], name: str, out: Path, train: TrainOne, *, elsewhere: bool) -> None:
+    """Train, or hand over, each combination in its own folder under `out`; then compare them where they ran here.
+
+    A combination that is finished already is not trained again, and one that was stopped goes on.
+    """
+    axes = [_axis(item) for item in grid]
+    labels = []
+    for values in product(*(values for _, values in axes)):
+        keys = [key for key, _ in axes]
+        label = "-".join(f"{_short(key)}{_short(str(value))}" for key, value in zip(keys, values, strict=True))
+        overrides = [f"{key}={json.dumps(value)}" for key, value in zip(keys, values, strict=True)]
+        labels.append(label)
+        typer.echo(f"— {label}")
+        train([*overrides, f"name={name}-{label}"], out / label, again=True)
+    if not elsewhere:
+        _compare(labels, out)
+
+
+def _axis(item: str) -> tuple[str, list[Any]]:
+    key, equals, text = item.partition("=")
+    try:
+        values = yaml.safe_load(f"[{text}]") if equals else None
+    except yaml.YAMLError:
+        values = None
+    if not key or not values:
+        mend = "Write --grid adapter.rank=8,32 adapter.method=lora,dora."
+        raise RecipeError(f"'{item}' is no key with values", where="--grid", mend=mend)
+    return key, values
+
+
+def _short(text: str) -> str:
+    """The last part of a key, or a value, as a folder's name may have it."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text.rsplit(".", 1)[-1] if text[:1].isalpha() else text).strip("_")
+
+
+def _compare(labels: list[str], out: Path) -> None:
+    """Print a table of the runs, best first, and write it as `grid.json` with the curves of all as `loss.svg`."""
+    from worldtune.evaluation.plots import write_loss_plot
+    from worldtune.evaluation.runs import read_runs
+    from worldtune.files import write_json
+
+    runs = read_runs({label: out / label for label in labels})
+    rows = [
+        {
+            "run": run.name,
+            "held_out_loss": run.last("held_out_loss"),
+            "base": run.first("held_out_loss"),
+            "base_domain_loss": run.last("base_domain_loss"),
+            "parameters": run.card.birth.trainable_parameters if run.card.birth else None,
+            "step": run.card.step,
+            "seconds": run.seconds,
+        }
+        for run in runs
+    ]
+    rows.sort(key=lambda row: (row["held_out_loss"] is None, row["held_out_loss"]))
+    write_json(out / "grid.json", rows)
+    write_loss_plot(out / "loss.svg", {run.name: run.rows for run in runs})
+    width = max(len(label) for label in labels) + 2
+    typer.echo(f"{'run':<{width}}" + "".join(f"{name.replace('_', ' '):>18}" for name in list(rows[0])[1:]))
+    for row in rows:
+        typer.echo(f"{row['run']:<{width}}" + "".join(f"{_cell(value):>18}" for value in list(row.values())[1:]))
+    typer.echo(
+        f"curves: {out / 'loss.svg'}   next: worldtune evaluate {' '.join(str(out / label) for label in labels)}"
+    )
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

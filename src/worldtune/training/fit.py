@@ -1,0 +1,45 @@
+"""A base and its adapter onto this machine, as a recipe's `machine` section says."""
+
+from torch.distributed.device_mesh import init_device_mesh
+
+from worldtune.errors import RecipeError
+from worldtune.training.recipe import Machine
+from worldtune.training.team import Team
+from worldtune.worlds.denoiser import Execution
+from worldtune.worlds.offload import Offload, Visit, stay
+from worldtune.worlds.recompute import Recompute, to_host
+from worldtune.worlds.sharded import Shards
+from worldtune.worlds.world import World
+
+
+def offload_of(machine: Machine) -> Offload:
+    """How the base must be opened: while clips are encoded, its parts take turns; blocks that stay away come singly."""
+    return "group" if machine.stream_base or machine.shard_base else "sequential"
+
+
+def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:
+    """Set up `world`, its adapter injected, to compute as `machine` says on the processes of `team`.
+
+    Raises RecipeError for a batch that leaves a process without a clip, or sharding without other processes.
+    """
+    if batch < team.replicas:
+        what = f"a batch of {batch} leaves some of {team.replicas} replicas without a clip"
+        raise RecipeError(what, where="train.batch", mend="Raise it, or raise machine.context.")
+    if machine.shard_base and team.size == 1:
+        mend = "Start several with torchrun, or take machine.stream_base=true."
+        raise RecipeError(
+            "there is one process, which must hold all of the base", where="machine.shard_base", mend=mend
+        )
+    if offload_of(machine) != "group":
+        world.settle()
+    for parameter in world.denoiser.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(world.device)
+    away = to_host if machine.offload_checkpoints else None
+    recompute = Recompute(machine.checkpointing, machine.checkpoint_blocks, away)
+    visit: Visit = stay
+    if machine.shard_base:
+        shape, names = (team.size // team.local, team.local), ("machine", "process")
+        mesh = init_device_mesh(world.device.type, shape, mesh_dim_names=names)
+        visit = Shards(world.denoiser.transformer_blocks, mesh["process"]).visit
+    world.how = Execution(visit, recompute, team.context, machine.compile)
