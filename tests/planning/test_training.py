@@ -16,6 +16,7 @@ from worldtune.training.objective import loss_per_clip
 from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.denoiser import PLAIN, Execution
 from worldtune.worlds.load import open_world
+from worldtune.worlds.quantised import Kind
 from worldtune.worlds.recompute import Mode, Recompute
 from worldtune.worlds.world import World
 
@@ -90,6 +91,21 @@ def test_an_optimiser_and_averages_have_their_memory() -> None:
     parts = plan_recipe(find_recipe("pocket-new-view", ["machine.micro_batch=2"]))
     assert parts.flops == pytest.approx(plain.flops, rel=1e-6)
     assert parts.step < 0.4 * plain.step
+
+
+@pytest.mark.parametrize(("kind", "share"), [("int8", 0.6), ("fp8", 0.6), ("nf4", 0.42)])
+def test_a_quantised_base_is_planned_with_its_own_bytes(kind: Kind, share: float) -> None:
+    spec = AdapterSpec(rank=16)
+    whole, coded = (
+        plan_training(POCKET, spec, *SIZE, recompute=Recompute("full"), quantised=each) for each in (None, kind)
+    )
+    assert coded.block < share * whole.block
+    assert coded.flops == whole.flops
+    world = open_world("pocket", dtype=torch.bfloat16)
+    world.quantise(kind)
+    assert coded.block == sum(
+        t.untyped_storage().nbytes() for t in world.denoiser.transformer_blocks[0].state_dict().values()
+    )
 
 
 @pytest.mark.slow

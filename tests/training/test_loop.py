@@ -138,6 +138,25 @@ def test_a_run_fitted_to_its_machine_trains_the_same_adapter(
         assert torch.equal(tensor, read_tensors(runs[1].adapter / WEIGHTS)[name])
 
 
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_a_quantised_base_is_trained_on_and_said_in_the_lineage(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, method: str
+) -> None:
+    recipe = small_recipe(tiny_world, films, quantise="int8", steps=12, lr=0.02)
+    recipe = recipe.model_copy(update={"adapter": AdapterSpec(method=method, rank=4)})
+    run = start(tmp_path / "run", recipe)
+    world = open_world(str(tiny_world))
+    tensors = world.tensors
+    card = train(world, recipe, data, run)
+    losses = [row["held_out_loss"] for row in run.rows() if "held_out_loss" in row]
+    assert losses[0] == pytest.approx(mean_loss(open_world(str(tiny_world)), data), rel=0.05)
+    assert losses[0] != mean_loss(open_world(str(tiny_world)), data)
+    assert losses[-1] < losses[0]
+    assert card.lineage["base"]["quantised"] == "int8"
+    assert card.birth is not None
+    assert card.birth.base_tensors == tensors
+
+
 def test_a_batch_in_parts_makes_the_same_steps(
     data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
 ) -> None:

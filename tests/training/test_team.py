@@ -45,8 +45,8 @@ def assert_alike(run: RunFolder, one: RunFolder) -> None:
     assert len(run.rows()) == len(one.rows())
     for mine, theirs in zip(run.rows(), one.rows(), strict=True):
         assert mine.keys() == theirs.keys()
-        for key in ("loss", "grad_norm", "held_out_loss"):
-            assert mine.get(key) == pytest.approx(theirs.get(key), rel=TOLERANCE)
+        for key in {"loss", "grad_norm", "held_out_loss"} & mine.keys():
+            assert mine[key] == pytest.approx(theirs[key], rel=TOLERANCE)
     whole = read_tensors(one.adapter / WEIGHTS)
     for name, tensor in read_tensors(run.adapter / WEIGHTS).items():
         torch.testing.assert_close(tensor, whole[name], rtol=TOLERANCE, atol=TOLERANCE)
@@ -74,7 +74,9 @@ def test_two_processes_train_what_one_does(folder: Path, machine: list[str]) -> 
 def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
     """Of one process, stopped after the checkpoint of step 4, by two that shard the base."""
     run = RunFolder(folder / "went-on")
-    stopping = "import worldtune.cli.speed as s\n\ndef note(self, loss, rows):\n    self.n = getattr(self, 'n', 0) + 1\n"
+    stopping = (
+        "import worldtune.cli.speed as s\n\ndef note(self, loss, rows):\n    self.n = getattr(self, 'n', 0) + 1\n"
+    )
     stopping += "    if self.n == 5:\n        raise KeyboardInterrupt\n    return ''\n\ns.Speed.note = note\n" + MAIN
     (folder / "stop.py").write_text(stopping)
     arguments = ("train", "small.yaml", "--out", str(run.path))

@@ -30,7 +30,7 @@ def inputs(world: World) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_a_visit_ends_where_it_began_even_after_an_error() -> None:
-    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).requires_grad_(False)
     before = {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
     def visit() -> None:
@@ -44,6 +44,13 @@ def test_a_visit_ends_where_it_began_even_after_an_error() -> None:
         visit()
     after = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     assert all(after[name] is tensor for name, tensor in before.items())
+
+
+def test_what_is_trained_stays_where_it_is() -> None:
+    module = nn.Linear(2, 2)
+    module.bias.requires_grad_(False)
+    with visiting(module, META):
+        assert (module.weight.device.type, module.bias.device.type) == ("cpu", "meta")
 
 
 @pytest.mark.parametrize(("offload", "expected"), [("sequential", 2), ("group", 1)])

@@ -158,7 +158,8 @@ def _card(world: World, spec: AdapterSpec) -> AdapterCard:
     return AdapterCard(
         name="bench", adapter=spec, base=base.name, base_digest=base.digest, schedule=str(base.schedule),
         conditional_sigma=base.schedule.conditional_sigma, modes={}, frames=base.frames, fps=base.fps,
-        height=base.height, width=base.width, fit="cover", step=None, average=None, weights_digest="", lineage={}, birth=None,
+        height=base.height, width=base.width, fit="cover", step=None, average=None, weights_digest="",
+        lineage={}, birth=None,
     )  # fmt: skip
 
 

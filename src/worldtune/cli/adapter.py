@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from worldtune.cli.exporting import export
 from worldtune.errors import AdapterError, UserError
 
 if TYPE_CHECKING:
@@ -201,7 +202,10 @@ def diff(first: Source, second: Source, alpha: Alpha = None) -> None:
             typer.echo(f"only in the {side}: {len(names)} modules, {names[0]} …")
 
 
-PARTS = {"show": show, "convert": convert, "merge": merge, "blend": blend, "extract": extract, "diff": diff}
+PARTS = {
+    "show": show, "convert": convert, "merge": merge, "blend": blend, "extract": extract, "diff": diff,
+    "export": export,
+}  # fmt: skip
 
 
 def _read(source: Path, alpha: float | None) -> "ForeignAdapter":

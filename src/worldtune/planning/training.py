@@ -23,6 +23,7 @@ from worldtune.training.recipe import Recipe
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import Execution
+from worldtune.worlds.quantised import Kind, quantise
 from worldtune.worlds.recompute import Back, Recompute
 from worldtune.worlds.source import find_base
 
@@ -64,6 +65,7 @@ def plan_training(
     *,
     recompute: Recompute,
     kept: float = KEPT["adamw"],
+    quantised: Kind | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> TrainingPlan:
     """What one step of `batch` clips needs, where optimiser and averages keep `kept` times the adapter.
@@ -76,7 +78,7 @@ def plan_training(
     layers, period = base.architecture.layers, recompute.every
     few = FEW * period + (layers - FEW * period) % period
     first, second = (
-        _measure(with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype)
+        _measure(with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype, quantised)
         for count in (few, few + period)
     )
     periods = (layers - few) // period
@@ -96,7 +98,9 @@ def plan_recipe(recipe: Recipe) -> TrainingPlan:
     size = (data.frames, data.height, data.width)
     kept = KEPT[recipe.train.optimizer] + len(recipe.train.ema.names)
     base = known_base(recipe.base)
-    planned = plan_training(base, recipe.adapter, at_once, *size, recompute=recompute, kept=kept)
+    planned = plan_training(
+        base, recipe.adapter, at_once, *size, recompute=recompute, kept=kept, quantised=recipe.train.quantise
+    )
     planned = replace(planned, flops=planned.flops * batch // at_once)
     return planned.streamed(base.architecture.layers) if machine.stream_base else planned
 
@@ -107,12 +111,19 @@ def known_base(name: str) -> KnownBase:
 
 
 def _measure(
-    base: KnownBase, adapter: AdapterSpec, size: tuple[int, int, int, int], recompute: Recompute, dtype: torch.dtype
+    base: KnownBase,
+    adapter: AdapterSpec,
+    size: tuple[int, int, int, int],
+    recompute: Recompute,
+    dtype: torch.dtype,
+    quantised: Kind | None = None,
 ) -> tuple[int, int, int, int]:
     """Bytes of the base, of the adapter and of a step, and its FLOPs, with all of the base's blocks."""
     batch, frames, height, width = size
     with torch.device("meta"):
         denoiser = blank_denoiser(base, dtype)
+    if quantised:
+        quantise(denoiser, quantised)
     inject(denoiser, adapter, seed=0)
     with without_data() as meter:
         _fill(denoiser)

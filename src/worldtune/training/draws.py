@@ -50,7 +50,8 @@ def training_draws(
         usual_B = shifted_logit_normal(normal_B, shift)
         sigma_B = torch.where(high_B < settings.high_sigma, high_sigmas(uniform_B), usual_B)
     noises = [
-        torch.randn(shape, generator=torch.Generator().manual_seed((first * 65_537 + 1 + place) % 2**63)) for place in places
+        torch.randn(shape, generator=torch.Generator().manual_seed((first * 65_537 + 1 + place) % 2**63))
+        for place in places
     ]
     mine = list(places)
     return Draws(torch.stack(noises), sigma_B[mine], known_frames(k_B[mine], shape[1]), dropped_B[mine])

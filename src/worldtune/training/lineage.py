@@ -54,6 +54,7 @@ def lineage(world: World, recipe: Recipe, data: TrainingData, team: Team = ALONE
             "trained_as": world.card.trained_as,
             "revision": world.card.revision,
             "digest": world.card.digest,
+            "quantised": recipe.train.quantise,
         },
         "seed": recipe.train.seed,
         "worldtune": worldtune.__version__,

@@ -44,6 +44,8 @@ def train(
     cannot be written, a resumed run's base or datasets changed, or a process of the team is lost.
     """
     settings, shift = recipe.train, world.card.shift(recipe.train.shift)
+    if settings.quantise and world.quantised is None:
+        world.quantise(settings.quantise)
     parameters = inject(world.denoiser, recipe.adapter, settings.seed)
     fit_machine(world, recipe.machine, team, settings.batch)
     newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team)

@@ -14,15 +14,15 @@ from torch.optim import Optimizer
 from worldtune.errors import RecipeError
 from worldtune.training.recipe import Train
 
-PACKAGES = {"adamw8bit": ("torchao", "quant"), "prodigy": ("prodigyopt", "prodigy")}
+PACKAGES = {"adamw8bit": "torchao", "prodigy": "prodigyopt"}
 CHANGING = ("k", "d", "d_max", "d_numerator")  # Prodigy's own numbers, of a group
 
 
 def refuse_absent(settings: Train) -> None:
     """Raises RecipeError when the optimiser's library is not installed."""
-    package, extra = PACKAGES.get(settings.optimizer, ("torch", ""))
+    package = PACKAGES.get(settings.optimizer, "torch")
     if importlib.util.find_spec(package) is None:
-        mend = f"pip install 'worldtune[{extra}]', or take another optimizer."
+        mend = "pip install 'worldtune[optimizers]', or take another optimizer."
         raise RecipeError(f"{package} is not installed", where=f"train.optimizer={settings.optimizer}", mend=mend)
 
 

@@ -120,6 +120,19 @@ class RunFolder:
             if self.leads:
                 write_json(path, lineage)
             return lineage
+        started = self.same_lineage(lineage, allow_change=allow_change)
+        parts = ("recipe", "datasets", "base", "worldtune", "code", "versions", "machine")
+        resumed = {part: lineage[part] for part in parts}
+        known = [{part: each[part] for part in parts} for each in (started, *started.get("resumed_with", []))]
+        if resumed not in known:
+            started["resumed_with"] = [*started.get("resumed_with", []), resumed]
+            if self.leads:
+                write_json(path, started)
+        return started
+
+    def same_lineage(self, lineage: dict[str, Any], *, allow_change: bool = False) -> dict[str, Any]:
+        """What the run was started with. Raises UserError as `keep_lineage` does."""
+        path = self.path / "lineage.json"
         started: dict[str, Any] = json.loads(path.read_text())
         newest = [started, *started.get("resumed_with", [])][-1]
         changed = [part for part in ("base", "datasets") if newest[part] != lineage[part]]
@@ -130,13 +143,6 @@ class RunFolder:
                 where=str(path),
                 mend="Restore what it was started with, start a new run, or add --allow-change for other datasets.",
             )
-        parts = ("recipe", "datasets", "base", "worldtune", "code", "versions", "machine")
-        resumed = {part: lineage[part] for part in parts}
-        known = [{part: each[part] for part in parts} for each in (started, *started.get("resumed_with", []))]
-        if resumed not in known:
-            started["resumed_with"] = [*started.get("resumed_with", []), resumed]
-            if self.leads:
-                write_json(path, started)
         return started
 
     def log(self, **row: Any) -> None:

@@ -19,6 +19,7 @@ from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
 from worldtune.worlds.denoiser import PLAIN, Execution, ReadText, denoise, project_text, read_text
 from worldtune.worlds.offload import Offload, Turns, stay, visit_one_by_one
 from worldtune.worlds.prompt_encoder import PromptEncoder
+from worldtune.worlds.quantised import Kind, quantise
 from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
 from worldtune.worlds.weights import load_module
@@ -62,7 +63,8 @@ class WorldCard:
 class World:
     """A frozen video world model in diffusers' layout. Tensors go in and come out on `device`.
 
-    With an `offload` only the parts that compute are there. `how` blocks are computed may be set.
+    With an `offload` only the parts that compute are there. `how` blocks are computed may be set. `tensors` are those
+    of the denoiser, all of them read from disk.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class World:
         self._turns = Turns(offload, device)
         self.compiled = False
         self.how = PLAIN
+        self.tensors = sum(".lora_" not in name for name in denoiser.state_dict())
+        self.quantised: Kind | None = None
         self._denoise = denoise
         for name, part in denoiser.named_children():
             place = self._turns.home if name == "transformer_blocks" else device
@@ -96,11 +100,6 @@ class World:
             raise UserError(what, where=self.card.name, mend="Choose one.")
         self.compiled = True
         self._denoise = torch.compile(denoise, dynamic=False)
-
-    @property
-    def tensors(self) -> int:
-        """How many tensors the base's denoiser has, all of them read from disk."""
-        return sum(".lora_" not in name for name in self.denoiser.state_dict())
 
     @property
     def _execution(self) -> Execution:
@@ -134,6 +133,11 @@ class World:
         self.__dict__.pop("codec", None)
         self.__dict__.pop("text", None)
         self.__dict__.pop("_reader", None)
+
+    def quantise(self, kind: Kind) -> None:
+        """Keep the large weights of the denoiser's blocks in fewer bits. Raises ValueError the second time."""
+        quantise(self.denoiser, kind)
+        self.quantised = kind
 
     def settle(self) -> None:
         """From now on all of the denoiser is on the device."""
