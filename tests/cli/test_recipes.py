@@ -1,17 +1,24 @@
+import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from worldtune.cli.recipes import find_recipe, recipe_folder
+from worldtune.planning.blank import blank_denoiser, blank_world, with_layers
+from worldtune.planning.training import known_base
 from worldtune.strict import parse
+from worldtune.training.data import refuse_unfit
 from worldtune.training.recipe import Recipe
 
-from .in_process import Verb, in_process
+from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
 
 READY = sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+OF_REAL_BASES = [name for name in READY if not name.startswith("pocket")]
+PLANNED = re.compile(r"for (\d+) GB: ([\d.]+) GiB at most,\s(?:#\s)?(with \S+=.*?\S|as it is)[.;]")
 
 
 def test_every_ready_recipe_has_its_line(in_process: Verb) -> None:
@@ -28,6 +35,38 @@ def test_a_printed_recipe_is_a_recipe(in_process: Verb, name: str) -> None:
     done = in_process("recipes", name)
     assert done.code == 0
     assert parse(Recipe, yaml.safe_load(done.out), name) == find_recipe(name, [])
+
+
+@pytest.mark.parametrize("name", OF_REAL_BASES)
+def test_a_recipe_of_a_real_base_is_one_that_the_base_can_be_trained_by(name: str) -> None:
+    recipe = find_recipe(name, [])
+    base = known_base(recipe.base)
+    with torch.device("meta"):
+        world = blank_world(base, blank_denoiser(with_layers(base, 1), torch.bfloat16))
+    for dataset, spec in recipe.datasets.items():
+        world.check_size(spec.frames, spec.height, spec.width, dataset)
+    refuse_unfit(recipe, base)
+    assert recipe.data.held_out > 0, "or nothing is proved"
+
+
+@pytest.mark.parametrize("name", OF_REAL_BASES)
+def test_a_recipe_s_plan_is_of_its_own_machine(name: str) -> None:
+    machine = find_recipe(name, []).machine.model_dump(mode="json", exclude_defaults=True, exclude={"shard_base"})
+    settings = " ".join(f"machine.{key}={str(value).lower()}" for key, value in machine.items())
+    ((card, most, way),) = PLANNED.findall((recipe_folder() / f"{name}.yaml").read_text())
+    assert way == (f"with {settings}" if settings else "as it is")
+    assert float(most) <= int(card) - 1
+
+
+@pytest.mark.parametrize("name", OF_REAL_BASES)
+def test_a_recipe_that_nobody_gave_data_says_so(
+    in_process: Verb, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = find_recipe(name, []).data.path
+    done = in_process("check", name)
+    assert done.code == 2
+    assert fault(done) == f"error: the data folder does not exist [{path}]. Name the folder that holds meta/ or videos/."
 
 
 def test_an_unknown_recipe_names_the_nearest(in_process: Verb) -> None:

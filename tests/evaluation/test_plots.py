@@ -58,8 +58,16 @@ def test_hostile_names_stay_text() -> None:
 
 
 def test_the_loss_plot_stands_alone(tmp_path: Path) -> None:
-    write_loss_plot(tmp_path / "loss.svg", {"LoRA": ROWS})
+    write_loss_plot(tmp_path / "loss.svg", {"LoRA": ROWS, "DoRA": ROWS})
     text = (tmp_path / "loss.svg").read_text()
     ET.fromstring(text)
     assert "<style>" in text
     assert "LoRA" in text
+
+
+def test_a_run_s_plot_shows_what_it_learns_beside_what_it_forgets(tmp_path: Path) -> None:
+    rows = [row | {"base_domain_loss": 0.1, "averages": {"decay-0.9": 0.4}} for row in ROWS if row["held_out_loss"]]
+    write_loss_plot(tmp_path / "loss.svg", {"LoRA": rows})
+    first, second = (tmp_path / "loss.svg").read_text().split("Training loss")[:2]
+    assert all(name in first for name in ("held out", "base domain", "decay-0.9"))
+    assert "held out" not in second

@@ -10,7 +10,7 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.stock import stock_forward
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.worlds import chunks
-from worldtune.worlds.denoiser import Execution, denoise, project_text, read_text
+from worldtune.worlds.denoiser import Execution, denoise, make_precise, project_text, read_text
 from worldtune.worlds.load import open_world
 from worldtune.worlds.recompute import Mode, Recompute, to_host
 from worldtune.worlds.world import World
@@ -93,9 +93,7 @@ def test_text_that_was_read_already_gives_the_same_numbers(world: World, method:
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
 @pytest.mark.parametrize("mode", ["none", "full", "selective"])
-def test_in_chunks_outputs_and_gradients_are_the_same(
-    monkeypatch: pytest.MonkeyPatch, method: str, mode: Mode
-) -> None:
+def test_in_chunks_outputs_and_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch, method: str, mode: Mode) -> None:
     denoiser = make_denoiser().double()
     parameters = inject(denoiser, AdapterSpec(method=method, rank=2), seed=0)
     for parameter in parameters.values():
@@ -122,3 +120,19 @@ def test_in_chunks_outputs_and_gradients_are_the_same(
         torch.testing.assert_close(
             denoise(denoiser, x_BCTHW, sigma_BT, known_BT, text_BND), expected[0], rtol=1e-9, atol=1e-12
         )
+
+
+@torch.no_grad()
+def test_what_the_reference_has_in_fp32_rounds_less(tiny_world: Path) -> None:
+    """Over a bf16 base; over an fp32 one it changes no bit."""
+    whole, half = open_world(str(tiny_world)), open_world(str(tiny_world), dtype=torch.bfloat16)
+    x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs([0, 1, 2, 1])
+    text_BND = project_text(whole.denoiser, embeddings_BNE)
+    exact = whole.velocity(x_BCTHW, sigma_BT, known_BT, text_BND)
+    rounded = half.velocity(x_BCTHW, sigma_BT, known_BT, text_BND)
+    make_precise(half.denoiser)
+    make_precise(whole.denoiser)
+    assert half.dtype == torch.bfloat16
+    precise = half.velocity(x_BCTHW, sigma_BT, known_BT, text_BND)
+    assert (precise - exact).norm() < 0.9 * (rounded - exact).norm()
+    assert torch.equal(whole.velocity(x_BCTHW, sigma_BT, known_BT, text_BND), exact)

@@ -40,7 +40,7 @@ Goal = Callable[[float], float | None]
 
 @dataclass(frozen=True)
 class Extent:
-    """Rounds of each ratio, clips of a batch; heads and latent pixels of two blocks; what is planned; a run's overrides."""
+    """Rounds of each ratio; clips of a batch; heads and latent pixels of two blocks; what is planned; a run's changes."""
 
     rounds: int
     batches: tuple[int, int]
@@ -103,34 +103,23 @@ def _exactness() -> Iterator[Figure]:
 def _memory(extent: Extent, goal: Goal) -> Iterator[Figure]:
     for method, most in (("lora", 0.6), ("dora", 0.4)):
         ours, theirs = saved_of_both(AdapterSpec(method=method, rank=RANK), extent)
-        sizes = f"{theirs / GIB:.2f} → {ours / GIB:.2f} GiB"
-        yield figure(
-            f"{METHODS[method]}, kept for backward, of diffusers' and peft's ({sizes})",
-            ours / theirs,
-            "×",
-            "lower",
-            goal(most),
-        )
+        name = f"{METHODS[method]}, kept for backward, of diffusers' and peft's"
+        sizes = f"({theirs / GIB:.2f} → {ours / GIB:.2f} GiB)"
+        yield figure(f"{name} {sizes}", ours / theirs, "×", "lower", goal(most))
 
 
 def _planned(extent: Extent, goal: Goal) -> Iterator[Figure]:
-    small, large = extent.sizes
+    base, (small, large) = extent.base, extent.sizes
     for size, most in ((small, 10), (large, 20)):
-        yield figure(
-            f"{_step(extent.base, size)}: predicted peak",
-            plan(extent.base, size, "full").peak / GIB,
-            "GiB",
-            "lower",
-            goal(most),
-        )
-    peak = plan(extent.base, large, "full", offloaded=True).peak / GIB
-    yield figure(f"{_step(extent.base, large)}, checkpoints offloaded: predicted peak", peak, "GiB", "lower", goal(12))
+        peak = plan(base, size, "full").peak / GIB
+        yield figure(f"{_step(base, size)}: predicted peak", peak, "GiB", "lower", goal(most))
+    peak = plan(base, large, "full", offloaded=True).peak / GIB
+    yield figure(f"{_step(base, large)}, checkpoints offloaded: predicted peak", peak, "GiB", "lower", goal(12))
     error = max(prediction_error("lora", "none"), prediction_error("dora", "full"))
-    yield figure("predicted bytes of a step against allocated ones, pocket", error, "", "lower", 0.05)
-    share = selective_operations(extent.base, small)
-    yield figure(
-        f"{_step(extent.base, small)}: operations, selective of full checkpointing", share, "×", "lower", goal(0.84)
-    )
+    yield figure("predicted bytes of a step, relative error, pocket", error, "", "lower", 0.05)
+    share = selective_operations(base, small)
+    name = f"{_step(base, small)}: operations, selective of full checkpointing"
+    yield figure(name, share, "×", "lower", goal(0.84))
 
 
 def _step(base: KnownBase, size: Size) -> str:

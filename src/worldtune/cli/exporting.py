@@ -29,7 +29,7 @@ def export(
     from worldtune.training.checkpoint import checkpoints, step_of
     from worldtune.training.data import default_store, prepare_data
     from worldtune.training.export import export as export_weights
-    from worldtune.training.fit import fit_machine, offload_of
+    from worldtune.training.fit import fit_machine, offload_of, prepared
     from worldtune.training.lineage import lineage
     from worldtune.training.recipe import load_recipe
     from worldtune.training.run import RunFolder
@@ -55,9 +55,7 @@ def export(
         world = open_world_on(device, recipe.base, offload_of(machine))
         with progress("encode") as advance:
             data = prepare_data(world, recipe, default_store(), advance)
-        if recipe.train.quantise:
-            world.quantise(recipe.train.quantise)
-        parameters = inject(world.denoiser, recipe.adapter, recipe.train.seed)
+        parameters = inject(prepared(world, recipe.train), recipe.adapter, recipe.train.seed)
         fit_machine(world, machine, ALONE, recipe.train.batch)
         shift = world.card.shift(recipe.train.shift)
         newborn = prove_born(world, recipe.adapter, parameters, data.train, shift)

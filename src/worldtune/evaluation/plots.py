@@ -134,9 +134,34 @@ def loss_charts(curves: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mappi
     return charts
 
 
+def run_charts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One run's charts: what it learns beside what it forgets, with its moving averages; and the training loss."""
+    averages = sorted({name for row in rows for name in row.get("averages", {})})
+    judged: dict[str, list[tuple[float, float]]] = {
+        "held out": [],
+        "base domain": [],
+        **{name: [] for name in averages},
+    }
+    for row in rows:
+        known = {"held out": row.get("held_out_loss"), "base domain": row.get("base_domain_loss")}
+        for name, loss in (known | row.get("averages", {})).items():
+            if loss is not None:
+                judged[name].append((float(row["step"]), float(loss)))
+    series = [Series(name, points, f"s{place % 6}") for place, (name, points) in enumerate(judged.items()) if points]
+    charts = [line_chart(series, title="Loss on clips it does not train on", x_label="step")] if series else []
+    trained = [(float(row["step"]), float(row["loss"])) for row in rows if "loss" in row]
+    if trained:
+        one = Series("training", _smooth(trained), "s1", trained)
+        charts.append(line_chart([one], title=LOSSES["loss"], x_label="step"))
+    return charts
+
+
 def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write the loss charts of one or more runs, one under another, as a single SVG file that stands alone."""
-    charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
+    if len(curves) == 1:
+        charts = run_charts(*curves.values())
+    else:
+        charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
     stacked = "".join(f'<g transform="translate(0,{HEIGHT * place})">{svg}</g>' for place, svg in enumerate(charts))
     tall = HEIGHT * len(charts)
     with atomic_file(path) as partial:

@@ -22,7 +22,7 @@ from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.codec import SPATIAL, latent_frames
-from worldtune.worlds.denoiser import Execution
+from worldtune.worlds.denoiser import Execution, make_precise
 from worldtune.worlds.quantised import Kind, quantise
 from worldtune.worlds.recompute import Back, Recompute
 from worldtune.worlds.source import find_base
@@ -66,6 +66,7 @@ def plan_training(
     recompute: Recompute,
     kept: float = KEPT["adamw"],
     quantised: Kind | None = None,
+    precise: bool = False,
     dtype: torch.dtype = torch.bfloat16,
 ) -> TrainingPlan:
     """What one step of `batch` clips needs, where optimiser and averages keep `kept` times the adapter.
@@ -78,7 +79,9 @@ def plan_training(
     layers, period = base.architecture.layers, recompute.every
     few = FEW * period + (layers - FEW * period) % period
     first, second = (
-        _measure(with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype, quantised)
+        _measure(
+            with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype, quantised, precise
+        )
         for count in (few, few + period)
     )
     periods = (layers - few) // period
@@ -99,7 +102,14 @@ def plan_recipe(recipe: Recipe) -> TrainingPlan:
     kept = KEPT[recipe.train.optimizer] + len(recipe.train.ema.names)
     base = known_base(recipe.base)
     planned = plan_training(
-        base, recipe.adapter, at_once, *size, recompute=recompute, kept=kept, quantised=recipe.train.quantise
+        base,
+        recipe.adapter,
+        at_once,
+        *size,
+        recompute=recompute,
+        kept=kept,
+        quantised=recipe.train.quantise,
+        precise=recipe.train.precise,
     )
     planned = replace(planned, flops=planned.flops * batch // at_once)
     return planned.streamed(base.architecture.layers) if machine.stream_base else planned
@@ -117,6 +127,7 @@ def _measure(
     recompute: Recompute,
     dtype: torch.dtype,
     quantised: Kind | None = None,
+    precise: bool = False,
 ) -> tuple[int, int, int, int]:
     """Bytes of the base, of the adapter and of a step, and its FLOPs, with all of the base's blocks."""
     batch, frames, height, width = size
@@ -124,6 +135,8 @@ def _measure(
         denoiser = blank_denoiser(base, dtype)
     if quantised:
         quantise(denoiser, quantised)
+    if precise:
+        make_precise(denoiser)
     inject(denoiser, adapter, seed=0)
     with without_data() as meter:
         _fill(denoiser)

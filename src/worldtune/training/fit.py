@@ -1,11 +1,12 @@
 """A base and its adapter onto this machine, as a recipe's `machine` section says."""
 
+from diffusers import CosmosTransformer3DModel
 from torch.distributed.device_mesh import init_device_mesh
 
 from worldtune.errors import RecipeError
-from worldtune.training.recipe import Machine
+from worldtune.training.recipe import Machine, Train
 from worldtune.training.team import Team
-from worldtune.worlds.denoiser import Execution
+from worldtune.worlds.denoiser import Execution, make_precise
 from worldtune.worlds.offload import Offload, Visit, stay
 from worldtune.worlds.recompute import Recompute, to_host
 from worldtune.worlds.sharded import Shards
@@ -15,6 +16,15 @@ from worldtune.worlds.world import World
 def offload_of(machine: Machine) -> Offload:
     """How the base must be opened: while clips are encoded, its parts take turns; blocks that stay away come singly."""
     return "group" if machine.stream_base or machine.shard_base else "sequential"
+
+
+def prepared(world: World, settings: Train) -> CosmosTransformer3DModel:
+    """The bare denoiser of a world, quantised and made precise as a recipe says."""
+    if settings.quantise and world.quantised is None:
+        world.quantise(settings.quantise)
+    if settings.precise:
+        make_precise(world.denoiser)
+    return world.denoiser
 
 
 def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:

@@ -12,7 +12,7 @@ from worldtune.training.checkpoint import checkpoints, prune, step_of
 from worldtune.training.data import TrainingData
 from worldtune.training.export import export
 from worldtune.training.finite import refuse_not_finite
-from worldtune.training.fit import fit_machine
+from worldtune.training.fit import fit_machine, prepared
 from worldtune.training.lineage import lineage
 from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Recipe, Train
@@ -44,9 +44,7 @@ def train(
     cannot be written, a resumed run's base or datasets changed, or a process of the team is lost.
     """
     settings, shift = recipe.train, world.card.shift(recipe.train.shift)
-    if settings.quantise and world.quantised is None:
-        world.quantise(settings.quantise)
-    parameters = inject(world.denoiser, recipe.adapter, settings.seed)
+    parameters = inject(prepared(world, settings), recipe.adapter, settings.seed)
     fit_machine(world, recipe.machine, team, settings.batch)
     newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team)
     state = TrainingState(parameters, settings, frozen_factors(world.denoiser))

@@ -42,6 +42,7 @@ class Train(Strict):
     text_dropout: float = Field(0.1, ge=0, lt=1)
     shift: float = Field(5.0, gt=0, description="of the noise levels; a Predict 2 base has a law of its own")
     quantise: Literal["int8", "fp8", "nf4"] | None = Field(None, description="of the frozen base; it costs exactness")
+    precise: bool = Field(False, description="time embedding, modulation and final layer in fp32 over a bf16 base")
     high_sigma: float = Field(0.0, ge=0, lt=1, description="share of clips near pure noise; not for Predict 2")
     ema: Ema = Field(default_factory=Ema)
     seed: int = Field(0, ge=0, lt=2**32)

@@ -38,7 +38,7 @@ class TrainingState:
         set_rates(self._optimizers, rate)
         for optimizer in self._optimizers:
             optimizer.step()
-        # A fused step, or one on .data, is no write to autograd's eyes: DoRA would go on with its norm of the step before.
+        # A fused step, or one on .data, is no write to autograd's eyes: DoRA would keep its norm of the step before.
         increment_version(self.parameters.values())
         update_averages(self._settings.ema, self._averages, self.parameters, update)
 

@@ -52,6 +52,16 @@ class Execution:
 PLAIN = Execution()
 
 
+def make_precise(model: CosmosTransformer3DModel) -> None:
+    """From now on time embedding, modulation and final layer are in fp32, whatever the rest is, as NVIDIA has them."""
+    model.time_embed.float()
+    model.norm_out.float()
+    model.proj_out.float()
+    for block in model.transformer_blocks:
+        for norm in (block.norm1, block.norm2, block.norm3):
+            norm.float()
+
+
 def project_text(model: CosmosTransformer3DModel, embeddings_BNE: Tensor) -> Tensor:
     """text_BND as cross-attention sees it: the frozen projection, or the embeddings where there is none."""
     return model.crossattn_proj(embeddings_BNE) if model.config.use_crossattn_projection else embeddings_BNE
@@ -90,7 +100,8 @@ def denoise(
     batch, frames, height, width, dim = patches.shape
     x_BTSD = patches.reshape(batch, frames, height * width, dim)
 
-    temb, embedded = model.time_embed(x_BTSD, sigma_BT.flatten())
+    precision = model.time_embed.norm.weight.dtype  # of the network, or fp32 over it
+    temb, embedded = model.time_embed(x_BTSD.new_empty(0, dtype=precision), sigma_BT.flatten())
     temb_BTD, embedded_BTD = temb.view(batch, frames, -1), F.silu(embedded).view(batch, frames, -1)
     if context := how.context:
         context.refuse(height * width, model.config.num_attention_heads)
@@ -106,8 +117,8 @@ def denoise(
                 its_text = text if isinstance(text, Tensor) else text[number]
                 x_BTSD = compute(block, context, x_BTSD, embedded_BTD, temb_BTD, its_text, *rope)
 
-    shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2)
-    x_BTSD = model.proj_out(_modulated(model.norm_out, x_BTSD, shift, scale))
+    shift, scale = _modulation(model.norm_out, embedded_BTD, temb_BTD[..., : 2 * dim], 2, x_BTSD.dtype)
+    x_BTSD = model.proj_out(_modulated(model.norm_out, x_BTSD, shift, scale).to(model.proj_out.weight.dtype))
     x_BTSD = context.every(x_BTSD) if context else x_BTSD
     return _unpatchify(x_BTSD, height, width, config.patch_size)
 
@@ -127,10 +138,10 @@ def _block(
     def tokens(x: Tensor) -> Tensor:
         return x.flatten(1, 2)
 
-    shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3)
+    shift, scale, gate = _modulation(block.norm1, embedded_BTD, temb_BTD, 3, x_BTSD.dtype)
     attended = _self_attend(block.attn1, tokens(_modulated(block.norm1, x_BTSD, shift, scale)), rope, context)
     x_BTSD = torch.addcmul(x_BTSD, gate, attended.view(shape))
-    shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3)
+    shift, scale, gate = _modulation(block.norm2, embedded_BTD, temb_BTD, 3, x_BTSD.dtype)
     queried = tokens(_modulated(block.norm2, x_BTSD, shift, scale))
     keys_values = _keys_values(block.attn2, text) if isinstance(text, Tensor) else text
     attended = _attend(block.attn2, queried, keys_values)
@@ -139,7 +150,7 @@ def _block(
     def mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
         return torch.addcmul(x, gate, block.ff(_modulated(block.norm3, x, shift, scale)))
 
-    modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3)
+    modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3, x_BTSD.dtype)
     return in_chunks(mlp, (x_BTSD, *modulation), 1, _trained(block.ff), last=True)
 
 
@@ -201,10 +212,14 @@ def _rotated(x_BHNE: Tensor, cos_NE: Tensor, sin_NE: Tensor) -> Tensor:
 
 
 def _modulation(
-    norm: CosmosAdaLayerNorm | CosmosAdaLayerNormZero, embedded_BTD: Tensor, temb_BTD: Tensor, parts: int
+    norm: CosmosAdaLayerNorm | CosmosAdaLayerNormZero,
+    embedded_BTD: Tensor,
+    temb_BTD: Tensor,
+    parts: int,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, ...]:
-    """Shift, scale (and gate) of an adaptive layer norm as (B, T, 1, D); `embedded` is past its SiLU."""
-    modulation = norm.linear_2(norm.linear_1(embedded_BTD)) + temb_BTD
+    """Shift, scale (and gate) of an adaptive layer norm as (B, T, 1, D) of `dtype`; `embedded` is past its SiLU."""
+    modulation = (norm.linear_2(norm.linear_1(embedded_BTD)) + temb_BTD).to(dtype)
     return modulation.unsqueeze(2).chunk(parts, -1)
 
 
