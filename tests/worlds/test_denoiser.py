@@ -136,3 +136,23 @@ def test_what_the_reference_has_in_fp32_rounds_less(tiny_world: Path) -> None:
     precise = half.velocity(x_BCTHW, sigma_BT, known_BT, text_BND)
     assert (precise - exact).norm() < 0.9 * (rounded - exact).norm()
     assert torch.equal(whole.velocity(x_BCTHW, sigma_BT, known_BT, text_BND), exact)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recompute", [Recompute(), Recompute("full")])
+def test_compiled_blocks_compute_the_same(world: World, recompute: Recompute) -> None:
+    parameters = inject(world.denoiser, AdapterSpec(rank=4), seed=0)
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    x_BCTHW, sigma_BT, known_BT, embeddings_BNE = inputs([0, 1])
+    text_BND = project_text(world.denoiser, embeddings_BNE)
+    found = []
+    for compiled in (False, True):
+        how = Execution(recompute=recompute, compiled=compiled)
+        v_BCTHW = denoise(world.denoiser, x_BCTHW, sigma_BT, known_BT, text_BND, how)
+        v_BCTHW.square().sum().backward()
+        found.append([v_BCTHW.detach(), *(parameter.grad.clone() for parameter in parameters.values())])
+        world.denoiser.zero_grad()
+    for ours, plain in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-4 * plain.abs().max().item())

@@ -22,7 +22,7 @@ from worldtune.adapters.start import factors
 
 def add_low_rank(z: Tensor, x: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
     """z + scale·(x Aᵀ) Bᵀ in the type of z, which it may overwrite."""
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which fuses the plain form itself
         return _AddLowRank.apply(z, x, a_RI, b_OR, scale)  # type: ignore[no-untyped-call]
     h = F.linear(x, a_RI.to(x.dtype)).flatten(0, -2)
     return torch.addmm(z.flatten(0, -2), h, b_OR.to(x.dtype).t(), alpha=scale).view_as(z)
@@ -34,7 +34,7 @@ def rescale(z: Tensor, magnitude_O: Tensor, norm_O: Tensor) -> Tensor:
     It is z + (m/n − 1)·z: a scale near 1 loses nothing in bf16, and a scale of 1 changes no bit. Backward has m's
     gradient from the output, as Σ grad·y/m: where m is exactly 0 it is taken as 0.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # which fuses the plain form itself
         return _Rescale.apply(z, magnitude_O, norm_O)  # type: ignore[no-untyped-call]
     return torch.addcmul(z, z, (magnitude_O / norm_O - 1).to(z.dtype))
 

@@ -30,7 +30,7 @@ def saved_bytes(forward: Callable[[], Tensor], model: nn.Module) -> int:
 
     def keep(tensor: Tensor) -> Tensor:
         seen.add(tensor.untyped_storage())
-        return tensor
+        return tensor.detach()  # a result that its own graph kept would never be let go of
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = forward()

@@ -40,7 +40,7 @@ Goal = Callable[[float], float | None]
 
 @dataclass(frozen=True)
 class Extent:
-    """Rounds of each ratio; clips of a batch; heads and latent pixels of two blocks; what is planned; a run's changes."""
+    """Rounds of a ratio; clips of a batch; heads and latent pixels of two blocks; what is planned; a run's changes."""
 
     rounds: int
     batches: tuple[int, int]
