@@ -38,7 +38,6 @@ def train_run(
     from worldtune.worlds.denoiser import PLAIN
 
     team = team or ALONE
-    speed = Speed(recipe)
     with run.locked():
         with progress("encode", shown=team.leads) as advance:
             data = prepare_run(
@@ -53,6 +52,7 @@ def train_run(
             )
         if team.leads:
             echo_data(data)
+        speed = Speed(recipe)
         with ExitStack() as within:
             if team.leads:
                 config = recipe.model_dump(mode="json", by_alias=True)
