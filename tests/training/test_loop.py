@@ -16,7 +16,7 @@ from worldtune.errors import BirthProofError, UserError
 from worldtune.tensor_files import read_tensors
 from worldtune.training.batches import Batches
 from worldtune.training.data import TrainingData
-from worldtune.training.fit import offload_of
+from worldtune.training.fit import BEFORE
 from worldtune.training.held_out import held_out_losses
 from worldtune.training.loop import learning_rate, train
 from worldtune.training.recipe import Machine, Recipe, Train
@@ -131,7 +131,7 @@ def test_a_run_fitted_to_its_machine_trains_the_same_adapter(
     runs = []
     for name, recipe in (("plain", plain), ("fitted", fitted)):
         runs.append(start(tmp_path / name, recipe))
-        train(open_world(str(tiny_world), offload=offload_of(recipe.machine)), recipe, data, runs[-1])
+        train(open_world(str(tiny_world), offload=BEFORE), recipe, data, runs[-1])
     assert runs[0].metrics.read_bytes() == runs[1].metrics.read_bytes()
     assert read_tensors(runs[0].adapter / WEIGHTS).keys() == read_tensors(runs[1].adapter / WEIGHTS).keys()
     for name, tensor in read_tensors(runs[0].adapter / WEIGHTS).items():

@@ -42,7 +42,7 @@ class FactoredDora(DoraLinearVariant):  # type: ignore[misc]
         y = add_low_rank(result, x, *factors(module, active_adapter), scale)
         return rescale(y, magnitude_O, self.norm(module, active_adapter))
 
-    @torch.compiler.disable  # it looks at versions, which a compiled graph has none of
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # it looks at versions, which a compiled graph has none of
     @torch.no_grad()
     def norm(self, module: LoraLayer, adapter: str) -> Tensor:
         """The row norm of W + s·BA in fp32, computed anew only when a tensor was written to or moved."""

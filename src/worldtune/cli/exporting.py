@@ -29,7 +29,7 @@ def export(
     from worldtune.training.checkpoint import checkpoints, step_of
     from worldtune.training.data import default_store, prepare_data
     from worldtune.training.export import export as export_weights
-    from worldtune.training.fit import fit_machine, offload_of, prepared
+    from worldtune.training.fit import BEFORE, fit_machine, prepared
     from worldtune.training.lineage import lineage
     from worldtune.training.recipe import load_recipe
     from worldtune.training.run import RunFolder
@@ -52,7 +52,7 @@ def export(
         step = steps[-1]
     machine = recipe.machine.model_copy(update={"shard_base": False, "context": 1})
     with folder.locked():
-        world = open_world_on(device, recipe.base, offload_of(machine))
+        world = open_world_on(device, recipe.base, BEFORE)
         with progress("encode") as advance:
             data = prepare_data(world, recipe, default_store(), advance)
         parameters = inject(prepared(world, recipe.train), recipe.adapter, recipe.train.seed)

@@ -44,7 +44,6 @@ def of_training(recipe: "Recipe", card: "Gpu | None") -> dict[str, Any]:
     from worldtune.planning.encoding import plan_encoding
     from worldtune.planning.training import TrainingPlan, known_base, plan_recipe
     from worldtune.training.data import refuse_unfit
-    from worldtune.training.fit import offload_of
 
     base, data, train = known_base(recipe.base), recipe.data, recipe.train
     refuse_unfit(recipe, base)
@@ -53,7 +52,7 @@ def of_training(recipe: "Recipe", card: "Gpu | None") -> dict[str, Any]:
     petaflop: dict[str, float] = {}
     its = 0
     resident: dict[str, TrainingPlan] = {}  # by what else is done, as it takes its time to count
-    encoding: dict[str, list[dict[str, int]]] = {}
+    encoding: dict[bool, list[dict[str, int]]] = {}
     for name, fitted in _ladder(recipe).items():
         if card and first_that_fits(columns, card.usable / GIB):
             break  # what comes is slower, and takes its time to count
@@ -62,9 +61,9 @@ def of_training(recipe: "Recipe", card: "Gpu | None") -> dict[str, Any]:
             resident[key] = plan_recipe(fitted.model_copy(update={"machine": staying}))
         planned = resident[key].streamed(base.architecture.layers) if fitted.machine.stream_base else resident[key]
         its = planned.adapter
-        if (offload := offload_of(fitted.machine)) not in encoding:
-            encoding[offload] = [plan_encoding(base, *each, offload) for each in sorted(sizes)]
-        plans = encoding[offload]
+        if (streamed := fitted.machine.stream_base) not in encoding:
+            encoding[streamed] = [plan_encoding(base, *each, streamed=streamed) for each in sorted(sizes)]
+        plans = encoding[streamed]
         phases = {phase: max(plan[phase] for plan in plans) for phase in plans[0]} | {"train": planned.peak}
         phases["decode a preview"] += its + planned.moments  # which stay meanwhile
         if train.preview_every is None:
@@ -99,13 +98,26 @@ LADDER: tuple[dict[str, Any], ...] = (
 """Levers that change nothing but rounding, each slower than those before it."""
 
 
+MODES = ("none", "selective", "full")
+FLAGS = ("offload_checkpoints", "stream_base")
+
+
 def _ladder(recipe: "Recipe") -> dict[str, "Recipe"]:
     """The recipe as it is and with more and more levers, by the overrides that pull them."""
     from worldtune.training.recipe import Machine
 
-    own, found = recipe.machine.model_dump(exclude_defaults=True), {}
+    alone = {"shard_base": False, "context": 1}  # what is planned is one process that does all of it
+    own, found = recipe.machine.model_copy(update=alone), {}
     for levers in LADDER:
-        machine = Machine(**own | (levers if recipe.train.batch > 1 else levers | {"micro_batch": None}))
+        pulled = own.model_dump() | levers | {"micro_batch": own.micro_batch or levers.get("micro_batch")}
+        pulled["checkpointing"] = max(own.checkpointing, levers.get("checkpointing", "none"), key=MODES.index)
+        if recipe.train.batch == 1:
+            pulled["micro_batch"] = None
+        if pulled["compile"] and pulled["checkpointing"] == "selective":
+            continue
+        if levers.get("stream_base"):
+            pulled["checkpoint_blocks"] = 1
+        machine = Machine(**pulled | {lever: True for lever in FLAGS if getattr(own, lever) or levers.get(lever)})
         settings = machine.model_dump(mode="json", exclude_defaults=True)
         name = " ".join(f"machine.{key}={_yaml(value)}" for key, value in settings.items())
         found[name or "as it is"] = recipe.model_copy(update={"machine": machine})

@@ -23,9 +23,10 @@ def recipes(
     if name is not None:
         typer.echo(_ready(name).read_text(), nl=False)
         return
+    width = max(map(len, recipe_names())) + 2
     for path in sorted(recipe_folder().glob("*.yaml")):
         first_line = path.read_text().splitlines()[0].removeprefix("# ")
-        typer.echo(f"{path.stem:<24}{first_line}")
+        typer.echo(f"{path.stem:<{width}}{first_line}")
 
 
 def _ready(name: str) -> Path:
@@ -56,6 +57,6 @@ def find_recipe(name: str, overrides: list[str]) -> "Recipe":
     from worldtune.training.recipe import load_recipe
 
     path = Path(name)
-    if name in recipe_names() or not (path.suffix or path.parent.name or path.exists()):
+    if name in recipe_names() or not (path.suffix in (".yaml", ".yml") or path.parent.name or path.exists()):
         path = _ready(name)
     return load_recipe(path, overrides)

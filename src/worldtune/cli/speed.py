@@ -27,8 +27,6 @@ class Speed:
 
     def note(self, loss: float, validations: Sequence[Mapping[str, Any]]) -> str:
         """Loss, held-out loss, tokens/s, TFLOP/s and the most memory so far."""
-        from worldtune.bench.machine import peak_gigabytes
-
         self._times = [*self._times[-LATEST:], time.perf_counter()]
         parts = [f"loss {loss:.3f}"]
         if validations:
@@ -37,7 +35,7 @@ class Speed:
             seconds = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
             parts.append(f"{_thousands(self._tokens / seconds)} tokens/s")
             parts += [f"{self._step_teraflop() / seconds:.2g} TFLOP/s"] if self._is_known else []
-        return " · ".join([*parts, f"{peak_gigabytes():.1f} GB"])
+        return " · ".join([*parts, f"{_peak_gigabytes():.1f} GB"])
 
     def _step_teraflop(self) -> float:
         """Of all processes together; counted once, by running the step without data."""
@@ -46,6 +44,16 @@ class Speed:
 
             self._teraflop = plan_recipe(self._recipe).flops / 1e12
         return self._teraflop
+
+
+def _peak_gigabytes() -> float:
+    """The most memory so far: of the GPU where one is used, or else of this process."""
+    import torch
+
+    from worldtune.bench.machine import peak_gigabytes
+
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return on_gpu / 1e9 if on_gpu else peak_gigabytes()
 
 
 def _thousands(value: float) -> str:

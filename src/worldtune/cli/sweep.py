@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,22 +17,26 @@ class TrainOne(Protocol):
     def __call__(self, overrides: list[str], folder: Path, *, again: bool) -> None: ...
 
 
-def sweep(grid: Iterable[str], name: str, out: Path, train: TrainOne, *, elsewhere: bool) -> None:
+def sweep(
+    grid: Iterable[str], name: str, out: Path, check: Callable[[list[str]], object], train: TrainOne, *, elsewhere: bool
+) -> None:
     """Train, or hand over, each combination in its own folder under `out`; then compare them where they ran here.
 
-    A combination that is finished already is not trained again, and one that was stopped goes on.
+    All are given to `check` before the first is trained. A combination that is finished already is not trained again,
+    and one that was stopped goes on.
     """
     axes = [_axis(item) for item in grid]
-    labels = []
+    keys, runs = [key for key, _ in axes], {}
     for values in product(*(values for _, values in axes)):
-        keys = [key for key, _ in axes]
         label = "-".join(f"{_short(key)}{_short(str(value))}" for key, value in zip(keys, values, strict=True))
         overrides = [f"{key}={json.dumps(value)}" for key, value in zip(keys, values, strict=True)]
-        labels.append(label)
+        runs[label] = [*overrides, f"name={name}-{label}"]
+        check(runs[label])
+    for label, overrides in runs.items():
         typer.echo(f"— {label}")
-        train([*overrides, f"name={name}-{label}"], out / label, again=True)
+        train(overrides, out / label, again=True)
     if not elsewhere:
-        _compare(labels, out)
+        _compare(list(runs), out)
 
 
 def _axis(item: str) -> tuple[str, list[Any]]:

@@ -72,7 +72,7 @@ def train(
             )
 
     if grid:
-        sweep(grid, loaded.name, out, one, elsewhere=bool(cluster))
+        sweep(grid, loaded.name, out, lambda more: find_recipe(recipe, [*asked, *more]), one, elsewhere=bool(cluster))
     else:
         one([], out, again=resume)
 
@@ -91,7 +91,8 @@ def _train_here(
     recipe: "Recipe", folder: Path, device: str | None, resume: bool, auto: bool, allow_change: bool
 ) -> None:
     from worldtune.cli.training import train_run
-    from worldtune.training.fit import offload_of
+    from worldtune.episodes.sources import open_source
+    from worldtune.training.fit import BEFORE
     from worldtune.training.run import RunFolder
     from worldtune.training.team import join_team, own_device
     from worldtune.training.validation import exported_losses
@@ -99,7 +100,9 @@ def _train_here(
 
     team = join_team(recipe.machine.context)
     run = RunFolder(folder, leads=team.leads)
-    world = open_world_on(own_device(device), recipe.base, offload_of(recipe.machine))
+    for data in recipe.datasets.values():
+        open_source(data.path)  # a folder that is not there is told before a base is downloaded
+    world = open_world_on(own_device(device), recipe.base, BEFORE)
     resume = team.agree(run.begun) if auto else resume
     card = train_run(world, recipe, run, resume=resume, allow_change=allow_change, team=team)
     if not team.leads:

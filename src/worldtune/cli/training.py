@@ -38,6 +38,8 @@ def train_run(
     from worldtune.worlds.denoiser import PLAIN
 
     team = team or ALONE
+    if resume:
+        run.must_exist()
     with run.locked():
         with progress("encode", shown=team.leads) as advance:
             data = prepare_run(
@@ -53,6 +55,10 @@ def train_run(
         if team.leads:
             echo_data(data)
         speed = Speed(recipe)
+
+        def told(step: int, loss: float) -> None:
+            advance(step, recipe.train.steps, speed.note(loss, run.validations))
+
         with ExitStack() as within:
             if team.leads:
                 config = recipe.model_dump(mode="json", by_alias=True)
@@ -67,7 +73,7 @@ def train_run(
                 team=team,
                 resume=resume,
                 allow_change=allow_change,
-                on_step=lambda step, loss: advance(step, recipe.train.steps, speed.note(loss, run.validations)),
+                on_step=told if team.leads else lambda step, loss: None,
                 on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
             )
         remove_adapter(world.denoiser)

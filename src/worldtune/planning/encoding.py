@@ -6,7 +6,6 @@ from worldtune.planning.blank import blank_denoiser, blank_world
 from worldtune.planning.generation import bytes_of, measure_codec, read_prompt
 from worldtune.planning.meter import without_data
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.offload import Offload
 
 
 @torch.no_grad()
@@ -15,13 +14,14 @@ def plan_encoding(
     frames: int,
     height: int,
     width: int,
-    offload: Offload,
+    *,
+    streamed: bool,
     dtype: torch.dtype = torch.bfloat16,
 ) -> dict[str, int]:
     """The most bytes, all in all, of encoding one clip, of reading a prompt and of decoding one clip.
 
-    Before training the denoiser's blocks are away, with the offload "group" during it too. Raises RecipeError for a
-    size that the base cannot make.
+    Before training the denoiser's blocks are away and the text encoder's layers come one by one; blocks that are
+    `streamed` are away during it too. Raises RecipeError for a size that the base cannot make.
     """
     with without_data() as meter:
         world = blank_world(base, blank_denoiser(base, dtype))
@@ -32,6 +32,6 @@ def plan_encoding(
         resident = bytes_of(world.denoiser) - blocks
     return {
         "encode a clip": resident + codec + encoding,
-        "read a prompt": resident + text.there(offload) + reading,
-        "decode a preview": resident + (0 if offload == "group" else blocks) + codec + decoding,
+        "read a prompt": resident + text.there("group") + reading,
+        "decode a preview": resident + (0 if streamed else blocks) + codec + decoding,
     }

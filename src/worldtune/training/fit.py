@@ -12,10 +12,8 @@ from worldtune.worlds.recompute import Recompute, to_host
 from worldtune.worlds.sharded import Shards
 from worldtune.worlds.world import World
 
-
-def offload_of(machine: Machine) -> Offload:
-    """How the base must be opened: while clips are encoded, its parts take turns; blocks that stay away come singly."""
-    return "group" if machine.stream_base or machine.shard_base else "sequential"
+BEFORE: Offload = "group"
+"""How a base that will be trained on is opened: while clips and prompts are encoded, its parts take turns."""
 
 
 def prepared(world: World, settings: Train) -> CosmosTransformer3DModel:
@@ -40,7 +38,7 @@ def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:
         raise RecipeError(
             "there is one process, which must hold all of the base", where="machine.shard_base", mend=mend
         )
-    if offload_of(machine) != "group":
+    if not (machine.stream_base or machine.shard_base):
         world.settle()
     for parameter in world.denoiser.parameters():
         if parameter.requires_grad:

@@ -90,15 +90,19 @@ class RunFolder:
             )
         shutil.rmtree(self.path)
 
+    def must_exist(self) -> None:
+        """Raises UserError when no run was started in the folder."""
+        if not (self.path / "recipe.yaml").exists():
+            raise UserError("there is no run to resume", where=str(self.path), mend="Leave --resume out.")
+
     def resume(self, recipe: Recipe, *, allow_change: bool = False) -> None:
         """Go on with the run in the folder; its `machine` and `track` may be others now.
 
         Raises UserError when the folder holds no run, or, unless `allow_change`, one of another recipe: it says what
         changed.
         """
+        self.must_exist()
         path = self.path / "recipe.yaml"
-        if not path.exists():
-            raise UserError("there is no run to resume", where=str(self.path), mend="Leave --resume out.")
         changes = recipe_changes(load_recipe(path, []), recipe)
         if changes and not allow_change:
             raise UserError(

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from worldtune.errors import UserError, first_line
 from worldtune.files import make_folder, write_json
@@ -36,6 +36,11 @@ class Tracking(Strict):
 
     to: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = Field(default_factory=list)
     project: str = Field("worldtune", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _one_is_enough(cls, to: Any) -> Any:
+        return [to] if isinstance(to, str) else to
 
 
 @dataclass(frozen=True)
