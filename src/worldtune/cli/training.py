@@ -74,7 +74,9 @@ def train_run(
                 resume=resume,
                 allow_change=allow_change,
                 on_step=told if team.leads else lambda step, loss: None,
-                on_preview=lambda world, step: write_preview(world, data, run.previews / f"step-{step:06d}.mp4"),
+                on_preview=lambda world, step: write_preview(
+                    world, data, run.previews / f"step-{step:06d}.mp4" if team.leads else None
+                ),
             )
         remove_adapter(world.denoiser)
         world.how = PLAIN
@@ -93,8 +95,11 @@ def echo_data(data: "TrainingData") -> None:
         typer.echo(f"  used, but: {count} × {note}")
 
 
-def write_preview(world: "World", data: "TrainingData", path: Path) -> None:
-    """The first held-out clip, generated with the adapter as it is now, beside the truth."""
+def write_preview(world: "World", data: "TrainingData", path: Path | None) -> None:
+    """The first held-out clip, generated with the adapter as it is now, beside the truth.
+
+    Without a path it is generated alone, as by a process that shares the work with the one that writes.
+    """
     import numpy as np
 
     from worldtune.episodes.clip import read_clip
@@ -105,5 +110,7 @@ def write_preview(world: "World", data: "TrainingData", path: Path) -> None:
     clip = (data.held_out or data.train)[0]
     (frames_THWC,) = image2world(world, [clip], SamplingPlan()).values()
     world.release_encoders()
+    if path is None:
+        return
     with atomic_file(path) as partial:
         write(partial, np.concatenate([read_clip(clip.clip), frames_THWC], axis=2), clip.clip.fps)
