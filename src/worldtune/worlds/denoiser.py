@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from worldtune.worlds.chunks import in_chunks
 from worldtune.worlds.context_parallel import Context
+from worldtune.worlds.head_norm import normed, turned
 from worldtune.worlds.offload import Visit, stay
 from worldtune.worlds.recompute import Recompute, recomputed
 
@@ -166,14 +167,11 @@ def _compiled_block() -> Callable[..., Tensor]:
 def _self_attend(attention: Attention, x_BND: Tensor, rope: Sequence[Tensor], context: Context | None) -> Tensor:
     """Self-attention: the sums of diffusers' processor."""
 
-    def turned(norm: nn.Module, heads_BHNE: Tensor) -> Tensor:
-        def turn(some_BHNE: Tensor) -> Tensor:
-            return _rotated(norm(some_BHNE), *rope)
+    def placed(norm: nn.Module, heads_BHNE: Tensor) -> Tensor:
+        return in_chunks(lambda some_BHNE: turned(norm, some_BHNE, *rope), (heads_BHNE,), 1)
 
-        return in_chunks(turn, (heads_BHNE,), 1)
-
-    queries_BHNE = turned(attention.norm_q, _heads(attention, attention.to_q(x_BND)))
-    keys_BHNE = turned(attention.norm_k, _heads(attention, attention.to_k(x_BND)))
+    queries_BHNE = placed(attention.norm_q, _heads(attention, attention.to_q(x_BND)))
+    keys_BHNE = placed(attention.norm_k, _heads(attention, attention.to_k(x_BND)))
     values_BHNE = _heads(attention, attention.to_v(x_BND))
     if context:
         queries_BHNE, keys_BHNE, values_BHNE = map(context.by_head, (queries_BHNE, keys_BHNE, values_BHNE))
@@ -182,12 +180,12 @@ def _self_attend(attention: Attention, x_BND: Tensor, rope: Sequence[Tensor], co
 
 def _keys_values(attention: Attention, text_BND: Tensor) -> KeysValues:
     keys_BHNE, values_BHNE = (_heads(attention, to(text_BND)) for to in (attention.to_k, attention.to_v))
-    return attention.norm_k(keys_BHNE), values_BHNE
+    return normed(attention.norm_k, keys_BHNE), values_BHNE
 
 
 def _attend(attention: Attention, x_BND: Tensor, keys_values: KeysValues) -> Tensor:
     """Cross-attention to text that was read already: the sums of diffusers' processor."""
-    queries_BHNE = in_chunks(attention.norm_q, (_heads(attention, attention.to_q(x_BND)),), 1)
+    queries_BHNE = in_chunks(partial(normed, attention.norm_q), (_heads(attention, attention.to_q(x_BND)),), 1)
     return _mixed(attention, queries_BHNE, *keys_values)
 
 
@@ -201,14 +199,6 @@ def _mixed(
 
 def _heads(attention: Attention, x_BND: Tensor) -> Tensor:
     return x_BND.unflatten(2, (attention.heads, -1)).transpose(1, 2)
-
-
-def _rotated(x_BHNE: Tensor, cos_NE: Tensor, sin_NE: Tensor) -> Tensor:
-    """Rotary positions, in fp32: feature e turns with feature e + E/2. Half the passes of diffusers' form."""
-    real, imag = x_BHNE.chunk(2, -1)
-    (cos, cos_imag), (sin, sin_imag) = cos_NE.chunk(2, -1), sin_NE.chunk(2, -1)
-    turned = torch.addcmul(real * cos, imag, sin, value=-1), torch.addcmul(imag * cos_imag, real, sin_imag)
-    return torch.cat(turned, -1).to(x_BHNE.dtype)
 
 
 def _modulation(
