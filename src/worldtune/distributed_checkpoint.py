@@ -31,7 +31,9 @@ _INDEX = {
     "pathlib": {"PosixPath", "WindowsPath", "PurePosixPath", "Path"},
     "collections": {"OrderedDict"},
 }  # fmt: skip
-_DAMAGE = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError)
+_DAMAGE = (
+    AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 _MEND = "It was damaged, or is no checkpoint: take another one."
 
 

@@ -97,7 +97,7 @@ def test_runs_measured_in_another_way_do_not_stand_side_by_side(
 ) -> None:
     other = shutil.copytree(runs / "view", tmp_path / "other")
     recipe = (other / "recipe.yaml").read_text()
-    (other / "recipe.yaml").write_text(recipe.replace("mode: image2world", "mode: text2world"))
+    (other / "recipe.yaml").write_text(recipe.replace("- image2world", "- text2world"))
     assert run(["evaluate", str(runs / "view"), str(other), "--out", str(tmp_path / "report")]) == 2
     assert "not measured on the same base and clips in the same way" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from support.films import write_films
 from support.processes import start, wait_until
 from support.training import write_recipe
+from worldtune.adapters.card import read_card
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
+from worldtune.training.recipe import load_recipe
 from worldtune.training.run import RunFolder
 
 from .in_process import Verb, fault, in_process
@@ -95,13 +98,119 @@ def test_an_unknown_recipe_is_named(in_process: Verb) -> None:
 def test_a_run_does_not_start_twice(in_process: Verb, recipe: Path) -> None:
     assert in_process("train", recipe, "--out", "run").code == 0
     assert "--resume" in fault(in_process, "train", recipe, "--out", "run")
-    assert "train.lr 0.01 → 0.02" in fault(
-        in_process, "train", recipe, "train.lr=0.02", "--out", "run", "--resume"
-    )
+    assert "train.lr 0.01 → 0.02" in fault(in_process, "train", recipe, "train.lr=0.02", "--out", "run", "--resume")
 
 
 def test_nothing_to_resume_is_said(in_process: Verb, recipe: Path) -> None:
     assert "no run to resume" in fault(in_process, "train", recipe, "--out", "run", "--resume")
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """The metrics and the adapter, which are the same however often a run was stopped."""
+    files = [run / "metrics.jsonl", *sorted((run / "adapter").iterdir())]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def test_resume_auto_starts_and_goes_on(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    command = ("train", recipe, "--out", "run", "--resume", "auto")
+    assert in_process(*command).code == 0
+    whole = contents(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "adapter")  # as if stopped before its last checkpoint
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-000006")
+    for _ in range(2):
+        done = in_process(*command)
+        assert done.code == 0, done.err
+        assert contents(tmp_path / "run") == whole
+
+
+def test_a_change_is_shown_and_allowed_when_asked_for_and_told_in_the_lineage(
+    in_process: Verb, recipe: Path, tmp_path: Path
+) -> None:
+    command = ("train", recipe, "--out", "run", "--resume", "train.steps=8", "train.lr=0.02")
+    assert in_process("train", recipe, "--out", "run").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    said = fault(in_process, *command)
+    assert "train.steps 6 → 8; train.lr 0.01 → 0.02" in said
+    assert "--allow-change" in said
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+    started = json.loads((tmp_path / "run" / "lineage.json").read_text())
+    done = in_process(*command, "--allow-change")
+    assert done.code == 0, done.err
+    rows = RunFolder(tmp_path / "run").rows()
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 9))
+    now = json.loads((tmp_path / "run" / "lineage.json").read_text())
+    (resumed,) = now.pop("resumed_with")
+    assert now == started
+    assert resumed["recipe"] != started["recipe"]
+    assert {part for part in resumed if resumed[part] != started[part]} == {"recipe"}
+    assert read_card(tmp_path / "run" / "adapter").lineage["resumed_with"] == [resumed]
+    assert load_recipe(tmp_path / "run" / "recipe.yaml", []).train.lr == 0.02
+    assert in_process(*command).code == 0, "it is no change any more"
+
+
+def test_other_datasets_are_allowed_when_asked_for_and_told_in_the_lineage(
+    in_process: Verb, recipe: Path, tmp_path: Path
+) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    write_films(tmp_path / "films", 8, background=(9, 99, 199))
+    command = ("train", recipe, "train.steps=8", "--out", "run", "--resume", "--allow-change")
+    assert in_process(*command).code == 0
+    lineage = json.loads((tmp_path / "run" / "lineage.json").read_text())
+    assert lineage["datasets"] != lineage["resumed_with"][0]["datasets"]
+    assert in_process("train", recipe, "train.steps=8", "--out", "run", "--resume").code == 0
+
+
+def test_another_base_is_not_gone_on_with_whatever_is_allowed(
+    in_process: Verb, recipe: Path, tmp_path: Path, tiny_world: Path
+) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    other = shutil.copytree(tiny_world, tmp_path / "other")
+    (weights,) = (other / "transformer").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-4] ^= 1  # the last bit of a weight
+    weights.write_bytes(content)
+    command = ("train", recipe, f"base={other}", "--out", "run", "--resume", "--allow-change")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert "the base changed since the run was started" in fault(in_process, *command)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("change", ["adapter.rank=2", "train.optimizer=muon", "train.ema={decay: [0.9]}"])
+def test_a_change_that_no_checkpoint_fits_leaves_the_run_as_it_was(
+    in_process: Verb, recipe: Path, tmp_path: Path, change: str
+) -> None:
+    assert in_process("train", recipe, "--out", "run").code == 0
+    kept = [tmp_path / "run" / name for name in ("recipe.yaml", "lineage.json", "metrics.jsonl")]
+    before = [path.read_text() for path in kept]
+    fault(in_process, "train", recipe, change, "train.steps=8", "--out", "run", "--resume", "--allow-change")
+    assert [path.read_text() for path in kept] == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--nodes", "2"),
+        ("--gpus", "8"),
+        ("--accelerator", "H100"),
+        ("--image", "a/b:1"),
+        ("--volume", "v"),
+        ("--render",),
+    ],
+    ids=lambda option: option[0],
+)
+def test_an_option_of_a_launched_run_without_a_launch_is_refused(
+    in_process: Verb, recipe: Path, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    said = fault(in_process, "train", recipe, "--out", "run", *option)
+    assert f"only a launched run has these [{option[0]}]" in said
+    assert "--launch slurm, skypilot or kubernetes" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_launch_must_say_how_many_gpus(in_process: Verb, recipe: Path) -> None:
+    said = fault(in_process, "train", recipe, "--launch", "slurm", "--nodes", 2)
+    assert said.endswith("how many GPUs has a machine? [--launch slurm]. Add --gpus.")
 
 
 def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
@@ -124,6 +233,11 @@ def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, t
         ),
         ("base=nowhere", "this is no base model"),
         ("train.lr=1.0e-30", "never changed"),
+        ("adapter.targets=[to_z]", "no linear layer ends in 'to_z'"),
+        ("adapter.rank=0", "'adapter.rank' is 0"),
+        ("train.ema={decay: [1.0]}", "decay between 0 and 1"),
+        ("machine.shard_base=true", "shard_base needs every block computed again"),
+        ("machine.context=2", "machine.context is 2, but the run has 1 process"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(

@@ -10,8 +10,8 @@ from worldtune.evaluation.case import BASE_DOMAIN, Case
 from worldtune.evaluation.compare import compare, frozen
 from worldtune.evaluation.comparison import FROZEN, Comparison
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.statistics import paired
 from worldtune.evaluation.verdict import remarks, verdict
+from worldtune.statistics import paired
 
 from .clips import candidates, cases, moving_square
 

@@ -12,7 +12,7 @@ from support.training import recipe_data, small_data, small_recipe
 from worldtune.errors import DataError, RecipeError
 from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
-from worldtune.training.data import TrainingData, prepare_data, prepare_held_out, spread
+from worldtune.training.data import prepare_data, prepare_held_out, spread
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World

@@ -28,9 +28,7 @@ def gradient(y: Tensor, x: Tensor) -> Tensor:
     return torch.autograd.grad(y, x, weights)[0]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
-)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("placed", [False, True])
 def test_it_is_diffusers_norm(dtype: torch.dtype, tolerance: float, placed: bool) -> None:
     norm, x, cos, sin = make(dtype)

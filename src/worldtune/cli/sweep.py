@@ -28,7 +28,7 @@ def sweep(
     axes = [_axis(item) for item in grid]
     keys, runs = [key for key, _ in axes], {}
     for values in product(*(values for _, values in axes)):
-        label = "-".join(f"{_short(key)}{_short(str(value))}" for key, value in zip(keys, values, strict=True))
+        label = "-".join(_label(key, value) for key, value in zip(keys, values, strict=True))
         overrides = [f"{key}={json.dumps(value)}" for key, value in zip(keys, values, strict=True)]
         runs[label] = [*overrides, f"name={name}-{label}"]
         check(runs[label])
@@ -51,9 +51,9 @@ def _axis(item: str) -> tuple[str, list[Any]]:
     return key, values
 
 
-def _short(text: str) -> str:
-    """The last part of a key, or a value, as a folder's name may have it."""
-    return re.sub(r"[^A-Za-z0-9.]+", "_", text.rsplit(".", 1)[-1] if text[:1].isalpha() else text).strip("_")
+def _label(key: str, value: Any) -> str:
+    """A key's last part and its value, as a folder's name may have them."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", f"{key.rsplit('.', 1)[-1]}{value}").strip("_")
 
 
 def _compare(labels: list[str], out: Path) -> None:

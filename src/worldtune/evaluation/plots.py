@@ -211,7 +211,7 @@ def _number(value: float) -> str:
 
 
 def _shortened(name: str) -> str:
-    return "frozen frame" if name == "first frame frozen" else name if len(name) <= 13 else name[:12] + "…"
+    return "frozen frame" if name == "first frame frozen" else name if len(name) <= 13 else f"{name[:6]}…{name[-6:]}"
 
 
 def _spread(heights: Sequence[float]) -> list[float]:

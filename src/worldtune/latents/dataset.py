@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldtune.episodes.clip import Clip
 from worldtune.latents.store import load_tensor
+from worldtune.seeds import seed_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ClipOrder:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
         return torch.randperm(self.count, generator=generator).tolist()
 
     def __getitem__(self, sample: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from worldtune.latents.dataset import ClipOrder
+from worldtune.seeds import seed_of
 
 GOLDEN = (5**0.5 - 1) / 2
 GROWTH = 4096  # samples assigned at a time
@@ -19,7 +20,7 @@ class Mixture:
     """`mixture[n]` is (dataset, clip) of the n-th sample; `shares` sum to 1."""
 
     def __init__(self, counts: Sequence[int], shares: Sequence[float], seed: int) -> None:
-        self._orders = [ClipOrder(count, seed * 10 + number + 1) for number, count in enumerate(counts)]
+        self._orders = [ClipOrder(count, seed_of(seed, number)) for number, count in enumerate(counts)]
         self._bounds = np.cumsum(shares)[:-1]
         self._chosen = self._places = np.empty(0, dtype=np.int64)
 

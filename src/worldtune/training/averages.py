@@ -26,7 +26,7 @@ class Ema(Strict):
 
     @property
     def names(self) -> list[str]:
-        return [f"power-{gamma:g}" for gamma in self.power] + [f"decay-{beta:g}" for beta in self.decay]
+        return [f"power-{gamma!r}" for gamma in self.power] + [f"decay-{beta!r}" for beta in self.decay]
 
     def beta(self, name: str, update: int) -> float:
         """β of the average `name` at update 1, 2, …"""

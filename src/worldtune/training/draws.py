@@ -14,6 +14,7 @@ from torch import Tensor
 from worldtune.diffusion.conditioning import MODES, known_frames
 from worldtune.diffusion.edm import LOG_SIGMA_MEAN, flow_time, training_sigmas
 from worldtune.diffusion.flow import high_sigmas, shifted_logit_normal
+from worldtune.seeds import seed_of
 from worldtune.training.recipe import Train
 
 
@@ -37,8 +38,7 @@ def training_draws(
 
     `shape` is a clip's, (C, T, H, W); `shift` that of rectified flow's logit-normal σ, None says Predict 2's law.
     """
-    first = settings.seed * 1_000_003 + step
-    generator, batch = torch.Generator().manual_seed(first), settings.batch
+    generator, batch = torch.Generator().manual_seed(seed_of(settings.seed, step)), settings.batch
     probabilities = torch.tensor([settings.modes.get(mode, 0.0) for mode in MODES.values()])
     k_B = torch.multinomial(probabilities, batch, replacement=True, generator=generator)
     normal_B = torch.randn(batch, generator=generator)
@@ -50,7 +50,7 @@ def training_draws(
         usual_B = shifted_logit_normal(normal_B, shift)
         sigma_B = torch.where(high_B < settings.high_sigma, high_sigmas(uniform_B), usual_B)
     noises = [
-        torch.randn(shape, generator=torch.Generator().manual_seed((first * 65_537 + 1 + place) % 2**63))
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed_of(settings.seed, step, place)))
         for place in places
     ]
     mine = list(places)

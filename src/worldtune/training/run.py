@@ -96,7 +96,7 @@ class RunFolder:
             raise UserError("there is no run to resume", where=str(self.path), mend="Leave --resume out.")
 
     def resume(self, recipe: Recipe, *, allow_change: bool = False) -> None:
-        """Go on with the run in the folder; its `machine` and `track` may be others now.
+        """Check that the folder's run can go on with `recipe`, whose `machine` and `track` may be others now.
 
         Raises UserError when the folder holds no run, or, unless `allow_change`, one of another recipe: it says what
         changed.
@@ -110,6 +110,10 @@ class RunFolder:
                 where=str(path),
                 mend="Resume with the run's own recipe.yaml, start a new run, or add --allow-change.",
             )
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe that the run goes on with."""
+        path = self.path / "recipe.yaml"
         if self.leads and path.read_text() != dump_recipe(recipe):
             with atomic_file(path) as partial:
                 partial.write_text(dump_recipe(recipe))

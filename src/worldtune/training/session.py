@@ -32,6 +32,8 @@ def prepare_run(
         run.start(recipe)
     data = prepare_data(world, recipe, store, on_clip, team)
     run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
+    if resume:
+        run.keep_recipe(recipe)
     if run.leads:
         data.ledger.write(run.path / "ledger.parquet")
     return data

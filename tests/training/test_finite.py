@@ -1,0 +1,207 @@
+"""A run that comes upon a number that is none: what it says, and that everything before it is kept."""
+
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from support.training import small_recipe
+from worldtune.adapters.folder import WEIGHTS
+from worldtune.adapters.inject import adapter_parameters
+from worldtune.errors import UserError
+from worldtune.latents.dataset import LatentClip
+from worldtune.latents.mixture import Mixture
+from worldtune.latents.store import load_tensor
+from worldtune.tensor_files import read_tensors
+from worldtune.training.batches import Batches
+from worldtune.training.checkpoint import checkpoints, step_of
+from worldtune.training.data import TrainingData
+from worldtune.training.finite import refuse_not_finite
+from worldtune.training.loop import train
+from worldtune.training.recipe import Machine, Recipe, Train
+from worldtune.training.run import RunFolder
+from worldtune.training.state import TrainingState
+from worldtune.worlds.load import open_world
+
+UNPROBED = (2, 5)  # of six clips: the birth proof looks at the others
+NO_STATE = TrainingState({"a": nn.Parameter(torch.zeros(1))}, Train())  # none that is kept
+
+
+@pytest.fixture
+def harmed(data: TrainingData, tmp_path: Path) -> tuple[TrainingData, LatentClip]:
+    """The training clips with the latent of one in a store of its own, to be spoilt there: the one that comes last."""
+    order = Mixture([len(data.train)], [1.0], 0)
+    first = {clip: min(n for n in range(18) if order[n][1] == clip) for clip in UNPROBED}
+    number = max(first, key=first.__getitem__)
+    path = tmp_path / "store" / data.train[number].latent.name
+    path.parent.mkdir()
+    clip = replace(data.train[number], latent=Path(shutil.copy(data.train[number].latent, path)))
+    return replace(data, train=[*data.train[:number], clip, *data.train[number + 1 :]]), clip
+
+
+def spoil(clip: LatentClip, value: float = math.nan) -> Callable[[], object]:
+    """Put one element that is no number into a clip's latent; what is returned restores it."""
+    z_CTHW = load_tensor(clip.latent).clone()
+    spoilt = z_CTHW.clone()
+    spoilt[0, -1, 0, 0] = value
+    clip.latent.unlink()
+    save_file({"tensor": spoilt}, clip.latent)
+    return lambda: (clip.latent.unlink(), save_file({"tensor": z_CTHW}, clip.latent))
+
+
+def starting(folder: Path, recipe: Recipe) -> RunFolder:
+    run = RunFolder(folder)
+    run.start(recipe)
+    return run
+
+
+def first_step_with(data: TrainingData, recipe: Recipe, clip: LatentClip) -> tuple[int, float]:
+    """Counted from 0, with the clip's noise level in it."""
+    with Batches(data, recipe, 5.0, range(recipe.train.batch)) as batches:
+        for step in range(recipe.train.steps):
+            for part in batches.of(step):
+                if clip in part.clips:
+                    return step, part.draws.sigma_B[part.clips.index(clip)].item()
+    raise AssertionError("the clip is not trained on")
+
+
+@pytest.mark.parametrize(("value", "batch"), [(math.nan, 1), (math.inf, 3)])
+def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended(
+    harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path, value: float, batch: int
+) -> None:
+    data, clip = harmed
+    recipe = small_recipe(tiny_world, films, batch=batch, checkpoint_every=100)
+    whole = starting(tmp_path / "whole", recipe)
+    train(open_world(str(tiny_world)), recipe, data, whole)
+
+    step, sigma = first_step_with(data, recipe, clip)
+    assert step > 0
+    restore = spoil(clip, value)
+    run = starting(tmp_path / "run", recipe)
+    with pytest.raises(UserError) as stopped:
+        train(open_world(str(tiny_world)), recipe, data, run)
+    said = f"of {clip.clip.name} at σ={sigma:.3f}; the state before it is kept as step {step}"
+    assert said in stopped.value.what
+    assert re.match(rf"the loss is (nan|inf) at step {step + 1}, ", stopped.value.what)
+    assert stopped.value.where == str(run.path)
+    assert [step_of(path) for path in checkpoints(run.checkpoints)][-1] == step
+    assert [row["step"] for row in run.rows() if "loss" in row] == list(range(1, step + 1))
+    assert not run.adapter.exists()
+
+    run.resume(recipe)
+    with pytest.raises(UserError, match=rf"at step {step + 1}, .* kept as step {step}"):  # the clip is what it was
+        train(open_world(str(tiny_world)), recipe, data, run, resume=True)
+    restore()
+    train(open_world(str(tiny_world)), recipe, data, run, resume=True)
+    assert run.metrics.read_bytes() == whole.metrics.read_bytes()
+    for path in whole.adapter.iterdir():
+        assert (run.adapter / path.name).read_bytes() == path.read_bytes()
+
+
+def test_in_parts_the_clip_alone_is_named(
+    harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    data, clip = harmed
+    recipe = small_recipe(tiny_world, films).model_copy(update={"machine": Machine(micro_batch=2)})
+    spoil(clip)
+    with pytest.raises(UserError, match=rf"the loss is nan at step \d, of {clip.clip.name} at σ=0\.\d+; "):
+        train(open_world(str(tiny_world)), recipe, data, starting(tmp_path / "run", recipe))
+
+
+def test_a_gradient_that_overflows_names_all_clips_of_its_step_and_loses_nothing(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    """From step 4 on one tensor's gradient is infinite, while the loss is a number."""
+    recipe = small_recipe(tiny_world, films, checkpoint_every=100)
+    whole, run = (starting(tmp_path / name, recipe) for name in ("whole", "run"))
+    train(open_world(str(tiny_world)), recipe, data, whole)
+    world = open_world(str(tiny_world))
+
+    def overflow(step: int, loss: float) -> None:
+        if step == 3:
+            next(iter(adapter_parameters(world.denoiser).values())).register_hook(lambda gradient: gradient + math.inf)
+
+    with pytest.raises(UserError) as stopped:
+        train(world, recipe, data, run, on_step=overflow)
+    with Batches(data, recipe, 5.0, range(3)) as batches:
+        (part,) = batches.of(3)
+    named = zip(part.clips, part.draws.sigma_B.tolist(), strict=True)
+    clips = ", ".join(f"{clip.clip.name} at σ={sigma:.3f}" for clip, sigma in named)
+    said = rf"the gradient's norm is (nan|inf) at step 4, of {clips}; the state before it is kept as step 3"
+    assert re.fullmatch(said, stopped.value.what)
+    assert not run.adapter.exists()
+
+    run.resume(recipe)
+    train(open_world(str(tiny_world)), recipe, data, run, resume=True)
+    assert run.metrics.read_bytes() == whole.metrics.read_bytes()
+    for path in whole.adapter.iterdir():
+        assert (run.adapter / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_rate_that_is_far_too_high_keeps_what_it_came_to(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_world, films, lr=1e6, warmup=0, checkpoint_every=100)
+    run = starting(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match=r"--resume --allow-change") as stopped:
+        train(open_world(str(tiny_world)), recipe, data, run)
+    steps = [row["step"] for row in run.rows() if "loss" in row]
+    assert steps == list(range(1, len(steps) + 1))
+    assert f"at step {len(steps) + 1}, of" in stopped.value.what
+    assert step_of(checkpoints(run.checkpoints)[-1]) == len(steps)
+
+
+def test_before_the_first_step_there_is_nothing_to_keep(
+    harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    data, clip = harmed
+    recipe = small_recipe(tiny_world, films, batch=6)
+    spoil(clip)
+    run = starting(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match=rf"at step 1, of {clip.clip.name} at σ=0\.\d+ \["):
+        train(open_world(str(tiny_world)), recipe, data, run)
+    assert not checkpoints(run.checkpoints)
+
+
+@pytest.mark.parametrize(("batch", "more"), [(3, ""), (5, " and 2 more")])
+def test_a_step_of_many_clips_names_the_first_few(
+    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, batch: int, more: str
+) -> None:
+    recipe = small_recipe(tiny_world, films, batch=batch)
+    with Batches(data, recipe, 5.0, range(batch)) as batches:
+        parts = batches.of(0)
+    with pytest.raises(UserError) as stopped:
+        refuse_not_finite("gradient's norm", math.inf, parts, NO_STATE, RunFolder(tmp_path), 0)
+    assert stopped.value.what.count("σ=") == 3
+    assert stopped.value.what.endswith(more)
+
+
+def test_what_is_finite_goes_on_whatever_it_is(tmp_path: Path) -> None:
+    for value in (0.0, -1e30, torch.tensor([1e38, -1e38])):
+        refuse_not_finite("loss", value, [], NO_STATE, RunFolder(tmp_path), 1)
+
+
+def test_the_weights_that_are_kept_are_those_of_the_step_before(
+    harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path
+) -> None:
+    """A run that ends there anyway exports them."""
+    data, clip = harmed
+    recipe = small_recipe(tiny_world, films, schedule="constant", checkpoint_every=100)
+    step, _ = first_step_with(data, recipe, clip)
+    short = small_recipe(tiny_world, films, schedule="constant", checkpoint_every=100, steps=step)
+    ended, stopped = starting(tmp_path / "ended", short), starting(tmp_path / "stopped", recipe)
+    train(open_world(str(tiny_world)), short, data, ended)
+    spoil(clip)
+    with pytest.raises(UserError):
+        train(open_world(str(tiny_world)), recipe, data, stopped)
+    stopped.resume(short, allow_change=True)
+    train(open_world(str(tiny_world)), short, data, stopped, resume=True, allow_change=True)
+    expected = read_tensors(ended.adapter / WEIGHTS)
+    assert all(torch.equal(t, expected[name]) for name, t in read_tensors(stopped.adapter / WEIGHTS).items())

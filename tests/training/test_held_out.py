@@ -1,0 +1,130 @@
+"""The held-out loss and its parts against means by hand, one clip, mode and noise level at a time."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from worldtune.episodes.clip import Clip
+from worldtune.latents.dataset import LatentClip, load_batch
+from worldtune.training.data import TrainingData
+from worldtune.training.draws import held_out_draws
+from worldtune.training.held_out import HeldOutLosses, held_out_losses, measure_held_out
+from worldtune.training.objective import loss_per_clip
+from worldtune.worlds.world import World
+
+MODES = ["image2world", "video2world"]
+SIGMAS = 3
+
+
+def of_each(world: World, clips: list[LatentClip]) -> Tensor:
+    """loss_CMS, every element computed alone."""
+    loss_CMS = torch.empty(len(clips), len(MODES), SIGMAS)
+    with torch.no_grad():
+        for c, clip in enumerate(clips):
+            z_BCTHW, text_BND = load_batch([clip])
+            for m, mode in enumerate(MODES):
+                for s in range(SIGMAS):
+                    draws = held_out_draws(z_BCTHW, mode, 5.0, (s + 0.5) / SIGMAS, [c])
+                    loss_CMS[c, m, s] = loss_per_clip(world, z_BCTHW, text_BND, draws)[0]
+    return loss_CMS
+
+
+def seen_by_two(data: TrainingData) -> list[LatentClip]:
+    """All clips, the odd ones as if another camera had seen the episode before."""
+    clips = data.train + data.held_out
+    return [
+        replace(one, clip=replace(one.clip, camera="wrist", episode=clips[n - 1].clip.episode)) if n % 2 else one
+        for n, one in enumerate(clips)
+    ]
+
+
+def mean(losses: Iterable[Tensor]) -> float:
+    return torch.cat([loss.flatten() for loss in losses]).double().mean().item()
+
+
+def test_every_loss_is_that_of_its_clip_mode_and_level(world: World, data: TrainingData) -> None:
+    clips = seen_by_two(data)
+    found = measure_held_out(world, clips, MODES, SIGMAS, 5.0, batch=3)
+    torch.testing.assert_close(found.loss_CMS, of_each(world, clips), rtol=1e-4, atol=1e-5)
+    assert not found.loss_CMS.requires_grad
+    assert found.mean == pytest.approx(mean(found.loss_CMS), rel=1e-12)
+    one_mode = held_out_losses(world, clips, MODES[1], SIGMAS, 5.0, batch=3)
+    assert one_mode == pytest.approx([mean(loss_MS[1]) for loss_MS in found.loss_CMS], rel=1e-6)
+
+
+def test_the_parts_are_means_by_hand(world: World, data: TrainingData) -> None:
+    clips = seen_by_two(data)
+    found = measure_held_out(world, clips, MODES, SIGMAS, 5.0, batch=8)
+    loss_CMS, parts = found.loss_CMS, found.parts()
+    by_hand = {
+        "task": {
+            name: mean(loss_CMS[c] for c, one in enumerate(clips) if one.clip.task == name)
+            for name in {one.clip.task for one in clips}
+        },
+        "camera": {
+            "observation.images.scene": mean(loss_CMS[0::2]),
+            "wrist": mean(loss_CMS[1::2]),
+        },
+        "mode": {"image2world": mean(loss_CMS[:, 0]), "video2world": mean(loss_CMS[:, 1])},
+        "sigma": {"1/3": mean(loss_CMS[:, :, 0]), "2/3": mean(loss_CMS[:, :, 1]), "3/3": mean(loss_CMS[:, :, 2])},
+    }  # fmt: skip
+    assert len(by_hand["task"]) == 2
+    assert {kind: {name: one["mean"] for name, one in part.items()} for kind, part in parts.items()} == {
+        kind: pytest.approx(part, rel=1e-6) for kind, part in by_hand.items()
+    }
+    for part in parts.values():
+        for one in part.values():
+            assert one["low"] < one["mean"] < one["high"]
+    assert [one["clips"] for one in parts["camera"].values()] == [4, 4]
+    assert {one["clips"] for kind in ("mode", "sigma") for one in parts[kind].values()} == {8}
+    for kind in ("camera", "mode", "sigma"):  # equal parts: their mean is that of all
+        assert mean(torch.tensor([one["mean"]]) for one in parts[kind].values()) == pytest.approx(found.mean, rel=1e-6)
+
+
+def clip(number: int, task: str = "t", camera: str = "c", episode: str | None = None) -> LatentClip:
+    its = Clip("here", episode or str(number), camera, task, "", Path(), 0, (number,), 16, 8, 8, "stretch")
+    return LatentClip(its, Path(), Path())
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.floats(0, 9)), min_size=1, max_size=12))
+def test_parts_weigh_every_clip_alike(seen: list[tuple[str, str, float]]) -> None:
+    clips = [clip(number, task, camera) for number, (task, camera, _) in enumerate(seen)]
+    loss_CMS = torch.tensor([loss for *_, loss in seen])[:, None, None] + torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    found = HeldOutLosses(clips, MODES, loss_CMS)
+    parts = found.parts()
+    for kind, place in (("task", 0), ("camera", 1)):
+        assert list(parts[kind]) == sorted({one[place] for one in seen})
+        for name, one in parts[kind].items():
+            its = [loss for *names, loss in seen if names[place] == name]
+            assert one["mean"] == pytest.approx(1.5 + sum(its) / len(its), rel=1e-5)
+            assert one["clips"] == len(its)
+        weighed = sum(one["mean"] * one["clips"] for one in parts[kind].values()) / len(seen)
+        assert weighed == pytest.approx(found.mean, rel=1e-5)
+    assert parts["mode"]["video2world"]["mean"] == pytest.approx(parts["mode"]["image2world"]["mean"] + 2, rel=1e-5)
+    assert parts["sigma"]["2/2"]["mean"] == pytest.approx(parts["sigma"]["1/2"]["mean"] + 1, rel=1e-5)
+
+
+def test_an_interval_is_over_episodes_and_one_episode_has_none() -> None:
+    """Clips of one episode are no evidence of spread: copies of each clip leave the interval as it is."""
+    losses = torch.tensor([1.0, 2.0, 4.0, 8.0, 3.0, 5.0])[:, None, None].expand(-1, 2, 2)
+    once = HeldOutLosses([clip(n) for n in range(6)], MODES, losses).parts()["mode"]["image2world"]
+    copies = [clip(10 * n + copy, episode=str(n)) for n in range(6) for copy in range(5)]
+    often = HeldOutLosses(copies, MODES, losses.repeat_interleave(5, 0)).parts()["mode"]["image2world"]
+    assert (once["low"], once["high"]) == pytest.approx((often["low"], often["high"]))
+    assert (once["clips"], often["clips"]) == (6, 30)
+    alone = HeldOutLosses([clip(n, episode="0") for n in range(6)], MODES, losses).parts()["task"]["t"]
+    assert (alone["mean"], alone["low"], alone["high"]) == (pytest.approx(23 / 6), None, None)
+
+
+def test_episodes_of_two_datasets_with_one_name_are_two() -> None:
+    """Mixed datasets all begin with an episode 000000."""
+    clips = [replace(one, clip=replace(one.clip, source=source)) for one in [clip(0)] for source in ("here", "there")]
+    part = HeldOutLosses(clips, MODES, torch.tensor([1.0, 2.0])[:, None, None].expand(-1, 2, 2)).parts()["task"]["t"]
+    assert part["low"] is not None
+    assert (part["low"], part["high"]) == (1.0, 2.0)
