@@ -25,6 +25,7 @@ from worldtune.training.team import ALONE, Team
 from worldtune.worlds.world import World
 
 PROBED, SIGMAS = 4, 4  # clips, noise levels of each
+STRANGE = 4  # times the band's upper end, which is of the base's own domain: a robot or camera it has never seen
 NUDGE = 1e-2  # of B, whose zero hides A from the gradient
 
 
@@ -74,7 +75,7 @@ def prove_born(
         trainable_parameters=sum(p.numel() for p in parameters.values()),
         zero_step_difference=difference,
         first_loss=first_loss,
-        first_loss_band=world.card.first_loss,
+        first_loss_band=_band(world),
         reached_tensors=len(parameters),
     )
     return Newborn(parameters, {name: p.detach().cpu().clone() for name, p in parameters.items()}, before, proof)
@@ -115,7 +116,7 @@ def _first_loss(world: World, clips: Sequence[LatentClip], shift: float | None) 
 
     What predicts nothing has the mean square of the velocity as its loss, and what was not loaded has more.
     """
-    (loss, guess), (_, high) = _mean_loss(world, clips, shift), world.card.first_loss
+    (loss, guess), (_, high) = _mean_loss(world, clips, shift), _band(world)
     if not loss < guess:
         raise BirthProofError(
             f"the base's loss {loss:.3f} is no better than predicting zero ({guess:.3f})",
@@ -129,6 +130,12 @@ def _first_loss(world: World, clips: Sequence[LatentClip], shift: float | None) 
             mend="Look at the clips with `worldtune inspect`, and prove the base with `worldtune bases verify`.",
         )
     return loss
+
+
+def _band(world: World) -> tuple[float, float]:
+    """The first losses that this base may have on clips of any kind."""
+    low, high = world.card.first_loss
+    return low, STRANGE * high
 
 
 def _prove_reached(

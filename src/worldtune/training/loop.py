@@ -48,11 +48,12 @@ def train(
     fit_machine(world, recipe.machine, team, settings.batch)
     newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team)
     state = TrainingState(parameters, settings, frozen_factors(world.denoiser))
-    origin = run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
     saved = checkpoints(run.checkpoints)[-1:] if resume else []
     step = step_of(saved[0]) if saved else 0
     for checkpoint in saved:
         state.load(checkpoint)
+    origin = run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
+    run.keep_recipe(recipe)
     run.forget_after(step)
     if step == 0:
         run.log(step=0, **validate(world, recipe, data, state, team))

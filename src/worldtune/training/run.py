@@ -141,6 +141,8 @@ class RunFolder:
     def same_lineage(self, lineage: dict[str, Any], *, allow_change: bool = False) -> dict[str, Any]:
         """What the run was started with. Raises UserError as `keep_lineage` does."""
         path = self.path / "lineage.json"
+        if not path.exists():
+            return lineage
         started: dict[str, Any] = json.loads(path.read_text())
         newest = [started, *started.get("resumed_with", [])][-1]
         changed = [part for part in ("base", "datasets") if newest[part] != lineage[part]]

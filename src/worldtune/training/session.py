@@ -31,9 +31,8 @@ def prepare_run(
     else:
         run.start(recipe)
     data = prepare_data(world, recipe, store, on_clip, team)
-    run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
-    if resume:
-        run.keep_recipe(recipe)
+    keep = run.same_lineage if resume else run.keep_lineage
+    keep(lineage(world, recipe, data, team), allow_change=allow_change)
     if run.leads:
         data.ledger.write(run.path / "ledger.parquet")
     return data

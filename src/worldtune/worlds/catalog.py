@@ -187,7 +187,6 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
         width=64,
         fps=16,
         architecture=POCKET,
-        first_loss=(0.0, 2.0),  # a robot it has never seen included
     ),
     _predict25("2B", "post-trained", "81edfebe-bd6a-4039-8c1d-737df1a790bf", _KARRAS_200),
     _predict25("2B", "pre-trained", "d20b7120-df3e-4911-919d-db6e08bad31c", _SHIFT_5),
