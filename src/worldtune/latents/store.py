@@ -38,8 +38,8 @@ def load_tensor(path: Path) -> Tensor:
     try:
         return load_file(path)["tensor"]
     except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"a tensor of the latent store cannot be read: {error}",
-            where=str(path),
-            mend="Delete the file: it is made again.",
-        ) from error
+        fault = str(error)
+    except KeyError as error:
+        fault = f"it holds no {error}"
+    what = f"a tensor of the latent store cannot be read: {fault}"
+    raise DataError(what, where=str(path), mend="Delete the file: it is made again.")

@@ -26,7 +26,8 @@ class Ema(Strict):
 
     @property
     def names(self) -> list[str]:
-        return [f"power-{gamma!r}" for gamma in self.power] + [f"decay-{beta!r}" for beta in self.decay]
+        powers = [f"power-{gamma!r}".removesuffix(".0") for gamma in self.power]
+        return powers + [f"decay-{beta!r}" for beta in self.decay]
 
     def beta(self, name: str, update: int) -> float:
         """β of the average `name` at update 1, 2, …"""

@@ -59,7 +59,7 @@ def train(
         run.log(step=0, **validate(world, recipe, data, state, team))
 
     with Batches(data, recipe, shift, team.share(settings.batch)) as batches:
-        while step < settings.steps and not is_out_of_patience(run.validations, recipe.check.patience):
+        while not is_over(run, recipe, step):
             state.forget_gradients()  # before the forward pass: they then never lie beside what it keeps
             parts, loss = batches.of(step), 0.0
             for part in parts:
@@ -78,7 +78,7 @@ def train(
             if step % recipe.check.every == 0 or step == settings.steps:
                 run.log(step=step, **validate(world, recipe, data, state, team))
             best = best_of(run.validations)
-            if step % settings.checkpoint_every == 0 or step == settings.steps or (best and best.step == step):
+            if step % settings.checkpoint_every == 0 or (best and best.step == step) or is_over(run, recipe, step):
                 team.refuse_difference(parameters, step)
                 if team.leads:
                     state.save(run.checkpoints, step)
@@ -88,6 +88,11 @@ def train(
 
     step, average = chosen(run.validations, recipe, step)
     return export(world, recipe, data, run, state, newborn, origin, run.adapter, step, average, team)
+
+
+def is_over(run: RunFolder, recipe: Recipe, step: int) -> bool:
+    """Whether training ends after `step` steps: they are all done, or the held-out loss fell no more."""
+    return step >= recipe.train.steps or is_out_of_patience(run.validations, recipe.check.patience)
 
 
 def learning_rate(settings: Train, step: int) -> float:

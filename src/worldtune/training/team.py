@@ -5,6 +5,7 @@ context parallelism, the processes that share each clip. After backward the adap
 in one message, so that N processes make the step that one would make with the same batch, but for rounding.
 """
 
+import atexit
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -134,6 +135,7 @@ def join_team(context: int = 1) -> Team:
         return ALONE
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(dist.destroy_process_group)  # else gloo's threads may abort a process that ends well
     if context == 1:
         return Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     groups = [dist.new_group(list(range(first, first + context))) for first in range(0, size, context)]
