@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from support.allocation import allocated_peak
 from support.tiny_world import randomise
+from worldtune.bench.allocation import allocated_peak
 from worldtune.errors import RecipeError
 from worldtune.generation.sampler import sample
 from worldtune.planning.generation import GenerationPlan, plan_generation

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from support.allocation import allocated_peak
+from worldtune.bench.allocation import allocated_peak
 from worldtune.planning.meter import MemoryMeter, default_dtype, without_data
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from support.allocation import allocated_peak
 from worldtune.adapters.folder import remove_adapter
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.bench.allocation import allocated_peak
 from worldtune.cli.recipes import find_recipe
 from worldtune.planning import training
 from worldtune.planning.blank import with_layers

@@ -19,13 +19,13 @@ from worldtune.worlds.load import open_world
 from worldtune.worlds.quantised import Kind
 from worldtune.worlds.world import World
 
-CLIPS, SIGMAS, SHIFT, BATCH = 24, 4, 5.0, 6
+SIGMAS, SHIFT, BATCH = 4, 5.0, 6
 
 
-def measure_quality(base: str, store: LatentStore, *, quick: bool) -> Iterator[Figure]:
-    """A row for bf16, for bf16 with the parts in fp32 that the reference has so, and for each way of quantising it."""
+def measure_quality(base: str, store: LatentStore, count: int) -> Iterator[Figure]:
+    """On `count` clips, a row for bf16, for bf16 with the parts in fp32 that the reference has so, and for each way of quantising it."""
     exact = open_world(base)
-    chosen = spread(open_dataset(held_out_spec(exact)).clips, 2 if quick else CLIPS)
+    chosen = spread(open_dataset(held_out_spec(exact)).clips, count)
     clips = encode_clips(exact, chosen, store)
     plain = _loss(exact, clips)
     rounded = open_world(base, dtype=torch.bfloat16)

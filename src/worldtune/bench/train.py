@@ -14,11 +14,12 @@ from torch import Tensor
 
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.bench.allocation import saved_bytes
+from worldtune.bench.allocation import held_bytes
 from worldtune.bench.exactness import denoiser_difference, layer_difference, newborn_change, stock_newborn_change
 from worldtune.bench.overhead import measure_overhead
 from worldtune.bench.planned import POCKET, Size, plan, prediction_error, selective_operations
 from worldtune.bench.pocket import held_out_spec
+from worldtune.bench.quality import measure_quality
 from worldtune.bench.ratio import ROUNDS, Ratio, Work, time_in_turn
 from worldtune.bench.stock_training import add_stock_adapter, encode_anew, stock_loss, stock_step, training_pipeline
 from worldtune.bench.training_steps import BASE_2B, as_world, draw, our_step, random_clips, two_blocks
@@ -31,7 +32,7 @@ from worldtune.training.recipe import load_recipe
 from worldtune.worlds.catalog import KnownBase
 from worldtune.worlds.load import open_world
 
-PARTS = 18
+PARTS = 23
 RANK = 32
 METHODS = {"lora": "LoRA", "dora": "DoRA"}
 GIB = 2**30
@@ -40,7 +41,8 @@ Goal = Callable[[float], float | None]
 
 @dataclass(frozen=True)
 class Extent:
-    """Rounds of a ratio; clips of a batch; heads and latent pixels of two blocks; what is planned; a run's changes."""
+    """Rounds of a ratio; clips of a batch; heads and latent pixels of two blocks; what is planned; clips of a held-out
+    loss; a run's changes."""
 
     rounds: int
     batches: tuple[int, int]
@@ -48,12 +50,13 @@ class Extent:
     side: tuple[int, int]
     base: KnownBase
     sizes: tuple[Size, Size]
+    held_out: int
     overrides: tuple[str, ...] = ()
 
 
-FULL = Extent(ROUNDS, (8, 1), 16, (36, 40), BASE_2B, ((93, 432, 768), (93, 704, 1280)))
+FULL = Extent(ROUNDS, (8, 1), 16, (36, 40), BASE_2B, ((93, 432, 768), (93, 704, 1280)), 24)
 QUICK = Extent(
-    2, (2, 1), 2, (8, 8), POCKET, ((9, 64, 96), (9, 96, 96)),
+    2, (2, 1), 2, (8, 8), POCKET, ((9, 64, 96), (9, 96, 96)), 2,
     ("train={steps: 4, batch: 2, checkpoint_every: 2}", "replay=null", "validate={every: 4, clips: 2}"),
 )  # fmt: skip
 
@@ -130,7 +133,9 @@ def _step(base: KnownBase, size: Size) -> str:
 def _run(extent: Extent, goal: Goal) -> Iterator[Figure]:
     recipe = load_recipe(Path(str(files("worldtune"))) / "recipes" / "pocket-new-task.yaml", list(extent.overrides))
     with tempfile.TemporaryDirectory() as folder:
-        lost = measure_overhead(recipe, Path(folder) / "run", LatentStore(Path(folder) / "latents"))
+        store = LatentStore(Path(folder) / "latents")
+        lost = measure_overhead(recipe, Path(folder) / "run", store)
+        yield from measure_quality("pocket", store, extent.held_out)
     yield figure(f"{recipe.name}: share of time for checkpoints and log", lost.writing, "", "lower", goal(0.02))
     yield figure(f"{recipe.name}: share of time waiting for clips", lost.waiting, "", "lower", goal(0.002))
 
@@ -172,6 +177,6 @@ def saved_of_both(spec: AdapterSpec, extent: Extent) -> tuple[int, int]:
     add_stock_adapter(theirs, spec)
     world = as_world(ours)
     return (
-        saved_bytes(lambda: loss_per_clip(world, z_BCTHW, text_BND, draws).mean(), ours),
-        saved_bytes(lambda: stock_loss(theirs, z_BCTHW, text_BND.bfloat16(), draws), theirs),
+        held_bytes(lambda: loss_per_clip(world, z_BCTHW, text_BND, draws).mean()),
+        held_bytes(lambda: stock_loss(theirs, z_BCTHW, text_BND.bfloat16(), draws)),
     )

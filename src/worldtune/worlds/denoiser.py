@@ -26,8 +26,10 @@ from diffusers.models.transformers.transformer_cosmos import (
 )
 from torch import Tensor, nn
 
+from worldtune.worlds.attention import attend
 from worldtune.worlds.chunks import in_chunks
 from worldtune.worlds.context_parallel import Context
+from worldtune.worlds.feed_forward import feed_forward
 from worldtune.worlds.head_norm import normed, turned
 from worldtune.worlds.offload import Visit, stay
 from worldtune.worlds.recompute import Recompute, recomputed
@@ -149,7 +151,7 @@ def _block(
     x_BTSD = torch.addcmul(x_BTSD, gate, attended.view(shape))
 
     def mlp(x: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        return torch.addcmul(x, gate, block.ff(_modulated(block.norm3, x, shift, scale)))
+        return torch.addcmul(x, gate, feed_forward(block.ff, _modulated(block.norm3, x, shift, scale)))
 
     modulation = _modulation(block.norm3, embedded_BTD, temb_BTD, 3, x_BTSD.dtype)
     return in_chunks(mlp, (x_BTSD, *modulation), 1, _trained(block.ff), last=True)
@@ -192,7 +194,7 @@ def _attend(attention: Attention, x_BND: Tensor, keys_values: KeysValues) -> Ten
 def _mixed(
     attention: Attention, queries_BHNE: Tensor, keys_BHNE: Tensor, values_BHNE: Tensor, context: Context | None = None
 ) -> Tensor:
-    attended_BHNE = F.scaled_dot_product_attention(queries_BHNE, keys_BHNE, values_BHNE)
+    attended_BHNE = attend(queries_BHNE, keys_BHNE, values_BHNE)
     attended_BHNE = context.by_token(attended_BHNE) if context else attended_BHNE
     return attention.to_out[0](attended_BHNE.transpose(1, 2).flatten(2))
 

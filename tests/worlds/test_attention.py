@@ -1,0 +1,54 @@
+"""Attention with its scores kept whole, against PyTorch's own."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+import worldtune.worlds.attention as attention
+from worldtune.worlds.attention import attend
+
+SIZES = st.integers(1, 40)
+BF16 = 2**-6  # relative to the largest value: several roundings of 2⁻⁹ each
+
+
+def heads(tokens: int, width: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, tokens, 3, width, generator=generator).transpose(1, 2).bfloat16().requires_grad_()
+
+
+def exact(*parts: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.MATH):
+        return torch.nn.functional.scaled_dot_product_attention(*(part.double() for part in parts))
+
+
+@settings(deadline=None, max_examples=25)
+@given(SIZES, SIZES, SIZES, st.integers(0, 99))
+def test_few_queries_of_bf16_attend_as_float64_does_and_so_do_the_gradients(n: int, m: int, e: int, seed: int) -> None:
+    parts = heads(n, e, seed), heads(m, e, seed + 1), heads(m, e, seed + 2)
+    given_BHNE = heads(n, e, seed + 3).detach()
+    mine, true = attend(*parts), exact(*parts)
+    assert mine.dtype == torch.bfloat16
+    found = (mine, *torch.autograd.grad(mine, parts, given_BHNE))
+    expected = (true, *torch.autograd.grad(true, parts, given_BHNE.double()))
+    scale = max(tensor.abs().max().item() for tensor in expected)
+    for tensor, its in zip(found, expected, strict=True):
+        assert (tensor - its).abs().max() <= BF16 * scale
+
+
+@pytest.mark.parametrize(("queries", "dtype", "own"), [
+    (8, torch.bfloat16, True), (9, torch.bfloat16, False), (8, torch.float32, False),
+])  # fmt: skip
+def test_many_queries_and_other_types_are_left_to_pytorch(
+    monkeypatch: pytest.MonkeyPatch, queries: int, dtype: torch.dtype, own: bool
+) -> None:
+    called: list[Any] = []
+    theirs = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(attention, "FEW", 8)
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", lambda *a: called.append(a) or theirs(*a))
+    attend(*(heads(n, 16, n).to(dtype) for n in (queries, 12, 12)))
+    assert bool(called) is not own
