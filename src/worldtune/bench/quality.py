@@ -23,7 +23,8 @@ SIGMAS, SHIFT, BATCH = 4, 5.0, 6
 
 
 def measure_quality(base: str, store: LatentStore, count: int) -> Iterator[Figure]:
-    """On `count` clips, a row for bf16, for bf16 with the parts in fp32 that the reference has so, and for each way of quantising it."""
+    """A row for bf16, for bf16 with the parts in fp32 that the reference has so, and for each way of quantising it,
+    on `count` clips."""
     exact = open_world(base)
     chosen = spread(open_dataset(held_out_spec(exact)).clips, count)
     clips = encode_clips(exact, chosen, store)
