@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import worldtune.worlds.attention as attention
-from worldtune.worlds.attention import attend
+from worldtune.worlds.attention import KeptAttention, attend
 
 SIZES = st.integers(1, 40)
 BF16 = 2**-6  # relative to the largest value: several roundings of 2⁻⁹ each
@@ -52,3 +52,15 @@ def test_many_queries_and_other_types_are_left_to_pytorch(
     monkeypatch.setattr(attention.F, "scaled_dot_product_attention", lambda *a: called.append(a) or theirs(*a))
     attend(*(heads(n, 16, n).to(dtype) for n in (queries, 12, 12)))
     assert bool(called) is not own
+
+
+def test_results_that_are_kept_are_used_again() -> None:
+    parts = [heads(8, 16, n).detach() for n in range(3)]
+    kept: list[Any] = []
+    with KeptAttention(kept, again=False):
+        out = attend(*parts)
+    assert len(kept) == 1
+    with KeptAttention(kept, again=True):
+        assert attend(*parts).equal(out)
+    assert not kept
+    assert (attend(*parts) - out).abs().max() < BF16

@@ -1,19 +1,63 @@
-"""Attention of queries to keys and values.
+"""Attention of queries to keys and values, and keeping its results.
 
 Shapes: B clips, H heads, N queries, M keys, E a head's width.
 """
 
+import threading
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 FEW = 512  # queries, up to which PyTorch's blockwise kernel for CPUs is the slower form in bf16
+ATEN: Any = torch.ops.aten
+ATTENTIONS = {
+    ATEN._scaled_dot_product_flash_attention_for_cpu.default,
+    ATEN._scaled_dot_product_flash_attention.default,
+    ATEN._scaled_dot_product_efficient_attention.default,
+    ATEN._scaled_dot_product_cudnn_attention.default,
+}
+
+
+class _State(threading.local):
+    kept = 0
+
+
+_state = _State()
 
 
 def attend(queries_BHNE: Tensor, keys_BHME: Tensor, values_BHME: Tensor) -> Tensor:
     """softmax(Q Kᵀ/√E) V as (B, H, N, E), its scores kept whole where that is faster and they are few."""
     few = queries_BHNE.shape[2] <= FEW and queries_BHNE.device.type == "cpu"
-    if not few or queries_BHNE.dtype != torch.bfloat16:
+    if not few or queries_BHNE.dtype != torch.bfloat16 or _state.kept:
         return F.scaled_dot_product_attention(queries_BHNE, keys_BHME, values_BHME)
     scores_BHNM = (queries_BHNE * queries_BHNE.shape[3] ** -0.5) @ keys_BHME.transpose(2, 3)
     return scores_BHNM.softmax(-1) @ values_BHME
+
+
+class KeptAttention(TorchDispatchMode):
+    """Within, the results of self-attention are kept; `again`: they are used instead of being computed."""
+
+    def __init__(self, kept: list[Any], *, again: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept, self.again = kept, again
+
+    def __enter__(self) -> Any:
+        _state.kept += 1  # attention is then PyTorch's one operation, whatever is faster
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        _state.kept -= 1
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in ATTENTIONS or args[0].shape != args[1].shape:  # attention to text is cheap to compute again
+            return func(*args, **(kwargs or {}))
+        if self.again:
+            return self.kept.pop(0)
+        out = func(*args, **(kwargs or {}))
+        self.kept.append(tree_map_only(Tensor, torch.detach, out))
+        return out

@@ -14,20 +14,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
+from worldtune.worlds.attention import KeptAttention
 from worldtune.worlds.chunks import leaving_out_last
 
 Mode = Literal["none", "full", "selective"]
 Back = Callable[[], Tensor]
-ATEN: Any = torch.ops.aten
-ATTENTIONS = {
-    ATEN._scaled_dot_product_flash_attention_for_cpu.default,
-    ATEN._scaled_dot_product_flash_attention.default,
-    ATEN._scaled_dot_product_efficient_attention.default,
-    ATEN._scaled_dot_product_cudnn_attention.default,
-}
 
 
 def to_host(x: Tensor) -> Back:
@@ -62,23 +54,6 @@ def recomputed(
     return _Recomputed.apply(compute, how, visit, len(parts), *parts, *parameters)  # type: ignore[no-untyped-call]
 
 
-class _Attention(TorchDispatchMode):
-    """Within, the results of self-attention are kept; `again`: they are used instead of being computed."""
-
-    def __init__(self, kept: list[Any], *, again: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kept, self.again = kept, again
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in ATTENTIONS or args[0].shape != args[1].shape:  # attention to text is cheap to compute again
-            return func(*args, **(kwargs or {}))
-        if self.again:
-            return self.kept.pop(0)
-        out = func(*args, **(kwargs or {}))
-        self.kept.append(tree_map_only(Tensor, torch.detach, out))
-        return out
-
-
 def _nothing(_: Any) -> Any:
     """Takes the place of what a graph keeps."""
 
@@ -94,11 +69,11 @@ class _Recomputed(torch.autograd.Function):
         with visit(), ExitStack() as within:
             if how.mode == "selective":
                 kept: list[Any] = []
-                ctx.again = _Attention(kept, again=True)
+                ctx.again = KeptAttention(kept, again=True)
                 # An attention returns what its backward needs where there is a graph; of the graph nothing is kept.
                 within.enter_context(torch.enable_grad())
                 within.enter_context(torch.autograd.graph.saved_tensors_hooks(_nothing, _nothing))
-                within.enter_context(_Attention(kept, again=False))
+                within.enter_context(KeptAttention(kept, again=False))
                 parts = _leaves(tensors[:count], ctx.needs_input_grad[4 : 4 + count])
                 return compute(*parts).detach()
             return compute(*tensors[:count])
