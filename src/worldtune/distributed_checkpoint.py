@@ -34,7 +34,8 @@ _INDEX = {
 _DAMAGE = (
     AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-_MEND = "It was damaged, or is no checkpoint: take another one."
+_MEND = "It was damaged, or is no checkpoint: remove it, and the one before is taken."
+_OTHER = "It is of another adapter, optimiser or average: take the recipe it was made with."
 
 
 class _IndexUnpickler(pickle.Unpickler):
@@ -60,9 +61,20 @@ class _Reader(FileSystemReader):
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint of `tensors` into `folder`."""
-    with _single_process():
-        dcp.save(dict(tensors), checkpoint_id=folder, no_dist=True)
+    """Write a checkpoint of `tensors` into `folder`. Raises what stopped it, an OSError on a full disk."""
+    try:
+        with _single_process():
+            dcp.save(dict(tensors), checkpoint_id=folder, no_dist=True)
+    except CheckpointException as error:  # a BaseException, around one error of each process
+        raise _root(next(iter(error.failures.values()))[0]) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the disk said, where torch's writer says that its file has another length than it should."""
+    found: BaseException | None = error
+    while found and not isinstance(found, OSError):
+        found = found.__context__
+    return found or error
 
 
 def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
@@ -76,7 +88,7 @@ def load_tensors(folder: Path, into: Mapping[str, Tensor]) -> None:
         entry = index.state_dict_metadata.get(name)
         if not isinstance(entry, TensorStorageMetadata) or entry.size != tensor.shape:
             found = "absent" if entry is None else getattr(entry, "size", "no tensor")
-            raise UserError(f"{name} is {found}, not {tuple(tensor.shape)}", where=str(folder), mend=_MEND)
+            raise UserError(f"{name} is {found}, not {tuple(tensor.shape)}", where=str(folder), mend=_OTHER)
     try:
         with _single_process():
             dcp.load(dict(into), storage_reader=_Reader(folder, index), no_dist=True)

@@ -117,6 +117,12 @@ def test_a_wrong_grid_is_one_line_before_anything_is_trained(
     assert not (tmp_path / "g").exists()
 
 
+def test_combinations_of_one_name_are_refused(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
+    said = fault(in_process, "train", recipe, "--grid", "train.lr=1e-3,1e+3", "--out", "g")
+    assert "two combinations would have the folder lr" in said
+    assert not (tmp_path / "g").exists()
+
+
 def test_what_is_set_beside_a_grid_holds_for_every_run(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
     done = in_process("train", recipe, "train.lr=0.003", "--out", "g", "--grid", "train.seed=1,2")
     assert done.code == 0, done.err

@@ -1,11 +1,12 @@
-import errno
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint import FileSystemWriter
 
-from worldtune.errors import UserError
-from worldtune.training import checkpoint
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_of
 
 
@@ -47,20 +48,36 @@ def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None
     assert [step_of(path) for path in checkpoints(tmp_path)] == [3]
 
 
-def test_a_full_disk_is_one_line_and_harms_no_earlier_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A disk of this test's own cannot be filled here: the writing fails as it would on one."""
+FILLING = """
+import resource, signal, sys, torch
+from pathlib import Path
+from worldtune.errors import UserError
+from worldtune.training.checkpoint import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    save_checkpoint(Path(sys.argv[1]), int(sys.argv[2]), {"a": torch.ones(100_000)})
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_file_that_cannot_grow_is_one_line_and_harms_no_earlier_checkpoint(tmp_path: Path, step: int) -> None:
+    """The kernel stops the writing in the middle, as on a full disk."""
     save(tmp_path, 1)
-    whole = checkpoint.save_tensors
-
-    def fill(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-        whole(folder, tensors)
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_tensors", fill)
-    for step in (1, 2):
-        with pytest.raises(UserError, match=rf"step {step} could not be written: No space left.*--resume"):
-            save(tmp_path, step)
+    command = [sys.executable, "-c", FILLING, str(tmp_path), str(step)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.search(rf"^the checkpoint of step {step} could not be written: File too large.*--resume", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
     assert value(tmp_path, 1) == 1
+
+
+def test_an_interruption_of_the_writing_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSystemWriter, "write_data", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []

@@ -10,29 +10,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from support.training import small_recipe
-from worldtune.adapters.folder import WEIGHTS
 from worldtune.adapters.inject import adapter_parameters
 from worldtune.errors import UserError
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.mixture import Mixture
 from worldtune.latents.store import load_tensor
-from worldtune.tensor_files import read_tensors
 from worldtune.training.batches import Batches
 from worldtune.training.checkpoint import checkpoints, step_of
 from worldtune.training.data import TrainingData
 from worldtune.training.finite import refuse_not_finite
 from worldtune.training.loop import train
-from worldtune.training.recipe import Machine, Recipe, Train
+from worldtune.training.recipe import Machine, Recipe
 from worldtune.training.run import RunFolder
-from worldtune.training.state import TrainingState
 from worldtune.worlds.load import open_world
 
 UNPROBED = (2, 5)  # of six clips: the birth proof looks at the others
 LATE = 3  # a seed whose first step has not both of them
-NO_STATE = TrainingState({"a": nn.Parameter(torch.zeros(1))}, Train())  # none that is kept
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended
     harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path, value: float, batch: int
 ) -> None:
     data, clip = harmed
-    recipe = small_recipe(tiny_world, films, seed=LATE, batch=batch, checkpoint_every=100)
+    recipe = small_recipe(tiny_world, films, seed=LATE, batch=batch, checkpoint_every=1, keep=9)
     whole = starting(tmp_path / "whole", recipe)
     train(open_world(str(tiny_world)), recipe, data, whole)
 
@@ -88,7 +83,7 @@ def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended
     run = starting(tmp_path / "run", recipe)
     with pytest.raises(UserError) as stopped:
         train(open_world(str(tiny_world)), recipe, data, run)
-    said = f"of {clip.clip.name} at σ={sigma:.3f}; the state before it is kept as step {step}"
+    said = f"of {clip.clip.name} at σ={sigma:.3f}; the newest checkpoint is of step {step}"
     assert said in stopped.value.what
     assert re.match(rf"the loss is (nan|inf) at step {step + 1}, ", stopped.value.what)
     assert stopped.value.where == str(run.path)
@@ -97,7 +92,9 @@ def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended
     assert not run.adapter.exists()
 
     run.resume(recipe)
-    with pytest.raises(UserError, match=rf"at step {step + 1}, .* kept as step {step}"):  # the clip is what it was
+    with pytest.raises(
+        UserError, match=rf"at step {step + 1}, .* checkpoint is of step {step}"
+    ):  # the clip is what it was
         train(open_world(str(tiny_world)), recipe, data, run, resume=True)
     restore()
     train(open_world(str(tiny_world)), recipe, data, run, resume=True)
@@ -135,7 +132,7 @@ def test_a_gradient_that_overflows_names_all_clips_of_its_step_and_loses_nothing
         (part,) = batches.of(3)
     named = zip(part.clips, part.draws.sigma_B.tolist(), strict=True)
     clips = ", ".join(f"{clip.clip.name} at σ={sigma:.3f}" for clip, sigma in named)
-    said = rf"the gradient's norm is (nan|inf) at step 4, of {clips}; the state before it is kept as step 3"
+    said = rf"the gradient's norm is (nan|inf) at step 4, of {clips}; the newest checkpoint is of step 3"
     assert re.fullmatch(said, stopped.value.what)
     assert not run.adapter.exists()
 
@@ -146,7 +143,7 @@ def test_a_gradient_that_overflows_names_all_clips_of_its_step_and_loses_nothing
         assert (run.adapter / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_rate_that_is_far_too_high_keeps_what_it_came_to(
+def test_a_rate_that_is_far_too_high_keeps_nothing_that_it_spoilt(
     data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
 ) -> None:
     recipe = small_recipe(tiny_world, films, seed=LATE, lr=1e6, warmup=0, checkpoint_every=100)
@@ -156,7 +153,8 @@ def test_a_rate_that_is_far_too_high_keeps_what_it_came_to(
     steps = [row["step"] for row in run.rows() if "loss" in row]
     assert steps == list(range(1, len(steps) + 1))
     assert f"at step {len(steps) + 1}, of" in stopped.value.what
-    assert step_of(checkpoints(run.checkpoints)[-1]) == len(steps)
+    assert "there is no checkpoint yet" in stopped.value.what
+    assert not checkpoints(run.checkpoints)
 
 
 def test_before_the_first_step_there_is_nothing_to_keep(
@@ -166,7 +164,7 @@ def test_before_the_first_step_there_is_nothing_to_keep(
     recipe = small_recipe(tiny_world, films, seed=LATE, batch=6)
     spoil(clip)
     run = starting(tmp_path / "run", recipe)
-    with pytest.raises(UserError, match=rf"at step 1, of {clip.clip.name} at σ=0\.\d+ \["):
+    with pytest.raises(UserError, match=rf"at step 1, of {clip.clip.name} at σ=0\.\d+; there is no checkpoint yet \["):
         train(open_world(str(tiny_world)), recipe, data, run)
     assert not checkpoints(run.checkpoints)
 
@@ -179,30 +177,11 @@ def test_a_step_of_many_clips_names_the_first_few(
     with Batches(data, recipe, 5.0, range(batch)) as batches:
         parts = batches.of(0)
     with pytest.raises(UserError) as stopped:
-        refuse_not_finite("gradient's norm", math.inf, parts, NO_STATE, RunFolder(tmp_path), 0)
+        refuse_not_finite("gradient's norm", math.inf, parts, RunFolder(tmp_path), 0)
     assert stopped.value.what.count("σ=") == 3
-    assert stopped.value.what.endswith(more)
+    assert stopped.value.what.endswith(f"{more}; there is no checkpoint yet")
 
 
 def test_what_is_finite_goes_on_whatever_it_is(tmp_path: Path) -> None:
     for value in (0.0, -1e30, torch.tensor([1e38, -1e38])):
-        refuse_not_finite("loss", value, [], NO_STATE, RunFolder(tmp_path), 1)
-
-
-def test_the_weights_that_are_kept_are_those_of_the_step_before(
-    harmed: tuple[TrainingData, LatentClip], tiny_world: Path, films: Path, tmp_path: Path
-) -> None:
-    """A run that ends there anyway exports them."""
-    data, clip = harmed
-    recipe = small_recipe(tiny_world, films, seed=LATE, schedule="constant", checkpoint_every=100)
-    step, _ = first_step_with(data, recipe, clip)
-    short = small_recipe(tiny_world, films, seed=LATE, schedule="constant", checkpoint_every=100, steps=step)
-    ended, stopped = starting(tmp_path / "ended", short), starting(tmp_path / "stopped", recipe)
-    train(open_world(str(tiny_world)), short, data, ended)
-    spoil(clip)
-    with pytest.raises(UserError):
-        train(open_world(str(tiny_world)), recipe, data, stopped)
-    stopped.resume(short, allow_change=True)
-    train(open_world(str(tiny_world)), short, data, stopped, resume=True, allow_change=True)
-    expected = read_tensors(ended.adapter / WEIGHTS)
-    assert all(torch.equal(t, expected[name]) for name, t in read_tensors(stopped.adapter / WEIGHTS).items())
+        refuse_not_finite("loss", value, [], RunFolder(tmp_path), 1)

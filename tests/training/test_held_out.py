@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import worldtune.training.held_out as held_out
 from worldtune.episodes.clip import Clip
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.training.data import TrainingData
 from worldtune.training.draws import held_out_draws
 from worldtune.training.held_out import HeldOutLosses, held_out_losses, measure_held_out
 from worldtune.training.objective import loss_per_clip
+from worldtune.training.team import Team
 from worldtune.worlds.world import World
 
 MODES = ["image2world", "video2world"]
@@ -44,6 +46,25 @@ def seen_by_two(data: TrainingData) -> list[LatentClip]:
     ]
 
 
+class Alone(Team):
+    """One of several processes, which hears nothing of the others."""
+
+    def joined(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize(("count", "batch", "passes"), [(1, 2, 1), (3, 1, 2), (5, 2, 2)])
+def test_processes_compute_as_often_as_each_other(
+    world: World, data: TrainingData, monkeypatch: pytest.MonkeyPatch, count: int, batch: int, passes: int
+) -> None:
+    """Where the base is in shards, each pass waits for all."""
+    for rank in range(2):
+        computed: list[int] = []
+        monkeypatch.setattr(held_out, "loss_per_clip", lambda *a, n=computed: n.append(1) or loss_per_clip(*a))
+        measure_held_out(world, data.train[:count], ["image2world"], 1, 5.0, batch, Alone(rank, 2))
+        assert len(computed) == passes
+
+
 def mean(losses: Iterable[Tensor]) -> float:
     return torch.cat([loss.flatten() for loss in losses]).double().mean().item()
 
@@ -55,6 +76,8 @@ def test_every_loss_is_that_of_its_clip_mode_and_level(world: World, data: Train
     assert not found.loss_CMS.requires_grad
     assert found.mean == pytest.approx(mean(found.loss_CMS), rel=1e-12)
     one_mode = held_out_losses(world, clips, MODES[1], SIGMAS, 5.0, batch=3)
+    shares = [measure_held_out(world, clips, MODES, SIGMAS, 5.0, 3, Alone(rank, 3)).loss_CMS for rank in range(3)]
+    torch.testing.assert_close(sum(shares), found.loss_CMS, rtol=1e-4, atol=1e-5)
     assert one_mode == pytest.approx([mean(loss_MS[1]) for loss_MS in found.loss_CMS], rel=1e-6)
 
 

@@ -172,6 +172,11 @@ def test_levers_that_do_not_go_together_are_refused(tmp_path: Path, machine: dic
     assert says in refusal(write(tmp_path, recipe_data(BASE, FILMS) | {"machine": machine}))
 
 
+def test_a_base_whose_codes_cannot_be_split_is_not(tmp_path: Path) -> None:
+    data = recipe_data(BASE, FILMS, quantise="int8") | {"machine": {"shard_base": True, "checkpointing": "full"}}
+    assert "shard_base splits weights" in refusal(write(tmp_path, data))
+
+
 @given(st.floats(1e-8, 1), st.integers(1, 10**6), st.one_of(st.none(), st.floats(0.01, 1e3)), st.text(max_size=20))
 def test_a_dumped_recipe_is_the_same_recipe(lr: float, steps: int, alpha: float | None, caption: str) -> None:
     data = recipe_data(BASE, FILMS, lr=lr, steps=steps)

@@ -108,18 +108,22 @@ print("done", flush=True)
 """
 
 
-def join(folder: Path, what: str) -> list[tuple[int, str]]:
-    """Exit code and output of two processes that no launcher watches over."""
+def alone_together(folder: Path, code: str, *arguments: str) -> list[tuple[int, str, str]]:
+    """Exit code and outputs of two processes that no launcher watches over."""
     environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", JOINING, what], env=environment | {"RANK": str(rank)}, cwd=folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", code, *arguments], env=environment | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         for rank in range(2)
     ]  # fmt: skip
-    outputs = [process.communicate()[0] for process in processes]
-    return [(process.returncode, output) for process, output in zip(processes, outputs, strict=True)]
+    outputs = [process.communicate() for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def join(folder: Path, what: str) -> list[tuple[int, str]]:
+    return [(code, output) for code, output, _ in alone_together(folder, JOINING, what)]
 
 
 def free_port() -> int:
@@ -146,16 +150,61 @@ def test_a_process_that_dies_ends_the_run_with_its_name(tmp_path: Path) -> None:
     assert re.search(r"process 1 ended, and the run with it \[process 0 of 2\]", output)
 
 
+DYING = (
+    """
+import os, signal
+import worldtune.training.loop as loop
+whole, calls = loop.loss_per_clip, []
+def loss_per_clip(*arguments):
+    calls.append(1)
+    if len(calls) == 2 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*arguments)
+loop.loss_per_clip = loss_per_clip
+"""
+    + MAIN
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lever", ["machine.context=2", "machine.shard_base=true"])
+def test_a_process_that_dies_in_the_middle_of_a_block_is_named(folder: Path, lever: str) -> None:
+    arguments = ("train", "small.yaml", lever, "machine.checkpointing=full", "--out", f"dying-{lever}")
+    (code, _, said), (killed, *_) = alone_together(folder, DYING, *arguments)
+    assert (code, killed) == (2, -9)
+    assert "error: process 1 ended, and the run with it [process 0 of 2]" in said
+
+
+@pytest.mark.slow
+def test_shards_of_a_base_meet_though_clips_are_few_and_a_batch_that_is_uneven_is_refused(folder: Path) -> None:
+    """One held-out clip, of which one process has none."""
+    sharded = ("machine.shard_base=true", "machine.checkpointing=full", "validate.clips=1", "train.steps=2")
+    done = together(folder, "train", "small.yaml", *sharded, "train.batch=2", "--out", "few")
+    assert done.returncode == 0, done.stderr
+    done = together(folder, "train", "small.yaml", *sharded, "train.batch=3", "--out", "uneven")
+    assert "a batch of 3 is not the same for each of 2 replicas" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_grid_of_two_processes_is_told_once(folder: Path) -> None:
+    done = together(folder, "train", "small.yaml", "train.steps=2", "--grid", "train.lr=0.01,0.02", "--out", "grid")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("curves: ") == 1
+    assert done.stdout.count("— lr0.02") == 1
+
+
 def test_clips_are_shared_out_once_each() -> None:
     for size in (1, 2, 3, 4):
         for count in (0, 1, 4, 7):
-            shares = [place for rank in range(size) for place in Team(rank, size).share(count)]
-            assert shares == list(range(count))
+            shares = [Team(rank, size).share(count) for rank in range(size)]
+            assert [place for share in shares for place in share] == list(range(count))
+            assert ALONE.largest_share(count) == count
+            assert Team(0, size).largest_share(count) == max(map(len, shares))
 
 
 def test_alone_nothing_is_sent() -> None:
     x = torch.ones(2)
     assert ALONE.joined(x) is x
     assert ALONE.total(0.1) == 0.1
-    assert ALONE.agree(True)
+    assert ALONE.follow(3) == 3
     ALONE.refuse_difference({"a": x}, 0)

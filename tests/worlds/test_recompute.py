@@ -193,6 +193,25 @@ def test_a_copy_on_the_host_is_the_tensor_whatever_happens_to_it() -> None:
 
 
 @pytest.mark.parametrize("mode", ["full", "selective"])
+def test_what_went_to_the_host_is_let_go_of(mode: Mode) -> None:
+    seen: list[weakref.ref[Tensor]] = []
+    text_BMD = torch.randn(B, M, D)
+
+    def compute(x: Tensor, text_BMD: Tensor) -> Tensor:
+        return x * 2 + text_BMD.sum()
+
+    def layer(x: Tensor) -> Tensor:
+        seen.append(weakref.ref(x))
+        return recomputed(compute, (x, text_BMD), (), Recompute(mode, away=to_host), nullcontext)
+
+    leaf = torch.randn(B, N, D, requires_grad=True)
+    out = layer(layer(leaf + 1))
+    assert [ref() for ref in seen] == [None, None]
+    out.sum().backward()
+    assert leaf.grad.equal(torch.full_like(leaf, 4))
+
+
+@pytest.mark.parametrize("mode", ["full", "selective"])
 def test_weights_are_visited_once_in_forward_and_once_in_backward(mode: Mode) -> None:
     """They are only there within a visit: a block whose weights are elsewhere computes with noise."""
     events: list[str] = []

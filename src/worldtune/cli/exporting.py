@@ -58,7 +58,7 @@ def export(
         parameters = inject(prepared(world, recipe.train), recipe.adapter, recipe.train.seed)
         fit_machine(world, machine, ALONE, recipe.train.batch)
         shift = world.card.shift(recipe.train.shift)
-        newborn = prove_born(world, recipe.adapter, parameters, data.train, shift)
+        newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, mode=recipe.train.a_mode)
         state = TrainingState(parameters, recipe.train, frozen_factors(world.denoiser))
         origin = folder.same_lineage(lineage(world, recipe, data))
         card = export_weights(world, recipe, data, folder, state, newborn, origin, out, step, average)

@@ -162,7 +162,7 @@ def run(arguments: list[str]) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's own; it is not imported for the sake of its name
             raise
-        mend = "Take a smaller batch or size, train.checkpointing=true or --device cpu; ask `worldtune plan`."
+        mend = "Take a smaller size or machine.checkpointing=full or --device cpu; ask `worldtune plan`."
         return _say(f"error: the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
     if code == INTERRUPTED:
         _say(INTERRUPTION)

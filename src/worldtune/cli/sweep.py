@@ -18,9 +18,18 @@ class TrainOne(Protocol):
 
 
 def sweep(
-    grid: Iterable[str], name: str, out: Path, check: Callable[[list[str]], object], train: TrainOne, *, elsewhere: bool
+    grid: Iterable[str],
+    name: str,
+    out: Path,
+    check: Callable[[list[str]], object],
+    train: TrainOne,
+    *,
+    elsewhere: bool,
+    leads: bool,
 ) -> None:
     """Train, or hand over, each combination in its own folder under `out`; then compare them where they ran here.
+
+    Of several processes only the one that `leads` compares and speaks.
 
     All are given to `check` before the first is trained. A combination that is finished already is not trained again,
     and one that was stopped goes on.
@@ -30,12 +39,16 @@ def sweep(
     for values in product(*(values for _, values in axes)):
         label = "-".join(_label(key, value) for key, value in zip(keys, values, strict=True))
         overrides = [f"{key}={json.dumps(value)}" for key, value in zip(keys, values, strict=True)]
+        if label in runs:
+            what = f"two combinations would have the folder {label}"
+            raise RecipeError(what, where="--grid", mend="Train one of them by itself, with its own --out.")
         runs[label] = [*overrides, f"name={name}-{label}"]
         check(runs[label])
     for label, overrides in runs.items():
-        typer.echo(f"— {label}")
+        if leads:
+            typer.echo(f"— {label}")
         train(overrides, out / label, again=True)
-    if not elsewhere:
+    if leads and not elsewhere:
         _compare(list(runs), out)
 
 

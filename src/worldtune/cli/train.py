@@ -1,5 +1,6 @@
 """`worldtune train`: an adapter from a recipe."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -72,7 +73,12 @@ def train(
             )
 
     if grid:
-        sweep(grid, loaded.name, out, lambda more: find_recipe(recipe, [*asked, *more]), one, elsewhere=bool(cluster))
+        leads = os.environ.get("RANK", "0") == "0"
+
+        def check(more: list[str]) -> object:
+            return find_recipe(recipe, [*asked, *more])
+
+        sweep(grid, loaded.name, out, check, one, elsewhere=bool(cluster), leads=leads)
     else:
         one([], out, again=resume)
 
@@ -103,7 +109,7 @@ def _train_here(
     for data in recipe.datasets.values():
         open_source(data.path)  # a folder that is not there is told before a base is downloaded
     world = open_world_on(own_device(device), recipe.base, BEFORE)
-    resume = team.agree(run.begun) if auto else resume
+    resume = bool(team.follow(run.begun)) if auto else resume
     card = train_run(world, recipe, run, resume=resume, allow_change=allow_change, team=team)
     if not team.leads:
         return

@@ -60,6 +60,7 @@ def train_run(
             advance(step, recipe.train.steps, speed.note(loss, run.validations))
 
         with ExitStack() as within:
+            within.enter_context(team.naming_the_lost())
             if team.leads:
                 config = recipe.model_dump(mode="json", by_alias=True)
                 run.on_row = within.enter_context(tracked(recipe.track, run.path.name, run.path, config))

@@ -24,7 +24,7 @@ class LatentClip:
     text: Path
 
 
-_load_text = lru_cache(maxsize=1024)(load_tensor)
+_load_text = lru_cache(maxsize=128)(load_tensor)  # 2 MiB each for the 2B
 
 
 def load_batch(clips: list[LatentClip]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from worldtune.latents.dataset import ClipOrder
 from worldtune.seeds import seed_of
 
 GOLDEN = (5**0.5 - 1) / 2
-GROWTH = 4096  # samples assigned at a time
+GROWTH = 4096  # samples assigned at first
 
 
 class Mixture:
@@ -31,7 +31,7 @@ class Mixture:
         return dataset, self._orders[dataset][int(self._places[sample])]
 
     def _grow(self) -> None:
-        count = len(self._chosen) + GROWTH
+        count = max(GROWTH, 2 * len(self._chosen))
         self._chosen = np.searchsorted(self._bounds, np.arange(count) * GOLDEN % 1.0, side="right")
         self._places = np.zeros(count, dtype=np.int64)
         for dataset in range(len(self._orders)):

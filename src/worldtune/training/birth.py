@@ -36,6 +36,7 @@ class Newborn:
     parameters: Mapping[str, nn.Parameter]
     born: dict[str, Tensor]
     base_velocity: Tensor
+    mode: str
     proof: BirthProof
 
 
@@ -46,10 +47,11 @@ def prove_born(
     clips: Sequence[LatentClip],
     shift: float | None,
     team: Team = ALONE,
+    mode: str = "image2world",
 ) -> Newborn:
     """Prove that the base under a fresh adapter is loaded, wrapped as expected, unchanged, and reached by gradients.
 
-    `clips` are those trained on. Raises BirthProofError otherwise.
+    `clips` are those trained on, `mode` is one they are trained in. Raises BirthProofError otherwise.
     """
     wrapped, expected = len(wrapped_modules(world.denoiser)), expected_modules(world.denoiser, spec)
     if wrapped != expected:
@@ -57,17 +59,17 @@ def prove_born(
             f"{wrapped} modules carry the adapter, {expected} must", where=world.card.source, mend="Report this base."
         )
     world.denoiser.disable_adapters()
-    first_loss = _first_loss(world, clips, shift)
-    before, *_ = _probe(world, clips[0], shift)
+    first_loss = _first_loss(world, clips, shift, mode)
+    before, *_ = _probe(world, clips[0], shift, mode)
     world.denoiser.enable_adapters()
-    difference = (_probe(world, clips[0], shift)[0] - before).abs().max().item()
+    difference = (_probe(world, clips[0], shift, mode)[0] - before).abs().max().item()
     if difference != 0:
         raise BirthProofError(
             f"the untrained adapter already changes the base's output by {difference:.2e}",
             where=world.card.source,
             mend="Train over an fp32 base, or report this.",
         )
-    _prove_reached(world, parameters, clips[0], shift, team)
+    _prove_reached(world, parameters, clips[0], shift, mode, team)
     proof = BirthProof(
         base_tensors=world.tensors,
         wrapped_modules=wrapped,
@@ -78,13 +80,13 @@ def prove_born(
         first_loss_band=_band(world),
         reached_tensors=len(parameters),
     )
-    return Newborn(parameters, {name: p.detach().cpu().clone() for name, p in parameters.items()}, before, proof)
+    return Newborn(parameters, {name: p.detach().cpu().clone() for name, p in parameters.items()}, before, mode, proof)
 
 
 def prove_grown(world: World, newborn: Newborn, clips: Sequence[LatentClip], shift: float | None) -> BirthProof:
     """After training: every tensor moved and the output differs. Raises BirthProofError otherwise."""
-    after, *_ = _probe(world, clips[0], shift)
-    final_loss, _ = _mean_loss(world, clips, shift)
+    after, *_ = _probe(world, clips[0], shift, newborn.mode)
+    final_loss, _ = _mean_loss(world, clips, shift, newborn.mode)
     dead = [name for name, p in newborn.parameters.items() if torch.equal(p.detach().cpu(), newborn.born[name])]
     difference = (after - newborn.base_velocity).abs().max().item()
     if dead:
@@ -100,10 +102,10 @@ def prove_grown(world: World, newborn: Newborn, clips: Sequence[LatentClip], shi
     return newborn.proof.model_copy(update={"trained_difference": difference, "final_loss": final_loss})
 
 
-def _mean_loss(world: World, clips: Sequence[LatentClip], shift: float | None) -> tuple[float, float]:
+def _mean_loss(world: World, clips: Sequence[LatentClip], shift: float | None, mode: str) -> tuple[float, float]:
     """The loss of a few clips at a few noise levels, and that of predicting zero."""
     probes = [
-        _probe(world, clip, shift, (number + 0.5) / SIGMAS)[1:]
+        _probe(world, clip, shift, mode, (number + 0.5) / SIGMAS)[1:]
         for clip in spread(clips, PROBED)
         for number in range(SIGMAS)
     ]
@@ -111,12 +113,12 @@ def _mean_loss(world: World, clips: Sequence[LatentClip], shift: float | None) -
     return loss, guess
 
 
-def _first_loss(world: World, clips: Sequence[LatentClip], shift: float | None) -> float:
+def _first_loss(world: World, clips: Sequence[LatentClip], shift: float | None, mode: str) -> float:
     """The base's mean loss. Raises BirthProofError unless it is inside the base's band.
 
     What predicts nothing has the mean square of the velocity as its loss, and what was not loaded has more.
     """
-    (loss, guess), (_, high) = _mean_loss(world, clips, shift), _band(world)
+    (loss, guess), (_, high) = _mean_loss(world, clips, shift, mode), _band(world)
     if not loss < guess:
         raise BirthProofError(
             f"the base's loss {loss:.3f} is no better than predicting zero ({guess:.3f})",
@@ -139,7 +141,7 @@ def _band(world: World) -> tuple[float, float]:
 
 
 def _prove_reached(
-    world: World, parameters: Mapping[str, nn.Parameter], clip: LatentClip, shift: float | None, team: Team
+    world: World, parameters: Mapping[str, nn.Parameter], clip: LatentClip, shift: float | None, mode: str, team: Team
 ) -> None:
     """Every tensor gets a finite gradient that is not zero, with a little in B. Raises BirthProofError otherwise."""
     of_b = {name: parameter for name, parameter in parameters.items() if ".lora_B." in name}
@@ -149,7 +151,7 @@ def _prove_reached(
             noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
             parameter.add_(NUDGE * noise.to(parameter.device))
     z_BCTHW, text_BND = load_batch([clip])
-    draws = held_out_draws(z_BCTHW, "image2world", shift, 0.5, [0])
+    draws = held_out_draws(z_BCTHW, mode, shift, 0.5, [0])
     loss_per_clip(world, z_BCTHW, text_BND, draws).sum().backward()
     team.sum_gradients(parameters.values())
     unreached = [name for name, p in parameters.items() if p.grad is None or not _is_some(p.grad)]
@@ -171,10 +173,12 @@ def _is_some(gradient: Tensor) -> bool:
 
 
 @torch.no_grad()
-def _probe(world: World, clip: LatentClip, shift: float | None, quantile: float = 0.5) -> tuple[Tensor, float, float]:
+def _probe(
+    world: World, clip: LatentClip, shift: float | None, mode: str, quantile: float = 0.5
+) -> tuple[Tensor, float, float]:
     """Velocity of one clip under one fixed draw, its loss, and the loss of predicting zero."""
     z_BCTHW, text_BND = load_batch([clip])
-    draws = held_out_draws(z_BCTHW, "image2world", shift, quantile, [0])
+    draws = held_out_draws(z_BCTHW, mode, shift, quantile, [0])
     v_BCTHW, target_BCTHW, known_BT = predict(world, z_BCTHW, text_BND, draws)
     loss = squared_error_per_clip(v_BCTHW, target_BCTHW, known_BT).item()
     return v_BCTHW, loss, squared_error_per_clip(torch.zeros_like(v_BCTHW), target_BCTHW, known_BT).item()

@@ -41,6 +41,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=step_of)
 
 
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint, 0 where there is none."""
+    return max(map(step_of, checkpoints(folder)), default=0)
+
+
 def find_checkpoint(folder: Path, step: int) -> Path:
     """Raises UserError, which names those that there are, when there is no checkpoint of that step."""
     path = folder / f"step-{step:06d}"

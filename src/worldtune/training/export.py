@@ -39,4 +39,7 @@ def export(
     team.refuse_difference(state.parameters, step)
     proof = prove_grown(world, newborn, data.train, world.card.shift(recipe.train.shift))
     card = adapter_card(world, recipe, lineage, proof, step, average)
-    return save_adapter(folder, world.denoiser, card) if team.leads else card
+    if team.leads:
+        card = save_adapter(folder, world.denoiser, card)
+    team.wait()  # until the adapter is
+    return card

@@ -17,7 +17,12 @@ BEFORE: Offload = "group"
 
 
 def prepared(world: World, settings: Train) -> CosmosTransformer3DModel:
-    """The bare denoiser of a world, quantised and made precise as a recipe says."""
+    """The bare denoiser of a world, quantised and made precise as a recipe says.
+
+    Raises ValueError for a world that was quantised otherwise.
+    """
+    if world.quantised not in (None, settings.quantise):
+        raise ValueError(f"the world is quantised to {world.quantised}, the recipe says {settings.quantise}")
     if settings.quantise and world.quantised is None:
         world.quantise(settings.quantise)
     if settings.precise:
@@ -28,11 +33,15 @@ def prepared(world: World, settings: Train) -> CosmosTransformer3DModel:
 def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:
     """Set up `world`, its adapter injected, to compute as `machine` says on the processes of `team`.
 
-    Raises RecipeError for a batch that leaves a process without a clip, or sharding without other processes.
+    Raises RecipeError for a batch that leaves a process without a clip, sharding without other processes, or with
+    processes that would need the shards more often than others.
     """
     if batch < team.replicas:
         what = f"a batch of {batch} leaves some of {team.replicas} replicas without a clip"
         raise RecipeError(what, where="train.batch", mend="Raise it, or raise machine.context.")
+    if machine.shard_base and batch % team.replicas:
+        what = f"a batch of {batch} is not the same for each of {team.replicas} replicas, which share the base"
+        raise RecipeError(what, where="train.batch", mend=f"Take a multiple of {team.replicas}.")
     if machine.shard_base and team.size == 1:
         mend = "Start several with torchrun, or take machine.stream_base=true."
         raise RecipeError(

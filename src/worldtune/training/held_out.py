@@ -64,16 +64,21 @@ def measure_held_out(
     batch: int,
     team: Team = ALONE,
 ) -> HeldOutLosses:
-    """Every clip's loss in every mode at `sigmas` noise levels; a team's processes share the clips."""
+    """Every clip's loss in every mode at `sigmas` noise levels; a team's processes share the clips.
+
+    All compute as often, one that has no clip left with any: where the base is in shards, each pass needs them all.
+    """
     loss_CMS = torch.zeros(len(clips), len(modes), sigmas)
     mine = team.share(len(clips))
-    for first in range(0, len(mine), batch):
-        numbers = list(mine[first : first + batch])
+    for first in range(0, team.largest_share(len(clips)), batch):
+        numbers = list(mine[first : first + batch]) or [0]
         z_BCTHW, text_BND = load_batch([clips[number] for number in numbers])
         for m, mode in enumerate(modes):
             for s in range(sigmas):
                 draws = held_out_draws(z_BCTHW, mode, shift, (s + 0.5) / sigmas, numbers)
-                loss_CMS[numbers, m, s] = loss_per_clip(world, z_BCTHW, text_BND, draws).cpu()
+                loss_B = loss_per_clip(world, z_BCTHW, text_BND, draws).cpu()
+                if first < len(mine):
+                    loss_CMS[numbers, m, s] = loss_B
     return HeldOutLosses(clips, modes, team.joined(loss_CMS))
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.inject import inject
 from worldtune.adapters.start import frozen_factors
 from worldtune.training.batches import Batches
 from worldtune.training.birth import prove_born
-from worldtune.training.checkpoint import checkpoints, prune, step_of
+from worldtune.training.checkpoint import find_checkpoint, newest_step, prune
 from worldtune.training.data import TrainingData
 from worldtune.training.export import export
 from worldtune.training.finite import refuse_not_finite
@@ -46,12 +47,20 @@ def train(
     settings, shift = recipe.train, world.card.shift(recipe.train.shift)
     parameters = inject(prepared(world, settings), recipe.adapter, settings.seed)
     fit_machine(world, recipe.machine, team, settings.batch)
-    newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team)
+    newborn = prove_born(world, recipe.adapter, parameters, data.train, shift, team, settings.a_mode)
     state = TrainingState(parameters, settings, frozen_factors(world.denoiser))
-    saved = checkpoints(run.checkpoints)[-1:] if resume else []
-    step = step_of(saved[0]) if saved else 0
-    for checkpoint in saved:
-        state.load(checkpoint)
+    step = team.follow(newest_step(run.checkpoints)) if resume else 0
+    if step:
+        state.load(find_checkpoint(run.checkpoints, step))
+
+    def keep(step: int) -> None:
+        team.refuse_difference(parameters, step)
+        if team.leads:
+            state.save(run.checkpoints, step)
+            best = best_of(run.validations)
+            prune(run.checkpoints, settings.keep, best.step if best else None)
+        team.wait()
+
     origin = run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
     run.keep_recipe(recipe)
     run.forget_after(step)
@@ -64,12 +73,12 @@ def train(
             parts, loss = batches.of(step), 0.0
             for part in parts:
                 loss_B = loss_per_clip(world, part.z_BCTHW, part.text_BND, part.draws)
-                refuse_not_finite("loss", loss_B, [part], state, run, step)
+                refuse_not_finite("loss", loss_B, [part], run, step)
                 (loss_B.sum() / settings.batch).backward()
                 loss += loss_B.sum().item() / settings.batch
             team.sum_gradients(parameters.values())
             loss, norm, rate = team.total(loss), state.clip_gradients(), learning_rate(settings, step)
-            refuse_not_finite("gradient's norm", norm, parts, state, run, step)
+            refuse_not_finite("gradient's norm", norm, parts, run, step, keep=partial(keep, step))
             state.move(rate, step + 1)
             step += 1
 
@@ -77,14 +86,11 @@ def train(
             on_step(step, loss)
             if step % recipe.check.every == 0 or step == settings.steps:
                 run.log(step=step, **validate(world, recipe, data, state, team))
-            best = best_of(run.validations)
-            if step % settings.checkpoint_every == 0 or (best and best.step == step) or is_over(run, recipe, step):
-                team.refuse_difference(parameters, step)
-                if team.leads:
-                    state.save(run.checkpoints, step)
-                    prune(run.checkpoints, settings.keep, best.step if best else None)
             if settings.preview_every and step % settings.preview_every == 0:
                 on_preview(world, step)
+            best = best_of(run.validations)
+            if step % settings.checkpoint_every == 0 or (best and best.step == step) or is_over(run, recipe, step):
+                keep(step)
 
     step, average = chosen(run.validations, recipe, step)
     return export(world, recipe, data, run, state, newborn, origin, run.adapter, step, average, team)

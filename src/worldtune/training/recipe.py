@@ -50,6 +50,11 @@ class Train(Strict):
     keep: int = Field(2, ge=1, description="newest checkpoints; the best one is kept beside them")
     preview_every: int | None = Field(None, ge=1)
 
+    @property
+    def a_mode(self) -> str:
+        """One that is trained, image2world if it is."""
+        return max(self.modes, key=lambda mode: (self.modes[mode] > 0, mode == "image2world"))
+
     @model_validator(mode="after")
     def _modes_are_probabilities(self) -> "Train":
         unknown = set(self.modes) - set(MODES.values())
@@ -138,6 +143,12 @@ class Recipe(Strict):
         """What is trained on beside `data`, by its name there."""
         named = {f"mix.{name}": mixed for name, mixed in self.mix.items()}
         return named | ({"replay": self.replay} if self.replay else {})
+
+    @model_validator(mode="after")
+    def _base_can_be_split(self) -> "Recipe":
+        if self.machine.shard_base and self.train.quantise:
+            raise ValueError("shard_base splits weights, of which train.quantise leaves none: choose one")
+        return self
 
     @model_validator(mode="after")
     def _mixture_fits(self) -> "Recipe":

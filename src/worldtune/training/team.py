@@ -8,7 +8,8 @@ in one message, so that N processes make the step that one would make with the s
 import atexit
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -54,6 +55,10 @@ class Team:
         """`x` with every replica's part, where each has zeros in the others'."""
         return self._sum(x.clone()) / self._together if self.size > 1 else x
 
+    def largest_share(self, count: int) -> int:
+        """The most of `count` clips that fall to a replica."""
+        return -(-count // self.replicas)
+
     def total(self, number: float) -> float:
         """The sum of every replica's number."""
         return self.joined(torch.tensor(number, dtype=torch.float64)).item()
@@ -84,9 +89,9 @@ class Team:
                 what, where=f"process {self.rank} of {self.size}", mend="Resume; if it recurs, report this."
             )
 
-    def agree(self, yes: bool) -> bool:
+    def follow(self, number: int) -> int:
         """What process 0 says."""
-        return bool(self._sum(torch.tensor(int(yes and self.leads)))) if self.size > 1 else yes
+        return int(self._sum(torch.tensor(int(number) if self.leads else 0))) if self.size > 1 else number
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -94,15 +99,23 @@ class Team:
             self._sum(torch.zeros(1))
 
     def _sum(self, x: Tensor) -> Tensor:
-        try:
+        with self.naming_the_lost():
             dist.all_reduce(x)
+        return x
+
+    @contextmanager
+    def naming_the_lost(self) -> Iterator[None]:
+        """Within, a message that does not come through is a UserError that names the processes which ended."""
+        try:
+            yield
         except RuntimeError as error:
+            if self.size == 1 or not _is_of_a_message(error):
+                raise
             raise UserError(
                 f"process {_listed(self._missing()) or '?'} ended, and the run with it",
                 where=f"process {self.rank} of {self.size}",
                 mend="Look at its own last line; then go on with --resume.",
             ) from error
-        return x
 
     def _missing(self) -> list[int]:
         """The processes that do not answer: each that noticed says that it is still there."""
@@ -133,6 +146,8 @@ def join_team(context: int = 1) -> Team:
         )
     if size == 1:
         return ALONE
+    if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         atexit.register(dist.destroy_process_group)  # else gloo's threads may abort a process that ends well
@@ -147,6 +162,10 @@ def own_device(name: str | None) -> str | None:
     """This process's GPU of those on its machine, where there are and no device is asked for by name."""
     several = "LOCAL_RANK" in os.environ and torch.cuda.is_available()
     return f"cuda:{os.environ['LOCAL_RANK']}" if several and name in (None, "cuda") else name
+
+
+def _is_of_a_message(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error)  # whose errors have no class of their own
 
 
 def _listed(ranks: list[int]) -> str:

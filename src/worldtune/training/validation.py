@@ -53,7 +53,7 @@ def _averaged(
 
 def _measure(world: World, recipe: Recipe, clips: Sequence[LatentClip], team: Team) -> HeldOutLosses:
     check, train = recipe.check, recipe.train
-    batch = recipe.machine.micro_batch or train.batch
+    batch = recipe.machine.micro_batch or team.largest_share(train.batch)
     return measure_held_out(
         world, spread(clips, check.clips), check.modes, check.sigmas, world.card.shift(train.shift), batch, team
     )

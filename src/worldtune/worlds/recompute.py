@@ -24,8 +24,9 @@ Back = Callable[[], Tensor]
 
 def to_host(x: Tensor) -> Back:
     """A copy of `x` in the CPU's memory; what is returned brings it back."""
+    device = x.device  # and not `x`, which would stay where it is
     there = torch.empty(x.shape, dtype=x.dtype, pin_memory=x.is_cuda).copy_(x, non_blocking=True)
-    return lambda: there.to(x.device, non_blocking=True)
+    return lambda: there.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
