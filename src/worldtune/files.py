@@ -21,7 +21,7 @@ LOCK = ".lock"
 _LEFTOVER = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)\.(?P<kind>partial|old)$")
 
 
-def digest_bytes(data: bytes) -> str:
+def digest_bytes(data: bytes | memoryview) -> str:
     """SHA-256 as lower-case hex."""
     return hashlib.sha256(data).hexdigest()
 

@@ -12,6 +12,7 @@ from support.tiny_world import make_denoiser
 from worldtune.adapters.folder import remove_adapter
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.errors import AdapterError
 from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.load import open_world
 
@@ -90,6 +91,12 @@ def test_birth_depends_on_the_seed_alone() -> None:
     name = "transformer_blocks.0.attn1.to_q.lora_A.default.weight"
     assert torch.equal(born[0][name], born[1][name])
     assert not torch.equal(born[0][name], born[2][name])
+
+
+def test_a_rank_that_no_layer_can_have_is_refused(tiny_world: Path) -> None:
+    world = open_world(str(tiny_world))
+    with pytest.raises(AdapterError, match=r"rank 999 is more than transformer_blocks.*has inputs or outputs"):
+        inject(world.denoiser, AdapterSpec(rank=999), seed=0)
 
 
 def test_an_adapter_is_fp32_over_a_bf16_base(tiny_world: Path) -> None:

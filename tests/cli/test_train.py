@@ -37,6 +37,9 @@ def test_a_run_leaves_what_it_promises(in_process: Verb, recipe: Path, tmp_path:
     assert "6 clips to train on, 2 held out" in done.out
     assert re.search(r"held-out loss {2}\d\.\d{3} → \d\.\d{3}", done.out)
     assert "run/adapter" in done.out
+    assert re.search(r"proved +\d+ base tensors loaded, 20 layers adapted, 40 tensors trained, first loss \d", done.out)
+    weights = tmp_path / "run" / "adapter" / "pytorch_lora_weights.safetensors"
+    assert weights.stat().st_mode == (tmp_path / "run" / "adapter" / "adapter.json").stat().st_mode
     found = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*")}
     assert {
         "recipe.yaml", "lineage.json", "metrics.jsonl", "timing.json", "loss.svg", "adapter/adapter.json",
@@ -121,6 +124,40 @@ def test_resume_auto_starts_and_goes_on(in_process: Verb, recipe: Path, tmp_path
         done = in_process(*command)
         assert done.code == 0, done.err
         assert contents(tmp_path / "run") == whole
+
+
+def test_a_run_says_where_it_goes_on_and_takes_no_change_that_would_do_nothing(
+    in_process: Verb, recipe: Path, tmp_path: Path
+) -> None:
+    assert "goes on" not in in_process("train", recipe, "--out", "run").out
+    written = (tmp_path / "run" / "recipe.yaml").read_bytes()
+    assert "nothing is left to train after step 6" in in_process("train", recipe, "--out", "run", "--resume").out
+    for change in ("train.lr=0.001", "train.steps=3"):
+        said = fault(in_process, "train", recipe, change, "--out", "run", "--resume", "--allow-change")
+        assert f"nothing would come of {change.partition('=')[0]}" in said
+        assert (tmp_path / "run" / "recipe.yaml").read_bytes() == written
+    more = in_process("train", recipe, "train.steps=8", "--out", "run", "--resume", "--allow-change")
+    assert "goes on after step 6 of 8" in more.out
+
+
+def test_an_early_end_is_told(in_process: Verb, recipe: Path) -> None:
+    worse = ("train.lr=3", "train.warmup=0", "train.steps=30", "validate={every: 1, sigmas: 2, patience: 2}")
+    done = in_process("train", recipe, *worse, "--out", "run")
+    assert re.search(r"stopped after step \d+ of 30: 2 validations in a row were no better", done.out)
+
+
+def test_a_batch_too_small_for_a_cluster_is_told_before_it_is_started(in_process: Verb, recipe: Path) -> None:
+    said = fault(in_process, "train", recipe, "--launch", "slurm", "--nodes", 2, "--gpus", 8, "--render")
+    assert "a batch of 3 leaves some of 16 replicas without a clip" in said
+
+
+def test_a_cache_elsewhere_holds_the_store(
+    in_process: Verb, recipe: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert in_process("encode", recipe).code == 0
+    assert (tmp_path / "elsewhere" / "worldtune" / "latents").is_dir()
+    assert not home.exists()
 
 
 def test_a_change_is_shown_and_allowed_when_asked_for_and_told_in_the_lineage(

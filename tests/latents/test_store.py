@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_a_damaged_tensor_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match=rf"cannot be read.*{path.name}.*Delete the file"):
         load_tensor(path)
+
+
+@given(st.integers(0, 15), st.integers(1, 255))
+def test_a_byte_that_is_another_is_seen(place: int, change: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = LatentStore(Path(folder)).save({"a": 1}, torch.ones(4))
+        content = bytearray(path.read_bytes())
+        content[place - 16] ^= change
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"its bytes are not those that were written.*Delete the file"):
+            load_tensor(path)
 
 
 def test_the_same_key_and_tensor_give_the_same_bytes(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from support.training import small_recipe
 from worldtune.adapters.inject import adapter_parameters
 from worldtune.errors import UserError
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.mixture import Mixture
-from worldtune.latents.store import load_tensor
+from worldtune.latents.store import load_tensor, save_tensor
 from worldtune.training.batches import Batches
 from worldtune.training.checkpoint import checkpoints, step_of
 from worldtune.training.data import TrainingData
@@ -47,9 +46,8 @@ def spoil(clip: LatentClip, value: float = math.nan) -> Callable[[], object]:
     z_CTHW = load_tensor(clip.latent).clone()
     spoilt = z_CTHW.clone()
     spoilt[0, -1, 0, 0] = value
-    clip.latent.unlink()
-    save_file({"tensor": spoilt}, clip.latent)
-    return lambda: (clip.latent.unlink(), save_file({"tensor": z_CTHW}, clip.latent))
+    save_tensor(clip.latent, spoilt)
+    return lambda: save_tensor(clip.latent, z_CTHW)
 
 
 def starting(folder: Path, recipe: Recipe) -> RunFolder:

@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
                 file.unlink()
             case "swapped":
                 file.write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*take another one"):
+    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*the one before is taken"):
         start(1, Train())[1].load(tmp_path / "step-000001")
 
 

@@ -42,6 +42,7 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
         write_weights(partial, _layers(denoiser), stated_config(spec))
         card = card.model_copy(update={"adapter": spec, "weights_digest": digest_file(partial / WEIGHTS)})
         write_card(partial, card)
+        (partial / WEIGHTS).chmod(partial.stat().st_mode & 0o666)  # safetensors writes for its user alone
     return card
 
 

@@ -80,8 +80,12 @@ def expected_modules(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> i
 def _refuse_rank(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> None:
     for name, module in denoiser.named_modules():
         rank = spec.linears.get(linear_of(name) or "")
-        if spec.init == "zero" or rank is None or not isinstance(module, nn.Linear):
+        if rank is None or not isinstance(module, nn.Linear):
             continue
-        if rank > (side := min(module.in_features, module.out_features)):
+        side = min(module.in_features, module.out_features)
+        if rank > max(module.in_features, module.out_features):
+            what = f"rank {rank} is more than {name} has inputs or outputs"
+            raise AdapterError(what, where="adapter.rank", mend=f"Take {side} at most.")
+        if spec.init != "zero" and rank > side:
             what = f"{spec.init} starts at no more than {side} factors of {name}, not at {rank}"
             raise AdapterError(what, where="adapter.rank", mend="Give it a smaller rank in adapter.ranks.")

@@ -24,6 +24,7 @@ def export(
     from worldtune.adapters.inject import inject
     from worldtune.adapters.start import frozen_factors
     from worldtune.cli.progress import progress
+    from worldtune.cli.training import say_adapter
     from worldtune.errors import UserError, did_you_mean
     from worldtune.training.birth import prove_born
     from worldtune.training.checkpoint import checkpoints, step_of
@@ -62,5 +63,5 @@ def export(
         state = TrainingState(parameters, recipe.train, frozen_factors(world.denoiser))
         origin = folder.same_lineage(lineage(world, recipe, data))
         card = export_weights(world, recipe, data, folder, state, newborn, origin, out, step, average)
-    typer.echo(f"adapter  {out}  ({card.weights_digest[:12]})  step {step}{f' of {average}' if average else ''}")
+    say_adapter(folder, out, card)
     typer.echo(f"next: worldtune adapter diff {folder.adapter} {out}")

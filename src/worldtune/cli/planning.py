@@ -98,6 +98,7 @@ LADDER: tuple[dict[str, Any], ...] = (
 """Levers that change nothing but rounding, each slower than those before it."""
 
 
+AS_IT_IS = "as it is"
 MODES = ("none", "selective", "full")
 FLAGS = ("offload_checkpoints", "stream_base")
 
@@ -120,7 +121,7 @@ def _ladder(recipe: "Recipe") -> dict[str, "Recipe"]:
         machine = Machine(**pulled | {lever: True for lever in FLAGS if getattr(own, lever) or levers.get(lever)})
         settings = machine.model_dump(mode="json", exclude_defaults=True)
         name = " ".join(f"machine.{key}={_yaml(value)}" for key, value in settings.items())
-        found[name or "as it is"] = recipe.model_copy(update={"machine": machine})
+        found[name or AS_IT_IS] = recipe.model_copy(update={"machine": machine})
     return found
 
 
@@ -158,7 +159,8 @@ def say(told: dict[str, Any]) -> None:
     if told["seconds"]:
         typer.echo(f"{_time(told['seconds'])} on {told['gpu']} if {told['utilisation']:.0%} of its speed are met")
     if told["fits_with"]:
-        typer.echo(f"fits {told['gpu']} ({short(told['usable_gib'])} GiB usable) with {told['fits_with']}")
+        with_it = told["fits_with"] if told["fits_with"] == AS_IT_IS else f"with {told['fits_with']}"
+        typer.echo(f"fits {told['gpu']} ({short(told['usable_gib'])} GiB usable) {with_it}")
 
 
 def short(value: float) -> str:

@@ -52,6 +52,7 @@ def train(
     from worldtune.cli.launch import launch as hand_over
     from worldtune.cli.recipes import find_recipe
     from worldtune.cli.sweep import sweep
+    from worldtune.training.fit import refuse_processes
     from worldtune.training.launch import Cluster
     from worldtune.training.trackers import check_trackers
 
@@ -66,6 +67,7 @@ def train(
 
     def one(overrides: list[str], folder: Path, *, again: bool) -> None:
         if cluster:
+            refuse_processes(loaded.machine, loaded.train.batch, cluster.nodes * cluster.gpus)
             hand_over(cluster, recipe, [*asked, *overrides], folder, only_render=render)
         else:
             _train_here(
@@ -96,16 +98,18 @@ def _refuse_useless(options: Mapping[str, object], launch: str | None) -> None:
 def _train_here(
     recipe: "Recipe", folder: Path, device: str | None, resume: bool, auto: bool, allow_change: bool
 ) -> None:
-    from worldtune.cli.training import train_run
+    from worldtune.cli.training import say_adapter, train_run
     from worldtune.episodes.sources import open_source
-    from worldtune.training.fit import BEFORE
+    from worldtune.training.fit import BEFORE, refuse_processes
     from worldtune.training.run import RunFolder
     from worldtune.training.team import join_team, own_device
-    from worldtune.training.validation import exported_losses
     from worldtune.worlds.load import open_world_on
 
     team = join_team(recipe.machine.context)
+    refuse_processes(recipe.machine, recipe.train.batch, team.size)
     run = RunFolder(folder, leads=team.leads)
+    if not auto:  # before a base is read
+        run.must_exist() if resume else run.must_be_new()
     for data in recipe.datasets.values():
         open_source(data.path)  # a folder that is not there is told before a base is downloaded
     world = open_world_on(own_device(device), recipe.base, BEFORE)
@@ -113,13 +117,14 @@ def _train_here(
     card = train_run(world, recipe, run, resume=resume, allow_change=allow_change, team=team)
     if not team.leads:
         return
-    typer.echo(f"adapter  {run.adapter}  ({card.weights_digest[:12]})")
-    before, after = exported_losses(run.rows(), card.step, card.average)
-    if before is None or after is None:
-        typer.echo("held-out loss not measured: nothing is held out (data.held_out), so nothing is proved yet")
-        return
-    of_average = f" of {card.average}" if card.average else ""
-    typer.echo(f"held-out loss  {before:.3f} → {after:.3f}  (step {card.step}{of_average})")
-    if after >= before:
-        typer.echo("  NOT BETTER than the base on clips it has not seen: do not use this adapter", err=True)
+    last = max(row["step"] for row in run.rows())
+    if last < recipe.train.steps:
+        told = f"{recipe.check.patience} validations in a row were no better (validate.patience)"
+        typer.echo(f"stopped after step {last} of {recipe.train.steps}: {told}")
+    if birth := card.birth:
+        typer.echo(
+            f"proved   {birth.base_tensors:,} base tensors loaded, {birth.wrapped_modules} layers adapted, "
+            f"{birth.reached_tensors} tensors trained, first loss {birth.first_loss:.3f}, at first no change"
+        )
+    say_adapter(run, run.adapter, card)
     typer.echo(f"next: worldtune evaluate {run.path}")

@@ -16,8 +16,8 @@ from worldtune.files import atomic_file
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 96, 26, 40
+WIDTH, HEIGHT = 500, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 176, 26, 40
 LABEL_GAP = 14.0
 LOG_RATIO = 20.0
 LOSSES = {
@@ -75,7 +75,7 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     parts = [_text(LEFT, 14, title, "title")]
     for y in ticks_y:
         parts.append(f'<path class="grid" d="M{LEFT},{at_y(y):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
+        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y, ticks_y), anchor="end"))
     parts += [_text(at_x(x), HEIGHT - BOTTOM + 16, _number(x), anchor="middle") for x in ticks_x]
     scale = " · log scale" if log else ""
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label + scale, anchor="middle"))
@@ -206,12 +206,14 @@ def _scaled(y: float, log: bool) -> float:
     return math.log10(y) if log else y
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+def _number(value: float, beside: Sequence[float] = ()) -> str:
+    """With as many digits as tell it from those `beside` it."""
+    digits = next((d for d in range(4, 12) if len({f"{each:.{d}g}" for each in beside}) == len(set(beside))), 12)
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def _shortened(name: str) -> str:
-    return "frozen frame" if name == "first frame frozen" else name if len(name) <= 13 else f"{name[:6]}…{name[-6:]}"
+    return "frozen frame" if name == "first frame frozen" else name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"
 
 
 def _spread(heights: Sequence[float]) -> list[float]:

@@ -18,7 +18,7 @@ from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import LatentStore
 from worldtune.worlds.world import World
 
-MADE_BY = {"format": 1} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
+MADE_BY = {"format": 2} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
 Progress = Callable[[str], None]
 
 

@@ -3,15 +3,17 @@
 A key is the digest of everything the tensor depends on: weights, input, and the libraries that compute it.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from worldtune.errors import DataError
-from worldtune.files import atomic_file, digest_json
+from worldtune.files import atomic_file, digest_bytes, digest_json
 
 
 class LatentStore:
@@ -28,18 +30,31 @@ class LatentStore:
     def save(self, key: dict[str, Any], tensor: Tensor) -> Path:
         """Write `tensor` under `key` atomically and return its path."""
         path = self.path(key)
-        with atomic_file(path) as partial:
-            save_file({"tensor": tensor.detach().cpu().contiguous()}, partial, metadata={"key": repr(key)})
+        save_tensor(path, tensor, key=repr(key))
         return path
 
 
+def save_tensor(path: Path, tensor: Tensor, **about: str) -> None:
+    """Write `tensor` with its own digest, atomically."""
+    kept = tensor.detach().cpu().contiguous()
+    with atomic_file(path) as partial:
+        written = json.dumps({**about, "sha256": _digest(kept)})  # one entry: safetensors writes several in any order
+        save_file({"tensor": kept}, partial, metadata={"written": written})
+
+
 def load_tensor(path: Path) -> Tensor:
-    """The tensor of a path that `LatentStore.save` returned. Raises DataError when the file is gone or damaged."""
+    """What `save_tensor` wrote. Raises DataError when the file is gone, or any byte of the tensor is another."""
     try:
-        return load_file(path)["tensor"]
-    except (OSError, SafetensorError) as error:
+        with safe_open(path, framework="pt") as file:
+            tensor, written = file.get_tensor("tensor"), json.loads((file.metadata() or {}).get("written", "{}"))
+        if _digest(tensor) == written.get("sha256"):
+            return tensor
+        fault = "its bytes are not those that were written"
+    except (OSError, SafetensorError, ValueError) as error:
         fault = str(error)
-    except KeyError as error:
-        fault = f"it holds no {error}"
     what = f"a tensor of the latent store cannot be read: {fault}"
     raise DataError(what, where=str(path), mend="Delete the file: it is made again.")
+
+
+def _digest(tensor: Tensor) -> str:
+    return digest_bytes(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,5 +172,6 @@ def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:
 
 
 def default_store() -> LatentStore:
-    """The user's store, shared by all runs: `~/.cache/worldtune/latents`."""
-    return LatentStore(Path.home() / ".cache" / "worldtune" / "latents")
+    """The user's store, shared by all runs: `worldtune/latents` in $XDG_CACHE_HOME, which is ~/.cache by default."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return LatentStore(Path(cache) / "worldtune" / "latents")

@@ -5,7 +5,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from worldtune.errors import RecipeError
 from worldtune.training.recipe import Machine, Train
-from worldtune.training.team import Team
+from worldtune.training.team import Team, refuse_context
 from worldtune.worlds.denoiser import Execution, make_precise
 from worldtune.worlds.offload import Offload, Visit, stay
 from worldtune.worlds.recompute import Recompute, to_host
@@ -30,23 +30,29 @@ def prepared(world: World, settings: Train) -> CosmosTransformer3DModel:
     return world.denoiser
 
 
-def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:
-    """Set up `world`, its adapter injected, to compute as `machine` says on the processes of `team`.
-
-    Raises RecipeError for a batch that leaves a process without a clip, sharding without other processes, or with
-    processes that would need the shards more often than others.
-    """
-    if batch < team.replicas:
-        what = f"a batch of {batch} leaves some of {team.replicas} replicas without a clip"
+def refuse_processes(machine: Machine, batch: int, processes: int) -> None:
+    """Raises UserError for a number of processes that cannot share a batch, or a base, as the recipe says."""
+    refuse_context(machine.context, processes)
+    replicas = processes // machine.context
+    if batch < replicas:
+        what = f"a batch of {batch} leaves some of {replicas} replicas without a clip"
         raise RecipeError(what, where="train.batch", mend="Raise it, or raise machine.context.")
-    if machine.shard_base and batch % team.replicas:
-        what = f"a batch of {batch} is not the same for each of {team.replicas} replicas, which share the base"
-        raise RecipeError(what, where="train.batch", mend=f"Take a multiple of {team.replicas}.")
-    if machine.shard_base and team.size == 1:
+    if machine.shard_base and batch % replicas:
+        what = f"a batch of {batch} is not the same for each of {replicas} replicas, which share the base"
+        raise RecipeError(what, where="train.batch", mend=f"Take a multiple of {replicas}.")
+    if machine.shard_base and processes == 1:
         mend = "Start several with torchrun, or take machine.stream_base=true."
         raise RecipeError(
             "there is one process, which must hold all of the base", where="machine.shard_base", mend=mend
         )
+
+
+def fit_machine(world: World, machine: Machine, team: Team, batch: int) -> None:
+    """Set up `world`, its adapter injected, to compute as `machine` says on the processes of `team`.
+
+    Raises UserError as `refuse_processes` does.
+    """
+    refuse_processes(machine, batch, team.size)
     if not (machine.stream_base or machine.shard_base):
         world.settle()
     for parameter in world.denoiser.parameters():

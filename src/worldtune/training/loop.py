@@ -1,7 +1,7 @@
 """The training loop. Everything it calls is one short file away."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from worldtune.adapters.card import AdapterCard
@@ -20,7 +20,7 @@ from worldtune.training.recipe import Recipe, Train
 from worldtune.training.run import RunFolder
 from worldtune.training.state import TrainingState
 from worldtune.training.team import ALONE, Team
-from worldtune.training.validation import best_of, chosen, is_out_of_patience, validate
+from worldtune.training.validation import Row, best_of, chosen, is_out_of_patience, validate
 from worldtune.worlds.world import World
 
 OnStep = Callable[[int, float], None]
@@ -61,6 +61,8 @@ def train(
             prune(run.checkpoints, settings.keep, best.step if best else None)
         team.wait()
 
+    if step and is_over(run.rows_until(step), recipe, step):
+        run.refuse_useless(recipe)
     origin = run.keep_lineage(lineage(world, recipe, data, team), allow_change=allow_change)
     run.keep_recipe(recipe)
     run.forget_after(step)
@@ -68,7 +70,7 @@ def train(
         run.log(step=0, **validate(world, recipe, data, state, team))
 
     with Batches(data, recipe, shift, team.share(settings.batch)) as batches:
-        while not is_over(run, recipe, step):
+        while not is_over(run.validations, recipe, step):
             state.forget_gradients()  # before the forward pass: they then never lie beside what it keeps
             parts, loss = batches.of(step), 0.0
             for part in parts:
@@ -89,16 +91,20 @@ def train(
             if settings.preview_every and step % settings.preview_every == 0:
                 on_preview(world, step)
             best = best_of(run.validations)
-            if step % settings.checkpoint_every == 0 or (best and best.step == step) or is_over(run, recipe, step):
+            if (
+                step % settings.checkpoint_every == 0
+                or (best and best.step == step)
+                or is_over(run.validations, recipe, step)
+            ):
                 keep(step)
 
     step, average = chosen(run.validations, recipe, step)
     return export(world, recipe, data, run, state, newborn, origin, run.adapter, step, average, team)
 
 
-def is_over(run: RunFolder, recipe: Recipe, step: int) -> bool:
-    """Whether training ends after `step` steps: they are all done, or the held-out loss fell no more."""
-    return step >= recipe.train.steps or is_out_of_patience(run.validations, recipe.check.patience)
+def is_over(rows: Sequence[Row], recipe: Recipe, step: int) -> bool:
+    """Whether training ends after `step` steps: they are all done, or the held-out loss of `rows` fell no more."""
+    return step >= recipe.train.steps or is_out_of_patience(rows, recipe.check.patience)
 
 
 def learning_rate(settings: Train, step: int) -> float:

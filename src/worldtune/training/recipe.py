@@ -179,7 +179,7 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
         raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
     for override in overrides:
         _override(data, override)
-    return parse(Recipe, data, str(path))
+    return parse(Recipe, data, " with ".join([str(path), *overrides]))
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -53,12 +53,7 @@ class RunFolder:
         if not self.leads:
             return
         make_folder(self.path)
-        if self.begun:
-            raise UserError(
-                "there is already a run in this folder",
-                where=str(self.path),
-                mend="Go on with it by --resume, or choose another folder with --out.",
-            )
+        self.must_be_new()
         path = self.path / "recipe.yaml"
         if path.exists() and not path.read_text().startswith(RESOLVED):
             raise UserError(
@@ -90,6 +85,15 @@ class RunFolder:
             )
         shutil.rmtree(self.path)
 
+    def must_be_new(self) -> None:
+        """Raises UserError when a run has measured something in the folder."""
+        if self.leads and self.begun:
+            raise UserError(
+                "there is already a run in this folder",
+                where=str(self.path),
+                mend="Go on with it by --resume, or choose another folder with --out.",
+            )
+
     def must_exist(self) -> None:
         """Raises UserError when no run was started in the folder."""
         if not (self.path / "recipe.yaml").exists():
@@ -110,6 +114,13 @@ class RunFolder:
                 where=str(path),
                 mend="Resume with the run's own recipe.yaml, start a new run, or add --allow-change.",
             )
+
+    def refuse_useless(self, recipe: Recipe) -> None:
+        """Raises UserError when `recipe` is another than the run's, which has nothing left to train with it."""
+        changes = recipe_changes(load_recipe(self.path / "recipe.yaml", []), recipe)
+        if changes:
+            what = f"nothing is left to train, so nothing would come of {'; '.join(changes)}"
+            raise UserError(what, where=str(self.path), mend="Raise train.steps too, or start a new run with --out.")
 
     def keep_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that the run goes on with."""
@@ -166,7 +177,7 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps after `step`, all of them when it is 0: they are about to be made again."""
-        rows = [row for row in self.rows() if 0 < step >= row["step"]]
+        rows = self.rows_until(step)
         self.validations = [row for row in rows if "held_out_loss" in row]
         if self.leads:
             with atomic_file(self.metrics) as partial:
@@ -178,6 +189,10 @@ class RunFolder:
             return []
         *whole, _cut_or_empty = self.metrics.read_text().split("\n")
         return [json.loads(line) for line in whole]
+
+    def rows_until(self, step: int) -> list[dict[str, Any]]:
+        """Metrics of a run that goes on after `step` steps, none if that is 0."""
+        return [row for row in self.rows() if 0 < step >= row["step"]]
 
     @contextmanager
     def timed(self) -> Iterator[None]:

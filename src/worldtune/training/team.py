@@ -139,11 +139,7 @@ def join_team(context: int = 1) -> Team:
     Raises UserError when the number of processes is no multiple of `context`.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if size % context:
-        what = f"machine.context is {context}, but the run has {size} process{'es' if size > 1 else ''}"
-        raise UserError(
-            what, where="torchrun", mend="Start a multiple of it: torchrun --nproc-per-node N --no-python …."
-        )
+    refuse_context(context, size)
     if size == 1:
         return ALONE
     if torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
@@ -156,6 +152,15 @@ def join_team(context: int = 1) -> Team:
     groups = [dist.new_group(list(range(first, first + context))) for first in range(0, size, context)]
     shared = Context(groups[rank // context], rank % context, context)
     return Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)), shared)
+
+
+def refuse_context(context: int, size: int) -> None:
+    """Raises UserError when `size` processes cannot share clips by `context` of them each."""
+    if size % context:
+        what = f"machine.context is {context}, but the run has {size} process{'es' if size > 1 else ''}"
+        raise UserError(
+            what, where="torchrun", mend="Start a multiple of it: torchrun --nproc-per-node N --no-python …."
+        )
 
 
 def own_device(name: str | None) -> str | None:
