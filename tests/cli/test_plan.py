@@ -52,8 +52,8 @@ def test_a_recipe_is_planned_with_every_lever(in_process: Verb) -> None:
     assert list(told["gib"]) == [OWN, PARTS, SELECTIVE, FULL, OFFLOADED, STREAMED, f"{OFFLOADED} {STREAM}"]
     assert list(told["gib"][OWN]) == ["encode a clip", "read a prompt", "decode a preview", "train"]
     train = {name: phases["train"] for name, phases in told["gib"].items()}
-    assert train[OWN] > 2 * train[PARTS]
-    assert train[SELECTIVE] >= train[FULL] >= train[OFFLOADED]  # the attention kept is most of so small a model
+    assert train[OWN] > 2 * train[PARTS] > 2 * max(train[SELECTIVE], train[FULL])
+    assert train[FULL] >= train[OFFLOADED]
     assert train[FULL] > 1.2 * train[STREAMED]
     assert flops(told, OWN) == flops(told, PARTS) < flops(told, SELECTIVE) < flops(told, FULL)
     assert flops(told, FULL) == flops(told, STREAMED)
