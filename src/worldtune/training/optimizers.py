@@ -5,6 +5,8 @@ Muon moves the matrices A and B, AdamW what is left: DoRA's magnitudes. LoRA+ gi
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -43,7 +45,8 @@ def make_optimizers(parameters: Mapping[str, nn.Parameter], settings: Train) -> 
     if settings.optimizer == "prodigy":
         from prodigyopt import Prodigy
 
-        return [Prodigy(list(parameters.values()), lr=settings.lr, weight_decay=settings.weight_decay)]
+        with redirect_stdout(StringIO()):  # it says there that weight decay is decoupled
+            return [Prodigy(list(parameters.values()), lr=settings.lr, weight_decay=settings.weight_decay)]
     return [_adamw(parameters, settings)]
 
 
