@@ -146,7 +146,7 @@ def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> d
 def say(told: dict[str, Any]) -> None:
     """Print the table and what it means."""
     ways: dict[str, dict[str, float]] = told["gib"]
-    typer.echo(f"{told['title']}, bfloat16: GiB at most, and PFLOP of all steps")
+    typer.echo(f"{told['title']}, bfloat16, on one GPU: GiB at most, and PFLOP of all steps")
     phases = [*next(iter(ways.values())), "at most", "PFLOP"]
     widths = [max(len(phase), 7) + 2 for phase in phases]
     typer.echo("".join(f"{phase:>{width}}" for phase, width in zip(phases, widths, strict=True)))
