@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.episodes.video import Fit, fit_frame, read_frames
+from worldtune.episodes.seeking import read_chosen
+from worldtune.episodes.video import Fit, fit_frame
 from worldtune.errors import DataError
 
 
@@ -59,9 +60,7 @@ def read_clip(clip: Clip) -> np.ndarray:
 def read_clips(clips: Sequence[Clip]) -> Iterator[tuple[Clip, np.ndarray]]:
     """Every clip with its frames as `read_clip` gives them, each video decoded once.
 
-    Clips come out by video and by last frame. Decoding is sequential from the file's first frame:
-    seeking lands on other frames in files with B-frames or odd key frames.
-    Raises DataError as `read_clip` does.
+    Clips come out by video and by last frame. Raises DataError as `read_clip` does.
     """
     ordered = sorted(clips, key=lambda clip: (str(clip.video), clip.last_frame))
     for video, group in groupby(ordered, key=lambda clip: clip.video):
@@ -72,9 +71,8 @@ def _one_pass(video: Path, waiting: list[Clip]) -> Iterator[tuple[Clip, np.ndarr
     """`waiting` is sorted by last frame; frames that no waiting clip needs are let go."""
     wanted = {clip.video_start + pick for clip in waiting for pick in clip.picks}
     kept: dict[int, np.ndarray] = {}
-    for index, frame_HWC in enumerate(read_frames(video)):
-        if index in wanted:
-            kept[index] = frame_HWC
+    for index, frame_HWC in read_chosen(video, sorted(wanted)):
+        kept[index] = frame_HWC
         while waiting and waiting[0].last_frame == index:
             clip = waiting.pop(0)
             yield clip, _assemble(clip, kept)

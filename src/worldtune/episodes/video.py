@@ -48,7 +48,7 @@ def measure(path: Path) -> VideoFacts:
             where=str(path),
             mend="Copy it again, or remove its episode.",
         )
-    return _measure(path, state.st_size, state.st_mtime_ns)
+    return _scan(path, state.st_size, state.st_mtime_ns).facts
 
 
 def _declared_size(path: Path) -> int:
@@ -67,24 +67,54 @@ def _declared_size(path: Path) -> int:
     return end
 
 
-@lru_cache(maxsize=65536)
-def _measure(path: Path, size: int, changed_ns: int) -> VideoFacts:
+@dataclass(frozen=True)
+class Scan:
+    """A whole file's facts, its frames by time stamp, and those that a decoder can begin at.
+
+    Empty where time stamps do not tell frames apart: such a file is read from its beginning.
+    """
+
+    facts: VideoFacts
+    place: dict[int, int]
+    keys: tuple[int, ...]
+
+
+def scan(path: Path) -> Scan:
+    """What `measure` found, and how to find a frame again. Raises DataError as it does."""
+    measure(path)
+    state = path.stat()
+    return _scan(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _scan(path: Path, size: int, changed_ns: int) -> Scan:
     times: list[float] = []
+    stamps: list[int | None] = []
     height = width = 0
-    for frame in _decode(path):
+    for frame in decode(path):
         times.append(frame.time if frame.time is not None else np.nan)
+        stamps.append(frame.pts)
         height, width = frame.height, frame.width
     with av.open(str(path)) as container:
-        rate = container.streams.video[0].average_rate
+        stream = container.streams.video[0]
+        rate = stream.average_rate
+        begins = {packet.pts for packet in container.demux(stream) if packet.is_keyframe}
     if not rate or not times:
         raise DataError("the video has no frames or no frame rate", where=str(path), mend="Export it again.")
     fps = float(rate)
     drift = np.abs(np.asarray(times) - times[0] - np.arange(len(times)) / fps)
-    return VideoFacts(len(times), fps, height, width, bool((drift < 0.5 / fps).all()))
+    facts = VideoFacts(len(times), fps, height, width, bool((drift < 0.5 / fps).all()))
+    place = {stamp: number for number, stamp in enumerate(stamps) if stamp is not None}
+    if len(place) < len(stamps):
+        return Scan(facts, {}, ())
+    return Scan(facts, place, tuple(sorted(place[stamp] for stamp in begins if stamp in place)))
 
 
-def _decode(path: Path) -> Iterator[av.VideoFrame]:
-    """The frames in order of presentation. Raises DataError at the first one that cannot be decoded."""
+def decode(path: Path, stamp: int | None = None) -> Iterator[av.VideoFrame]:
+    """The frames in order of presentation, from a key frame at or before the one of `stamp`.
+
+    Raises DataError at the first one that cannot be decoded.
+    """
     count = 0
     try:
         with av.open(str(path)) as container:
@@ -92,6 +122,8 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
                 raise DataError("the file has no video stream", where=str(path), mend="Export it again.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            if stamp is not None:
+                container.seek(stamp, stream=stream)
             for packet in container.demux(stream):
                 for frame in packet.decode():
                     if packet.is_corrupt or frame.is_corrupt:
@@ -113,7 +145,7 @@ def _damaged(path: Path, count: int, text: str) -> DataError:
 
 def read_frames(path: Path) -> Iterator[np.ndarray]:
     """Every frame of the file in order, as uint8 (H, W, 3). Raises DataError where decoding fails."""
-    for frame in _decode(path):
+    for frame in decode(path):
         yield frame.to_ndarray(format="rgb24")
 
 
