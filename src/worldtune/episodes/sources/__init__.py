@@ -49,10 +49,11 @@ def open_source(path: str) -> Source:
     folder = resolve(path)
     if (folder / "meta" / "info.json").is_file():
         return LeRobotSource(path, folder)
-    if any(path.suffix.lower() == ".mp4" for path in (folder / "videos").glob("*")):
+    films = [*folder.glob("*"), *(folder / "videos").glob("*")]
+    if any(path.suffix.lower() == ".mp4" for path in films):
         return FolderSource(path, folder)
     raise DataError(
-        "neither a LeRobot dataset (meta/info.json) nor a Cosmos folder (videos/*.mp4, metas/*.txt)",
+        "neither a LeRobot dataset (meta/info.json) nor a folder of mp4 (videos/*.mp4 with metas/*.txt, or a table)",
         where=path,
         mend="Name the folder that holds meta/ or videos/.",
     )

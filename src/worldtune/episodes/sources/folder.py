@@ -1,12 +1,11 @@
-"""The Cosmos training folder: `videos/X.mp4` with its caption in `metas/X.txt`.
-
-Layout: github.com/nvidia-cosmos/cosmos-predict2.5, documentation of post-training datasets.
-"""
+"""A folder of mp4 files, in `videos/` or at its top, with their captions: see `folder_captions`."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from worldtune.episodes.episode import Episode, Lost, Problem
+from worldtune.episodes.sources.folder_captions import find_captions
 from worldtune.episodes.video import VideoFacts, measure
 from worldtune.errors import DataError
 
@@ -14,61 +13,56 @@ CAMERA = "video"
 
 
 class FolderSource:
-    """One camera named "video", no tasks; a missing caption is the empty string.
+    """One camera named "video"; tasks where a table names them; a missing caption is the empty string.
 
     What lies in videos/ and is no mp4, and a caption without a video, are lost recordings.
     """
 
-    kind = "Cosmos folder"
-
     def __init__(self, path: str, folder: Path) -> None:
         self.path = path
+        self._folder = folder
         self.cameras = [CAMERA]
         self.present = [CAMERA]
-        found = sorted(path for path in (folder / "videos").iterdir() if not path.name.startswith("."))
+        self._captions = find_captions(folder)
+        self.kind = self._captions.kind
+        inside = folder / "videos" if (folder / "videos").is_dir() else folder
+        found = sorted(path for path in inside.iterdir() if not path.name.startswith("."))
         self._videos = [path for path in found if path.suffix.lower() == ".mp4" and path.is_file()]
-        self._metas = folder / "metas"
-        stems = {video.stem for video in self._videos}
-        foreign = [path for path in found if path not in self._videos]
-        alone = [meta for meta in sorted(self._metas.glob("*.txt")) if meta.stem not in stems]
+        foreign = [path for path in found if path not in self._videos] if inside != folder else []
         self._lost = {f"videos/{path.name}": "not read: only videos/*.mp4 is" for path in foreign}
-        self._lost |= {f"metas/{meta.name}": "a caption without a video" for meta in alone}
+        self._lost |= self._captions.without_video({self._name(video) for video in self._videos})
+
+    def _name(self, video: Path) -> str:
+        return str(video.relative_to(self._folder))
 
     @property
     def count(self) -> int:
         return len(self._videos) + len(self._lost)
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
-        return []
+        found = (self._captions.task(self._name(video)) for video in self._videos)
+        return list(dict.fromkeys(task for task in found if task))
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for video in self._videos if CAMERA in cameras else []:
-            caption = self._caption(video.stem)
+            name = self._name(video)
+            caption, task = self._captions.caption(name), self._captions.task(name)
             try:
                 facts = measure(video)
             except DataError as error:
-                yield Lost(video.stem, CAMERA, "", caption, 0, None, error.what)
+                yield Lost(video.stem, CAMERA, task, caption, 0, None, error.what)
                 continue
-            yield _episode(video, caption, facts)
+            yield _episode(video, task, caption, facts)
         for name, reason in self._lost.items() if CAMERA in cameras else []:
             yield Lost(name, CAMERA, "", "", 0, None, reason)
-
-    def _caption(self, stem: str) -> str:
-        file = self._metas / f"{stem}.txt"
-        if not file.is_file():
-            return ""
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError("the caption is not UTF-8 text", where=str(file), mend="Save it as UTF-8.") from error
 
     def problems(self) -> list[Problem]:
         found = [Problem("warning", name, reason) for name, reason in self._lost.items()]
         for video in self._videos:
-            where = f"videos/{video.name}"
-            if not self._caption(video.stem):
-                found.append(Problem("warning", where, f"no caption in metas/{video.stem}.txt"))
+            where = self._name(video)
+            if not self._captions.caption(where):
+                found.append(Problem("warning", where, f"no caption in {self._captions.place(where)}"))
             try:
                 steady = measure(video).steady
             except DataError as error:
@@ -79,11 +73,11 @@ class FolderSource:
         return found
 
 
-def _episode(video: Path, caption: str, facts: VideoFacts) -> Episode:
+def _episode(video: Path, task: str, caption: str, facts: VideoFacts) -> Episode:
     return Episode(
         name=video.stem,
         camera=CAMERA,
-        task="",
+        task=task,
         caption=caption,
         video=video,
         video_start=0,
