@@ -70,9 +70,9 @@ def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What the disk said, where torch's writer says that its file has another length than it should."""
+    """What the disk or the user said, where torch's writer says that its file has another length than it should."""
     found: BaseException | None = error
-    while found and not isinstance(found, OSError):
+    while isinstance(found, Exception) and not isinstance(found, OSError):
         found = found.__context__
     return found or error
 

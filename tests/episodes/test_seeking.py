@@ -1,5 +1,6 @@
 """Frames by number are those of a decoding from the file's beginning, whatever the codec and its key frames."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import worldtune.episodes.seeking as seeking
 from worldtune.episodes.seeking import read_chosen
 from worldtune.episodes.video import read_frames
+from worldtune.errors import DataError
 
 from .films import film
 
@@ -59,26 +60,51 @@ def test_any_frames_are_the_same_as_from_the_beginning(video: tuple[Path, np.nda
         assert np.array_equal(frame_HWC, frames_THWC[number]), number
 
 
-def test_what_lies_before_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, decoded = write(tmp_path / "a.mp4", *FILES["h264 with B-frames"][:2]), []
-    list(read_chosen(path, [0]))  # scanned once, whole
-    whole = seeking.decode
-    monkeypatch.setattr(seeking, "decode", lambda *a: (decoded.append(frame) or frame for frame in whole(*a)))
-    (found,) = read_chosen(path, [FRAMES - 1])
-    assert found[0] == FRAMES - 1
-    assert len(decoded) <= 12 + 3
+def in_place_of(path: Path, content: bytes) -> None:
+    """Other bytes, of the same size and time: what was seen of the file is not looked at again."""
+    state = path.stat()
+    assert len(content) == state.st_size
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
-def test_a_seek_that_lands_elsewhere_gives_the_right_frame_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def padded(path: Path, size: int) -> Path:
+    """With a box at the end that no reader heeds (ISO/IEC 14496-12 §8.1.2)."""
+    with path.open("ab") as file:
+        missing = size - file.tell()
+        file.write(missing.to_bytes(4) + b"free" + bytes(missing - 8))
+    return path
+
+
+def test_what_lies_before_is_not_decoded(tmp_path: Path) -> None:
+    """All but the last of the key frames are destroyed, and the frame is there."""
     path = write(tmp_path / "a.mp4", *FILES["h264 with B-frames"][:2])
-    expected = np.stack(list(read_frames(path)))
-    whole = seeking.decode
-    last = list(seeking.scan(path).place)[-8]
-    monkeypatch.setattr(seeking, "decode", lambda path, stamp=None: whole(path, stamp and last))
-    for number, frame_HWC in read_chosen(path, [13, 40, 89]):
-        assert np.array_equal(frame_HWC, expected[number])
+    *_, expected = read_frames(path)
+    with av.open(str(path)) as container:
+        begins = [p.pos for p in container.demux(container.streams.video[0]) if p.is_keyframe and p.pos is not None]
+    (before,) = read_chosen(path, [0])
+    content = bytearray(path.read_bytes())
+    content[begins[0] + 4 : begins[-1]] = bytes(begins[-1] - begins[0] - 4)
+    in_place_of(path, bytes(content))
+    with pytest.raises(DataError):
+        list(read_frames(path))
+    ((number, frame_HWC),) = read_chosen(path, [FRAMES - 1])
+    assert (before[0], number) == (0, FRAMES - 1)
+    assert np.array_equal(frame_HWC, expected)
+
+
+def test_time_stamps_that_are_others_than_before_give_the_right_frames_all_the_same(tmp_path: Path) -> None:
+    size = 2**17
+    path, other = (
+        padded(write(tmp_path / name, *FILES["h264 with B-frames"][:2], uneven=name == "b.mp4"), size)
+        for name in ("a.mp4", "b.mp4")
+    )
+    expected = list(read_frames(other))
+    assert len(list(read_chosen(path, [13]))) == 1
+    in_place_of(path, other.read_bytes())
+    found = list(read_chosen(path, [13, 40, 89]))
+    assert [number for number, _ in found] == [13, 40, 89]
+    assert all(np.array_equal(frame_HWC, expected[number]) for number, frame_HWC in found)
 
 
 def test_frames_past_the_end_do_not_come(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed.checkpoint import FileSystemWriter
 
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_of
 
@@ -73,11 +72,13 @@ def test_a_file_that_cannot_grow_is_one_line_and_harms_no_earlier_checkpoint(tmp
     assert value(tmp_path, 1) == 1
 
 
-def test_an_interruption_of_the_writing_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(FileSystemWriter, "write_data", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        save(tmp_path, 1)
+def test_an_interruption_of_the_writing_stays_one(tmp_path: Path) -> None:
+    """By the kernel's signal, in the middle of a file."""
+    interrupted = FILLING.replace("signal.SIG_IGN", "signal.default_int_handler")
+    command = [sys.executable, "-c", interrupted, str(tmp_path), "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = [
+        line for line in done.stderr.splitlines() if re.match(r"[\w.]*(Error|Exception|KeyboardInterrupt)\b", line)
+    ][-1]
+    assert last == "KeyboardInterrupt"
     assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,7 @@ def export(
     from worldtune.cli.training import say_adapter
     from worldtune.errors import UserError, did_you_mean
     from worldtune.training.birth import prove_born
-    from worldtune.training.checkpoint import checkpoints, step_of
+    from worldtune.training.checkpoint import newest_step
     from worldtune.training.data import default_store, prepare_data
     from worldtune.training.export import export as export_weights
     from worldtune.training.fit import BEFORE, fit_machine, prepared
@@ -47,10 +47,9 @@ def export(
         mend = did_you_mean(average, names, f"It has {', '.join(names) or 'none: train with train.ema'}.")
         raise UserError(f"the run has no average '{average}'", where=str(run), mend=mend)
     if step is None:
-        steps = [step_of(path) for path in checkpoints(folder.checkpoints)]
-        if not steps:
+        step = newest_step(folder.checkpoints)
+        if not step:
             raise UserError("the run has no checkpoint", where=str(run), mend="Train it first.")
-        step = steps[-1]
     machine = recipe.machine.model_copy(update={"shard_base": False, "context": 1})
     with folder.locked():
         world = open_world_on(device, recipe.base, BEFORE)

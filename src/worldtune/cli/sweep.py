@@ -14,7 +14,7 @@ from worldtune.errors import RecipeError
 
 
 class TrainOne(Protocol):
-    def __call__(self, overrides: list[str], folder: Path, *, again: bool) -> None: ...
+    def __call__(self, more: list[str], folder: Path, *, again: bool) -> None: ...
 
 
 def sweep(

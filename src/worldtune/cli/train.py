@@ -65,22 +65,20 @@ def train(
     _refuse_useless(of_launch | {"nodes": nodes if nodes != 1 else None}, launch)
     cluster = Cluster(launch, nodes, gpus or 0, accelerator, image, volume) if launch else None
 
-    def one(overrides: list[str], folder: Path, *, again: bool) -> None:
+    def resolved(more: list[str]) -> "Recipe":
+        return find_recipe(recipe, [*asked, *more])
+
+    def one(more: list[str], folder: Path, *, again: bool) -> None:
+        its = resolved(more)
         if cluster:
-            refuse_processes(loaded.machine, loaded.train.batch, cluster.nodes * cluster.gpus)
-            hand_over(cluster, recipe, [*asked, *overrides], folder, only_render=render)
+            refuse_processes(its.machine, its.train.batch, cluster.nodes * cluster.gpus)
+            hand_over(cluster, recipe, [*asked, *more], folder, only_render=render)
         else:
-            _train_here(
-                find_recipe(recipe, [*asked, *overrides]), folder, device, again, auto or bool(grid), allow_change
-            )
+            _train_here(its, folder, device, again, auto or bool(grid), allow_change)
 
     if grid:
         leads = os.environ.get("RANK", "0") == "0"
-
-        def check(more: list[str]) -> object:
-            return find_recipe(recipe, [*asked, *more])
-
-        sweep(grid, loaded.name, out, check, one, elsewhere=bool(cluster), leads=leads)
+        sweep(grid, loaded.name, out, resolved, one, elsewhere=bool(cluster), leads=leads)
     else:
         one([], out, again=resume)
 

@@ -3,8 +3,7 @@
 Shapes: H height, W width.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -21,25 +20,21 @@ def read_chosen(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
     end do not come. Raises DataError where decoding fails.
     """
     seen = scan(path)
-    stamps = list(seen.place)
     for run in _runs([number for number in wanted if number < seen.facts.frames], seen.keys):
-        begin = _key_of(run[0], seen.keys)
-        found = _numbered(path, seen, stamps[begin]) if begin > 0 else enumerate(decode(path))
-        left = list(run)
-        for number, frame in found:
-            if number == left[0]:
-                yield left.pop(0), frame.to_ndarray(format="rgb24")
-            if not left or number > left[0]:
-                break
-        if left:
-            yield from _from_the_beginning(path, left)
+        left, begin = list(run), _key_of(run[0], seen.keys)
+        if begin > 0:
+            yield from _taken(_numbered(path, seen, int(seen.stamps[begin])), left)
+        if left:  # or the seek did not land before the frame
+            yield from _taken(enumerate(decode(path)), left)
 
 
-def _key_of(number: int, keys: Sequence[int]) -> int:
-    return keys[bisect_right(keys, number) - 1] if keys and keys[0] <= number else 0
+def _key_of(number: int, keys: np.ndarray) -> int:
+    """The last of the rising `keys` that is no later than `number`, 0 where there is none."""
+    place = int(np.searchsorted(keys, number, side="right"))
+    return int(keys[place - 1]) if place else 0
 
 
-def _runs(wanted: Sequence[int], keys: Sequence[int]) -> Iterator[list[int]]:
+def _runs(wanted: Sequence[int], keys: np.ndarray) -> Iterator[list[int]]:
     """`wanted` in parts, a new one where a key frame lies between two of them."""
     run: list[int] = []
     for number in wanted:
@@ -53,17 +48,16 @@ def _runs(wanted: Sequence[int], keys: Sequence[int]) -> Iterator[list[int]]:
 
 def _numbered(path: Path, seen: Scan, stamp: int) -> Iterator[tuple[int, av.VideoFrame]]:
     for frame in decode(path, stamp):
-        number = seen.place.get(frame.pts) if frame.pts is not None else None
+        number = seen.number(frame.pts)
         if number is None:
             return
         yield number, frame
 
 
-def _from_the_beginning(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Where a seek did not land before the frame."""
-    chosen = set(wanted)
-    for number, frame in enumerate(decode(path)):
-        if number in chosen:
-            yield number, frame.to_ndarray(format="rgb24")
-        if number >= wanted[-1]:
+def _taken(numbered: Iterable[tuple[int, av.VideoFrame]], left: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames of `left`, each taken out of it, until one does not come."""
+    for number, frame in numbered:
+        if number == left[0]:
+            yield left.pop(0), frame.to_ndarray(format="rgb24")
+        if not left or number > left[0]:
             return

@@ -39,16 +39,7 @@ def measure(path: Path) -> VideoFacts:
     The answer is remembered for as long as the file's size and time of change stay the same.
     Raises DataError when the file is missing, damaged, cut short or has no frame rate.
     """
-    if not path.is_file():
-        raise DataError("the video file is missing", where=str(path), mend="Restore the file or remove its episode.")
-    state = path.stat()
-    if (whole := _declared_size(path)) > state.st_size:
-        raise DataError(
-            f"the video is cut short ({state.st_size:,} of {whole:,} bytes)",
-            where=str(path),
-            mend="Copy it again, or remove its episode.",
-        )
-    return _scan(path, state.st_size, state.st_mtime_ns).facts
+    return scan(path).facts
 
 
 def _declared_size(path: Path) -> int:
@@ -67,26 +58,38 @@ def _declared_size(path: Path) -> int:
     return end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
-    """A whole file's facts, its frames by time stamp, and those that a decoder can begin at.
+    """A whole file's facts, the time stamps of its frames, and which of these a decoder can begin at.
 
-    Empty where time stamps do not tell frames apart: such a file is read from its beginning.
+    Both are empty where time stamps do not rise: such a file is read from its beginning.
     """
 
     facts: VideoFacts
-    place: dict[int, int]
-    keys: tuple[int, ...]
+    stamps: np.ndarray
+    keys: np.ndarray
+
+    def number(self, stamp: int | None) -> int | None:
+        """Which frame has that time stamp, if any."""
+        place = int(np.searchsorted(self.stamps, -1 if stamp is None else stamp))
+        return place if place < len(self.stamps) and self.stamps[place] == stamp else None
 
 
 def scan(path: Path) -> Scan:
-    """What `measure` found, and how to find a frame again. Raises DataError as it does."""
-    measure(path)
+    """What `measure` says, and how to find a frame again. Raises DataError as it does."""
+    if not path.is_file():
+        raise DataError("the video file is missing", where=str(path), mend="Restore the file or remove its episode.")
     state = path.stat()
+    if (whole := _declared_size(path)) > state.st_size:
+        raise DataError(
+            f"the video is cut short ({state.st_size:,} of {whole:,} bytes)",
+            where=str(path),
+            mend="Copy it again, or remove its episode.",
+        )
     return _scan(path, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def _scan(path: Path, size: int, changed_ns: int) -> Scan:
     times: list[float] = []
     stamps: list[int | None] = []
@@ -104,10 +107,9 @@ def _scan(path: Path, size: int, changed_ns: int) -> Scan:
     fps = float(rate)
     drift = np.abs(np.asarray(times) - times[0] - np.arange(len(times)) / fps)
     facts = VideoFacts(len(times), fps, height, width, bool((drift < 0.5 / fps).all()))
-    place = {stamp: number for number, stamp in enumerate(stamps) if stamp is not None}
-    if len(place) < len(stamps):
-        return Scan(facts, {}, ())
-    return Scan(facts, place, tuple(sorted(place[stamp] for stamp in begins if stamp in place)))
+    if None in stamps or not (np.diff(stamps_T := np.asarray(stamps, np.int64)) > 0).all():
+        return Scan(facts, np.empty(0, np.int64), np.empty(0, np.int64))
+    return Scan(facts, stamps_T, np.flatnonzero(np.isin(stamps_T, [stamp for stamp in begins if stamp is not None])))
 
 
 def decode(path: Path, stamp: int | None = None) -> Iterator[av.VideoFrame]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldtune.errors import UserError
 from worldtune.training.batches import Part
-from worldtune.training.checkpoint import checkpoints, step_of
+from worldtune.training.checkpoint import newest_step
 from worldtune.training.run import RunFolder
 
 NAMED = 3  # clips of a message
@@ -37,8 +37,8 @@ def refuse_not_finite(
     bad = [f"{clip} at σ={sigma:.3f}" for clip, sigma, good in zip(clips, sigmas, finite, strict=True) if not good]
     more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     value = values_B[~values_B.isfinite()][0].item()
-    kept = [step_of(path) for path in checkpoints(run.checkpoints)]
-    newest = f"the newest checkpoint is of step {kept[-1]}" if kept else "there is no checkpoint yet"
+    kept = newest_step(run.checkpoints)
+    newest = f"the newest checkpoint is of step {kept}" if kept else "there is no checkpoint yet"
     raise UserError(
         f"the {what} is {value} at step {step + 1}, of {', '.join(bad[:NAMED])}{more}; {newest}",
         where=str(run.path),

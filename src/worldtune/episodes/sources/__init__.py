@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from typing import Protocol
 
 from worldtune.episodes.builtin import resolve
@@ -49,8 +50,7 @@ def open_source(path: str) -> Source:
     folder = resolve(path)
     if (folder / "meta" / "info.json").is_file():
         return LeRobotSource(path, folder)
-    films = [*folder.glob("*"), *(folder / "videos").glob("*")]
-    if any(path.suffix.lower() == ".mp4" for path in films):
+    if any(path.suffix.lower() == ".mp4" for path in chain((folder / "videos").glob("*"), folder.glob("*"))):
         return FolderSource(path, folder)
     raise DataError(
         "neither a LeRobot dataset (meta/info.json) nor a folder of mp4 (videos/*.mp4 with metas/*.txt, or a table)",
