@@ -17,7 +17,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint import FileSystemReader, Metadata
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, TensorStorageMetadata
 
 from worldtune.errors import UserError, first_line
 
@@ -42,11 +42,20 @@ class _IndexUnpickler(pickle.Unpickler):
     """Finds the names of an index: its classes, sizes and element types."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):  # how Python 3.11.2 names a member of an enumeration
+            return _member
         kinds = torch.dtype | torch.layout | torch.memory_format
         of_torch = module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), kinds))
         if not of_torch and name not in _INDEX.get(module, ()):
             raise pickle.UnpicklingError(f"the index names {module}.{name}")
         return super().find_class(module, name)
+
+
+def _member(kind: Any, name: str) -> Any:
+    """Raises UnpicklingError for an attribute of anything but an index's own enumeration."""
+    if kind is not _MEM_FORMAT_ENCODING:
+        raise pickle.UnpicklingError(f"the index names an attribute of {kind!r}")
+    return kind[name]
 
 
 class _Reader(FileSystemReader):
