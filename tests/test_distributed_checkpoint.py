@@ -1,5 +1,7 @@
 """Checkpoint folders are data: only tensors come out of them, and nothing runs."""
 
+import enum
+import io
 import os
 import pickle
 import warnings
@@ -78,6 +80,36 @@ def test_an_index_that_would_run_a_command_is_refused(saved: Path, tmp_path: Pat
 def test_every_other_name_is_refused(saved: Path, name: str) -> None:
     (saved / ".metadata").write_bytes(b"c" + name.replace(" ", "\n").encode() + b"\n.")
     assert f"the index names {name.replace(' ', '.')}" in refusal(saved, {"a": torch.zeros(2, 3)})
+
+
+class Member:
+    """Python 3.11.2 pickles a member of an enumeration like this."""
+
+    def __init__(self, kind: Any, name: str) -> None:
+        self.taken = kind, name
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, str]]:
+        return getattr, self.taken
+
+
+def test_of_attributes_only_a_member_of_an_index_s_own_enumeration_is_read(saved: Path) -> None:
+    index = pickle.loads((saved / ".metadata").read_bytes())
+    expected = tensors_in(saved)
+    (saved / ".metadata").write_bytes(_with_members(index))
+    assert tensors_in(saved) == expected
+    assert b"getattr" in (saved / ".metadata").read_bytes()
+    (saved / ".metadata").write_bytes(pickle.dumps(Member(torch.Size, "__new__")))
+    assert "the index names an attribute of" in refusal(saved, {"a": torch.zeros(2, 3)})
+
+
+def _with_members(index: Any) -> bytes:
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, value: Any) -> Any:
+            return (getattr, (type(value), value.name)) if isinstance(value, enum.Enum) else NotImplemented
+
+    written = io.BytesIO()
+    Pickler(written).dump(index)
+    return written.getvalue()
 
 
 @pytest.mark.parametrize("place", ["../outside", "/etc/passwd"])
