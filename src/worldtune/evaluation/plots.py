@@ -5,7 +5,7 @@ alone carries `STYLE` itself.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -16,8 +16,9 @@ from worldtune.files import atomic_file
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 500, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 176, 26, 40
+WIDTH, HEIGHT = 420, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 96, 26, 40
+LETTER = 7.5  # pixels of a label's at most
 LABEL_GAP = 14.0
 LOG_RATIO = 20.0
 LOSSES = {
@@ -55,6 +56,7 @@ class Series:
 
 def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     """An SVG line chart with a label at each line's end; the y axis is logarithmic when y spans more than 20×."""
+    wide = _width(one.name for one in series)
     ys = [y for one in series for _, y in (*one.points, *one.faint)]
     xs = [x for one in series for x, _ in (*one.points, *one.faint)]
     log = min(ys) > 0 and max(ys) / min(ys) > LOG_RATIO
@@ -86,7 +88,7 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     ends = _spread([at_y(one.points[-1][1]) for one in series])
     for one, end in zip(series, ends, strict=True):
         parts.append(_text(WIDTH - RIGHT + 6, end + 4, _shortened(one.name), f"name {one.style}"))
-    return _svg(parts, title, WIDTH, HEIGHT)
+    return _svg(parts, title, wide, HEIGHT)
 
 
 def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
@@ -163,10 +165,10 @@ def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
     else:
         charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
     stacked = "".join(f'<g transform="translate(0,{HEIGHT * place})">{svg}</g>' for place, svg in enumerate(charts))
-    tall = HEIGHT * len(charts)
+    wide, tall = _width([*curves, "base domain"]), HEIGHT * len(charts)
     with atomic_file(path) as partial:
         partial.write_text(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {tall}" width="{WIDTH}" height="{tall}">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}">'
             f"<style>{STYLE}</style>{stacked}</svg>\n",
             encoding="utf-8",
         )
@@ -214,6 +216,11 @@ def _number(value: float, beside: Sequence[float] = ()) -> str:
 
 def _shortened(name: str) -> str:
     return "frozen frame" if name == "first frame frozen" else name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}"
+
+
+def _width(names: Iterable[str]) -> int:
+    """Of a line chart whose labels are `names`: the lines have the same room, whatever their labels need."""
+    return WIDTH - RIGHT + max(RIGHT, *(math.ceil(12 + LETTER * len(_shortened(name))) for name in names))
 
 
 def _spread(heights: Sequence[float]) -> list[float]:
