@@ -165,7 +165,8 @@ def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
     else:
         charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
     stacked = "".join(f'<g transform="translate(0,{HEIGHT * place})">{svg}</g>' for place, svg in enumerate(charts))
-    wide, tall = _width([*curves, "base domain"]), HEIGHT * len(charts)
+    averages = {name for rows in curves.values() for row in rows for name in row.get("averages", {})}
+    wide, tall = _width([*curves, "base domain", *averages]), HEIGHT * len(charts)
     with atomic_file(path) as partial:
         partial.write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}">'
