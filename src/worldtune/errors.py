@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.4) -> str:
@@ -26,6 +27,18 @@ class UserError(Exception):
         self.what = what
         self.where = where
         self.mend = mend
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """It reaches the parent of a process as it is."""
+        return _again, (type(self), self.what, self.where, self.mend)
+
+
+def _again(kind: "type[UserError]", what: str, where: str, mend: str) -> "UserError":
+    return kind(what, where=where, mend=mend)
+
+
+class BusyError(UserError):
+    """Something that another process is using."""
 
 
 class RecipeError(UserError):

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from worldtune.errors import UserError
+from worldtune.errors import BusyError, UserError
 
 CHUNK = 1 << 20
 LOCK = ".lock"
@@ -42,13 +42,14 @@ def digest_json(value: Any) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else is at work in `folder` meanwhile. Raises UserError when somebody is, or it cannot be written."""
+    """Nobody else is at work in `folder` meanwhile. Raises BusyError when somebody is, UserError when it cannot
+    be written."""
     make_folder(folder)
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(
+            raise BusyError(
                 "another process is at work in this folder", where=str(folder), mend="Wait for it, or choose another."
             ) from error
         yield
@@ -143,6 +144,11 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def cache_folder() -> Path:
+    """What can be made again, shared by all runs of a user: `worldtune` in $XDG_CACHE_HOME (default ~/.cache)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldtune"
 
 
 def make_folder(path: Path) -> None:

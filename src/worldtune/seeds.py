@@ -6,7 +6,7 @@ PyTorch's generator on a CPU takes 32 bits of a seed, so that sums and products 
 import hashlib
 
 
-def seed_of(*numbers: int) -> int:
-    """32 bits that depend on every number and on their order."""
-    told = ",".join(map(str, numbers)).encode()
+def seed_of(*parts: int | str) -> int:
+    """32 bits that depend on every number or text and on their order."""
+    told = ",".join(repr(part) if isinstance(part, str) else str(part) for part in parts).encode()
     return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "little")

@@ -12,7 +12,8 @@ from support.films import film
 from support.processes import start, wait_until
 from worldtune.adapters.folder import save_adapter
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
-from worldtune.episodes.video import measure, read_frames, write_video
+from worldtune.episodes.scan import measure
+from worldtune.episodes.video import read_frames, write_video
 from worldtune.worlds.load import open_world
 
 from .in_process import Verb, in_process

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldtune.episodes.clip import Clip
+from worldtune.episodes.footage import Film
 from worldtune.episodes.lerobot_writer import Trajectory
 from worldtune.episodes.video import write_video
 
@@ -46,7 +47,7 @@ def read_back(frames_THWC: np.ndarray) -> list[tuple[int, int]]:
 
 def whole(video: Path, length: int, start: int = 0) -> Clip:
     """A clip of frames start … start + length - 1 at their own size."""
-    return Clip("here", "0", "c", "", "", video, start, tuple(range(length)), 16, SIDE, SIDE, "stretch")
+    return Clip("here", "0", "c", "", "", Film(video, start), tuple(range(length)), 16, SIDE, SIDE, "stretch")
 
 
 def trajectory(length: int, tag: int = 0, task: str = "lift the cup") -> Trajectory:

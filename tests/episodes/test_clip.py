@@ -39,7 +39,7 @@ def test_many_clips_in_one_pass_are_the_clips_one_by_one(tmp_path: Path) -> None
     assert sorted(clip.name for clip, _ in read) == sorted(clip.name for clip in clips)
     for clip, frames_THWC in read:
         assert (frames_THWC == read_clip(clip)).all()
-        assert read_back(frames_THWC)[0] == (1 if clip.video.name == "a.mp4" else 2, clip.video_start)
+        assert read_back(frames_THWC)[0] == (1 if clip.footage.video.name == "a.mp4" else 2, clip.footage.start)
 
 
 def test_a_video_that_ends_early_is_an_error(tmp_path: Path) -> None:

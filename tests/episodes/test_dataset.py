@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from worldtune.episodes.builtin import resolve
 from worldtune.episodes.clip import read_clip
-from worldtune.episodes.dataset import DataSpec, open_dataset, take_stock
+from worldtune.episodes.dataset import open_dataset, take_stock
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import DataError, UserError
 
 from .films import cosmos_folder, edit_info, read_back, truncate, write_packed_v3, write_v2
@@ -99,7 +100,7 @@ def test_more_lost_than_allowed_is_refused(tmp_path: Path, harm: str) -> None:
         case "no mp4":
             (root / "videos/b.mp4").rename(root / "videos/b.mov")
             (root / "metas/b.txt").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 recordings give no clip \(33%, allowed are 5%\)"):
+    with pytest.raises(DataError, match=r"1 of 3 recordings give no clip \(33%, allowed are 5%\): .*b.*/video \["):
         open_dataset(spec(root))
     assert [clip.episode for clip in open_dataset(spec(root, max_loss=0.4)).train] == ["a", "c"]
 
@@ -200,10 +201,13 @@ def test_the_ledger_is_written_as_parquet(tmp_path: Path) -> None:
         ("push", 16, False, ""),
     ]
     assert rows[0]["fps_in"] is None
+    scores = {name: rows[1].pop(name) for name in ("motion", "still", "sharpness", "brightness")}
+    assert scores["motion"] > 50
+    assert scores["still"] == 0
     assert rows[1] | {"source": ""} == {
         "source": "", "episode": "push", "camera": "video", "task": "", "caption": "the robot does push",
         "first_frame": 0, "frames": 8, "fps_in": 16.0, "fps_out": 16.0, "kept": True, "split": "train",
-        "reason": "", "note": "",
+        "reason": "", "note": "", "session": "", "caption_origin": "source", "speed": 1.0, "change": "",
     }  # fmt: skip
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError):

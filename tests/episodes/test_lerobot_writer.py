@@ -34,7 +34,7 @@ def test_our_reader_reads_it_frame_for_frame(written: Path) -> None:
     for tag, (recording, (length, task)) in enumerate(zip(found, EPISODES, strict=True)):
         assert isinstance(recording, Episode)
         assert (recording.frames, recording.fps, recording.task) == (length, 16, task)
-        assert read_back(read_clip(whole(recording.video, length))) == [(tag, t) for t in range(length)]
+        assert read_back(read_clip(whole(recording.footage.video, length))) == [(tag, t) for t in range(length)]
         _, states_TS, actions_TA, _ = trajectory(length, tag)
         assert np.array_equal(recording.states, states_TS)  # type: ignore[arg-type]
         assert np.array_equal(recording.actions, actions_TA)  # type: ignore[arg-type]

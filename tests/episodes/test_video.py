@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from worldtune.episodes.video import VideoFacts, fit_frame, measure, read_frames, write_video
+from worldtune.episodes.scan import VideoFacts, measure
+from worldtune.episodes.video import fit_frame, read_frames, write_video
 from worldtune.errors import DataError
 
 from .films import film, read_back, write_reordered_video, write_uneven_video

@@ -10,7 +10,8 @@ import worldtune
 from support.adapters import SPECS, make_card, train_by_hand
 from support.generation_requests import FILM, made, make, request
 from worldtune.adapters.folder import remove_adapter, save_adapter
-from worldtune.episodes.video import measure, read_frames
+from worldtune.episodes.scan import measure
+from worldtune.episodes.video import read_frames
 from worldtune.files import digest_file
 from worldtune.generation.generate import draw_noise, read_prompts, write_result
 from worldtune.generation.long_video import count_chunks

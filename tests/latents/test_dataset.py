@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldtune.episodes.clip import Clip
+from worldtune.episodes.footage import Film
 from worldtune.latents.dataset import ClipOrder, LatentClip, load_batch
 from worldtune.latents.store import LatentStore
 
@@ -28,10 +29,10 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
 
 def test_a_batch_is_its_clips_in_order(tmp_path: Path) -> None:
     store = LatentStore(tmp_path)
-    clip = Clip("here", "0", "c", "", "", tmp_path, 0, (0,), 16, 8, 8, "stretch")
+    clip = Clip("here", "0", "c", "", "", Film(tmp_path), (0,), 16, 8, 8, "stretch")
     z = {n: torch.full((2, 1, 1, 1), float(n)) for n in range(3)}
     text = {n: torch.full((4, 5), -float(n)) for n in range(3)}
-    clips = [LatentClip(clip, store.save({"z": n}, z[n]), store.save({"text": n}, text[n])) for n in range(3)]
+    clips = [LatentClip(clip, store.save(z[n], {"z": n}), store.save(text[n], {"text": n})) for n in range(3)]
     z_BCTHW, text_BND = load_batch([clips[2], clips[0]])
     assert torch.equal(z_BCTHW, torch.stack([z[2], z[0]]))
     assert torch.equal(text_BND, torch.stack([text[2], text[0]]))

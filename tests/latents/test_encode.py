@@ -7,9 +7,10 @@ import torch
 
 from support.films import write_films
 from worldtune.episodes.clip import Clip, read_clip
-from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.dataset import open_dataset
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import DataError
-from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompt
+from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
@@ -94,7 +95,7 @@ def test_another_precision_never_hits(world: World, tiny_world: Path, dataset: P
 
 def test_no_text_is_not_the_empty_prompt(world: World, tmp_path: Path) -> None:
     store = LatentStore(tmp_path)
-    no_text, empty = encode_no_text(world, store), encode_prompt(world, "", store)
+    no_text, empty = encode_no_text(world, store), encode_prompts(world, [""], store)[0]
     assert torch.equal(load_tensor(no_text), world.no_text()[0])
     assert torch.equal(load_tensor(empty), world.encode_prompts([""])[0])
     assert no_text != empty
@@ -103,7 +104,8 @@ def test_no_text_is_not_the_empty_prompt(world: World, tmp_path: Path) -> None:
 def test_a_clip_that_cannot_be_read_is_an_error(world: World, dataset: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(dataset, tmp_path / "films")
     clips = clips_of(copy)
-    clips[0].video.write_bytes(clips[0].video.read_bytes()[:-200])
+    video = clips[0].footage.places[0][0]
+    video.write_bytes(video.read_bytes()[:-200])
     with pytest.raises(DataError):
         encode_clips(world, clips, LatentStore(tmp_path / "store"))
     assert [path for path in tmp_path.rglob("*.partial")] == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldtune.errors import DataError
-from worldtune.latents.store import LatentStore, load_tensor
+from worldtune.latents.store import MANY_PARTS, LatentStore, load_tensor
 
 KEYS = st.dictionaries(st.text(max_size=2), st.one_of(st.text(max_size=2), st.integers()), max_size=3)
 
@@ -17,54 +17,138 @@ KEYS = st.dictionaries(st.text(max_size=2), st.one_of(st.text(max_size=2), st.in
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     store = LatentStore(tmp_path)
     tensor = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).T
-    path = store.save({"frames": "abc"}, tensor)
-    assert path == store.path({"frames": "abc"})
-    assert torch.equal(load_tensor(path), tensor)
+    entry = store.save(tensor, {"frames": "abc"})
+    assert entry == store.find({"frames": "abc"}) == LatentStore(tmp_path).find({"frames": "abc"})
+    assert torch.equal(load_tensor(entry), tensor)
+    assert store.find({"frames": "abcd"}) is None
 
 
 @given(KEYS, KEYS)
-def test_different_keys_have_different_places(one: dict[str, object], other: dict[str, object]) -> None:
-    store = LatentStore(Path("store"))
-    assert (store.path(one) == store.path(other)) == (one == other)
-    assert store.path(one) == store.path(dict(reversed(one.items())))
+def test_a_tensor_is_found_by_its_own_key_alone(one: dict[str, object], other: dict[str, object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = LatentStore(Path(folder))
+        entry = store.save(torch.ones(1), one)
+        assert (store.find(other) == entry) == (one == other)
+        assert store.find(dict(reversed(one.items()))) == entry
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    """Killed while the tensor is being written: the key is not there, and is made again."""
+    """Killed while a shard, or the part of the index that names it, is being written: the key is not there."""
     code = """if True:
         import os, sys, torch
         from pathlib import Path
         import worldtune.latents.store as module
-        def cut(tensors, path, metadata):
+        def cut(table, path):
             Path(path).write_bytes(b"half")
             os._exit(9)
-        module.save_file = cut
-        module.LatentStore(Path(sys.argv[1])).save({"frames": "abc"}, torch.zeros(3))
+        module.pq.write_table = cut
+        module.LatentStore(Path(sys.argv[1])).save(torch.zeros(3), {"frames": "abc"})
     """
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     store = LatentStore(tmp_path)
-    assert not store.path({"frames": "abc"}).exists()
-    assert torch.equal(load_tensor(store.save({"frames": "abc"}, torch.ones(3))), torch.ones(3))
+    assert store.find({"frames": "abc"}) is None
+    assert torch.equal(load_tensor(store.save(torch.ones(3), {"frames": "abc"})), torch.ones(3))
+
+
+def test_what_was_put_before_an_error_is_kept(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path)
+
+    def fail() -> None:
+        with store.writing():
+            store.put(torch.ones(2), {"a": 1})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert LatentStore(tmp_path).find({"a": 1}) is not None
+
+
+def test_many_tensors_share_a_shard_and_a_tensor_has_many_keys(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path)
+    with store.writing():
+        for number in range(5):
+            store.put(torch.full((2,), float(number)), {"frames": number}, {"clip": number})
+        store.alias({"frames": 3}, {"clip": "again"})
+        assert store.holds({"clip": "again"})
+        assert store.find({"clip": 3}) is None  # not before it is written
+    assert len(list((tmp_path / "shards").iterdir())) == len(list((tmp_path / "index").iterdir())) == 1
+    again = LatentStore(tmp_path)
+    for number in range(5):
+        entry = again.find({"clip": number})
+        assert entry is not None
+        assert entry == again.find({"frames": number})
+        assert load_tensor(entry).tolist() == [number, number]
+    assert again.find({"clip": "again"}) == again.find({"frames": 3})
+
+
+def test_a_shard_that_is_gone_is_not_found(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path)
+    store.save(torch.ones(2), {"a": 1}).shard.unlink()
+    assert store.find({"a": 1}) is None
+    assert LatentStore(tmp_path).find({"a": 1}) is None
+
+
+def test_a_damaged_part_of_the_index_is_named(tmp_path: Path) -> None:
+    LatentStore(tmp_path).save(torch.ones(2), {"a": 1})
+    (part,) = (tmp_path / "index").iterdir()
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(DataError, match=rf"index cannot be read.*{part.name}.*Delete the file"):
+        LatentStore(tmp_path)
+
+
+def test_many_small_parts_become_one(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path)
+    early = LatentStore(tmp_path)
+    for number in range(MANY_PARTS + 3):
+        store.save(torch.full((1,), float(number)), {"n": number})
+    assert sum(1 for _ in (tmp_path / "index").glob("[!.]*.parquet")) <= 4
+    early.refresh()
+    for each in (store, early, LatentStore(tmp_path)):
+        found = [each.find({"n": number}) for number in range(MANY_PARTS + 3)]
+        assert [load_tensor(entry).item() for entry in found if entry] == list(range(MANY_PARTS + 3))
+
+
+WRITER = """if True:
+    import sys, torch
+    from pathlib import Path
+    from worldtune.latents.store import LatentStore
+    store = LatentStore(Path(sys.argv[1]))
+    for number in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
+        store.save(torch.full((1,), float(number)), {"n": number})
+"""
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    starts = (0, 20, 40)  # half of what each writes another writes too
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(start)]) for start in starts]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    store = LatentStore(tmp_path)
+    assert [load_tensor(entry).item() for n in range(80) if (entry := store.find({"n": n}))] == list(range(80))
 
 
 def test_a_damaged_tensor_is_named(tmp_path: Path) -> None:
-    path = LatentStore(tmp_path).save({"a": 1}, torch.ones(4))
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(DataError, match=rf"cannot be read.*{path.name}.*Delete the file"):
-        load_tensor(path)
+    entry = LatentStore(tmp_path).save(torch.ones(4), {"a": 1})
+    entry.shard.write_bytes(entry.shard.read_bytes()[:-3])
+    with pytest.raises(DataError, match=rf"cannot be read.*{entry.shard.name}.*Delete the file"):
+        load_tensor(entry)
 
 
 @given(st.integers(0, 15), st.integers(1, 255))
 def test_a_byte_that_is_another_is_seen(place: int, change: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = LatentStore(Path(folder)).save({"a": 1}, torch.ones(4))
-        content = bytearray(path.read_bytes())
+        entry = LatentStore(Path(folder)).save(torch.ones(4), {"a": 1})
+        content = bytearray(entry.shard.read_bytes())
         content[place - 16] ^= change
-        path.write_bytes(content)
+        entry.shard.write_bytes(content)
         with pytest.raises(DataError, match=r"its bytes are not those that were written.*Delete the file"):
-            load_tensor(path)
+            load_tensor(entry)
 
 
-def test_the_same_key_and_tensor_give_the_same_bytes(tmp_path: Path) -> None:
-    contents = [LatentStore(tmp_path / n).save({"a": 1, "b": [2]}, torch.ones(2)).read_bytes() for n in ("x", "y")]
-    assert contents[0] == contents[1]
+def test_the_same_keys_and_tensors_give_the_same_files(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        LatentStore(tmp_path / name).save(torch.ones(2), {"a": 1, "b": [2]})
+    one, other = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("x", "y")
+    )
+    assert one == other

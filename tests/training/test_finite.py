@@ -2,8 +2,6 @@
 
 import math
 import re
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from worldtune.adapters.inject import adapter_parameters
 from worldtune.errors import UserError
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.mixture import Mixture
-from worldtune.latents.store import load_tensor, save_tensor
+from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.batches import Batches
 from worldtune.training.checkpoint import checkpoints, step_of
 from worldtune.training.data import TrainingData
@@ -30,24 +28,20 @@ LATE = 3  # a seed whose first step has not both of them
 
 
 @pytest.fixture
-def harmed(data: TrainingData, tmp_path: Path) -> tuple[TrainingData, LatentClip]:
-    """The training clips with the latent of one in a store of its own, to be spoilt there: the one that comes last."""
+def harmed(data: TrainingData) -> tuple[TrainingData, LatentClip]:
+    """The training clips, and the one of the unprobed that comes last: to be spoilt."""
     order = Mixture([len(data.train)], [1.0], LATE)
     first = {clip: min(n for n in range(18) if order[n][1] == clip) for clip in UNPROBED}
     number = max(first, key=first.__getitem__)
-    path = tmp_path / "store" / data.train[number].latent.name
-    path.parent.mkdir()
-    clip = replace(data.train[number], latent=Path(shutil.copy(data.train[number].latent, path)))
-    return replace(data, train=[*data.train[:number], clip, *data.train[number + 1 :]]), clip
+    return data, data.train[number]
 
 
-def spoil(clip: LatentClip, value: float = math.nan) -> Callable[[], object]:
-    """Put one element that is no number into a clip's latent; what is returned restores it."""
+def spoil(data: TrainingData, clip: LatentClip, store: Path, value: float = math.nan) -> TrainingData:
+    """The data with one element of a clip's latent that is no number."""
     z_CTHW = load_tensor(clip.latent).clone()
-    spoilt = z_CTHW.clone()
-    spoilt[0, -1, 0, 0] = value
-    save_tensor(clip.latent, spoilt)
-    return lambda: save_tensor(clip.latent, z_CTHW)
+    z_CTHW[0, -1, 0, 0] = value
+    spoilt = replace(clip, latent=LatentStore(store).save(z_CTHW, {}))
+    return replace(data, train=[spoilt if each is clip else each for each in data.train])
 
 
 def starting(folder: Path, recipe: Recipe) -> RunFolder:
@@ -77,10 +71,10 @@ def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended
 
     step, sigma = first_step_with(data, recipe, clip)
     assert step > 0
-    restore = spoil(clip, value)
+    spoilt = spoil(data, clip, tmp_path / "store", value)
     run = starting(tmp_path / "run", recipe)
     with pytest.raises(UserError) as stopped:
-        train(open_world(str(tiny_world)), recipe, data, run)
+        train(open_world(str(tiny_world)), recipe, spoilt, run)
     said = f"of {clip.clip.name} at σ={sigma:.3f}; the newest checkpoint is of step {step}"
     assert said in stopped.value.what
     assert re.match(rf"the loss is (nan|inf) at step {step + 1}, ", stopped.value.what)
@@ -93,8 +87,7 @@ def test_a_clip_that_is_not_finite_stops_the_run_which_goes_on_when_it_is_mended
     with pytest.raises(
         UserError, match=rf"at step {step + 1}, .* checkpoint is of step {step}"
     ):  # the clip is what it was
-        train(open_world(str(tiny_world)), recipe, data, run, resume=True)
-    restore()
+        train(open_world(str(tiny_world)), recipe, spoilt, run, resume=True)
     train(open_world(str(tiny_world)), recipe, data, run, resume=True)
     assert run.metrics.read_bytes() == whole.metrics.read_bytes()
     for path in whole.adapter.iterdir():
@@ -106,7 +99,7 @@ def test_in_parts_the_clip_alone_is_named(
 ) -> None:
     data, clip = harmed
     recipe = small_recipe(tiny_world, films, seed=LATE).model_copy(update={"machine": Machine(micro_batch=2)})
-    spoil(clip)
+    data = spoil(data, clip, tmp_path / "store")
     with pytest.raises(UserError, match=rf"the loss is nan at step \d, of {clip.clip.name} at σ=0\.\d+; "):
         train(open_world(str(tiny_world)), recipe, data, starting(tmp_path / "run", recipe))
 
@@ -160,7 +153,7 @@ def test_before_the_first_step_there_is_nothing_to_keep(
 ) -> None:
     data, clip = harmed
     recipe = small_recipe(tiny_world, films, seed=LATE, batch=6)
-    spoil(clip)
+    data = spoil(data, clip, tmp_path / "store")
     run = starting(tmp_path / "run", recipe)
     with pytest.raises(UserError, match=rf"at step 1, of {clip.clip.name} at σ=0\.\d+; there is no checkpoint yet \["):
         train(open_world(str(tiny_world)), recipe, data, run)

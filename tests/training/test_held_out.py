@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from worldtune.episodes.clip import Clip
+from worldtune.episodes.footage import Film
 from worldtune.latents.dataset import LatentClip, load_batch
+from worldtune.latents.store import Entry
 from worldtune.training.data import TrainingData
 from worldtune.training.draws import held_out_draws
 from worldtune.training.held_out import HeldOutLosses, held_out_losses, measure_held_out
@@ -111,8 +113,8 @@ def test_the_parts_are_means_by_hand(world: World, data: TrainingData) -> None:
 
 
 def clip(number: int, task: str = "t", camera: str = "c", episode: str | None = None) -> LatentClip:
-    its = Clip("here", episode or str(number), camera, task, "", Path(), 0, (number,), 16, 8, 8, "stretch")
-    return LatentClip(its, Path(), Path())
+    its = Clip("here", episode or str(number), camera, task, "", Film(Path()), (number,), 16, 8, 8, "stretch")
+    return LatentClip(its, Entry(Path(), "z", ""), Entry(Path(), "text", ""))
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.floats(0, 9)), min_size=1, max_size=12))

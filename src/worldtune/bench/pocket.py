@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from worldtune.episodes.clip import read_clip
-from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.dataset import open_dataset
+from worldtune.episodes.spec import DataSpec
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN
 from worldtune.evaluation.contact_sheet import write_contact_sheet
@@ -20,7 +21,7 @@ from worldtune.evaluation.figures import figure
 from worldtune.evaluation.metrics.fidelity import mse_by_frame, psnr_from_mse
 from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world
 from worldtune.latents.dataset import LatentClip
-from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompt
+from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore
 from worldtune.training.held_out import held_out_losses
 from worldtune.worlds.world import World
@@ -83,7 +84,7 @@ def text_losses(world: World, clips: Sequence[LatentClip], store: LatentStore) -
     prompts = {
         "right": list(clips),
         "none": [replace(clip, text=no_text) for clip in clips],
-        "wrong": [replace(clip, text=encode_prompt(world, other_task(clip, clips), store)) for clip in clips],
+        "wrong": [replace(clip, text=encode_prompts(world, [other_task(clip, clips)], store)[0]) for clip in clips],
     }
     return {
         name: float(np.mean(held_out_losses(world, chosen, "image2world", SIGMAS, SHIFT, BATCH)))
@@ -107,7 +108,7 @@ def prompt_strip(world: World, clips: Sequence[LatentClip], store: LatentStore, 
     view = clip.clip.caption.partition(":")[0]
     candidates = {}
     for task in tasks:
-        asked = replace(clip, text=encode_prompt(world, f"{view}:{task}", store))
+        asked = replace(clip, text=encode_prompts(world, [f"{view}:{task}"], store)[0])
         label = task.strip().removeprefix("the robot arm ").rstrip(".")
         candidates[label] = image2world(world, [asked], SamplingPlan(steps=STEPS))
     write_contact_sheet(path, cases_of([clip], "prompts"), candidates, columns=list(candidates))

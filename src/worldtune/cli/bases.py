@@ -107,7 +107,8 @@ def verify(
 
         worldtune bases verify pocket --clips builtin:pocket-base-held-out
     """
-    from worldtune.episodes.dataset import DataSpec, open_dataset
+    from worldtune.episodes.dataset import open_dataset
+    from worldtune.episodes.spec import DataSpec
     from worldtune.training.data import default_store
     from worldtune.training.verification import verify as prove
     from worldtune.worlds.load import open_world_on

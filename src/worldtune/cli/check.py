@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from worldtune.episodes.dataset import Dataset, DataSpec
+    from worldtune.episodes.dataset import Dataset
+    from worldtune.episodes.spec import DataSpec
 
 
 def check(
@@ -57,7 +58,7 @@ def check(
 def _specs(source: str, overrides: list[str], given: dict[str, Any]) -> "list[DataSpec]":
     """What to check: every dataset of a recipe, or one dataset with the options."""
     from worldtune.cli.recipes import find_recipe, recipe_names
-    from worldtune.episodes.dataset import DataSpec
+    from worldtune.episodes.spec import DataSpec
     from worldtune.errors import RecipeError
     from worldtune.strict import parse
 

@@ -9,8 +9,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from worldtune.episodes.dataset import Dataset, DataSpec
+    from worldtune.episodes.dataset import Dataset
     from worldtune.episodes.inspection import Inspection, Recording
+    from worldtune.episodes.spec import DataSpec
 
 
 def inspect(
@@ -34,9 +35,10 @@ def inspect(
     from worldtune.cli.data_tables import open_console
     from worldtune.cli.progress import progress
     from worldtune.episodes.contact_sheet import write_sheet
-    from worldtune.episodes.dataset import DataSpec, take_stock
+    from worldtune.episodes.dataset import take_stock
     from worldtune.episodes.inspection import inspect_source
     from worldtune.episodes.sources import open_source
+    from worldtune.episodes.spec import DataSpec
     from worldtune.files import make_folder
     from worldtune.strict import parse
 

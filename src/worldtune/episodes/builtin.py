@@ -9,7 +9,7 @@ PREFIX = "builtin:"
 
 
 def resolve(path: str) -> Path:
-    """The folder that a data path names. Raises DataError when there is no such folder or built-in."""
+    """The folder or file that a data path names. Raises DataError when there is none, or no such built-in."""
     if path.startswith(PREFIX):
         shipped = Path(str(files("worldtune"))) / "data"
         folder = shipped / path.removeprefix(PREFIX)
@@ -18,8 +18,9 @@ def resolve(path: str) -> Path:
             names = ", ".join(PREFIX + name for name in known) or "none"
             raise DataError("no such built-in dataset", where=path, mend=f"The built-in ones are: {names}.")
         return folder
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        what = "this is a file, not a folder" if folder.exists() else "the data folder does not exist"
-        raise DataError(what, where=path, mend="Name the folder that holds meta/ or videos/.")
-    return folder
+    place = Path(path).expanduser()
+    if not place.exists():
+        hub = f", or hf:{path} for the Hugging Face Hub's" if path.count("/") == 1 else ""
+        mend = f"Name the folder that holds meta/ or videos/{hub}."
+        raise DataError("the data folder does not exist", where=path, mend=mend)
+    return place

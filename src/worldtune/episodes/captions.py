@@ -1,8 +1,64 @@
-"""Captions: a template over what the source knows of a recording."""
+"""Captions: a template over what is known of a recording, or a file that people have looked through.
 
+The file is YAML, one entry a recording, written by `worldtune caption` and meant to be edited:
+
+    - episode: '000012'
+      camera: front
+      caption: The fixed front camera shows …
+      origin: qwen at http://localhost:8000
+      sha256: of the caption as it was written, so that an edit shows
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
 from string import Formatter
 
-FIELDS = ("task", "camera", "caption")
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from worldtune.episodes.episode import Episode
+from worldtune.errors import DataError, first_line
+from worldtune.files import atomic_file, digest_bytes
+from worldtune.strict import Strict
+
+FIELDS = ("task", "camera", "caption", "robot", "viewpoint")
+
+
+class Reviewed(Strict):
+    """One recording's caption and where it is from; without `sha256` a person wrote it."""
+
+    episode: str
+    camera: str
+    caption: str
+    origin: str = ""
+    sha256: str | None = None
+
+    @property
+    def edited(self) -> bool:
+        """Is the caption another than was written first?"""
+        return self.sha256 != digest_bytes(self.caption.encode())
+
+
+def write_captions(path: Path, captions: list[Reviewed]) -> None:
+    """Write the file, atomically, each caption with its digest."""
+    entries = [entry.model_dump() | {"sha256": digest_bytes(entry.caption.encode())} for entry in captions]
+    with atomic_file(path) as partial:
+        partial.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8")
+
+
+def read_captions(path: Path) -> list[Reviewed]:
+    """What such a file holds. Raises DataError when it cannot be read or names a recording twice."""
+    try:
+        found = TypeAdapter(list[Reviewed]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError("the file of captions cannot be read", where=str(path), mend="See data.captions.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
+        what = f"not a file of captions: {first_line(error)}"
+        raise DataError(what, where=str(path), mend="Write a list of episode, camera, caption.") from error
+    names = [(entry.episode, entry.camera) for entry in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{'/'.join(twice)} has two captions", where=str(path), mend="Leave one.")
+    return found
 
 
 def fields_of(template: str) -> list[str]:
@@ -14,9 +70,42 @@ def fields_of(template: str) -> list[str]:
     return names
 
 
-def caption_of(template: str, *, task: str, camera: str, caption: str) -> str | None:
-    """The filled template, or None when a field it names is empty: a missing caption is never ''."""
-    values = {"task": task.strip(), "camera": camera, "caption": caption.strip()}
-    if not all(values[name] for name in fields_of(template)):
-        return None
-    return template.format(**values).strip() or None
+@dataclass(frozen=True)
+class Captioner:
+    """Fills the template; `reviewed` captions, by episode and camera, stand for the source's own."""
+
+    template: str
+    robot: str = ""
+    viewpoints: dict[str, str] = field(default_factory=dict)
+    reviewed: dict[tuple[str, str], Reviewed] = field(default_factory=dict)
+
+    def caption(self, episode: Episode) -> tuple[str | None, str]:
+        """The caption and its origin. None when a field that the template names is empty: a missing one is never ''."""
+        text, origin = self._text(episode)
+        values = {
+            "task": episode.task.strip(),
+            "camera": episode.camera,
+            "caption": printable(text),
+            "robot": self.robot or episode.robot,
+            "viewpoint": self.viewpoints.get(episode.camera, ""),
+        }
+        names = fields_of(self.template)
+        if not all(values[name] for name in names):
+            return None, ""
+        if "caption" not in names:
+            origin = "template"
+        elif self.template != "{caption}":
+            origin = f"template over {origin}"
+        return self.template.format(**values).strip() or None, origin
+
+    def _text(self, episode: Episode) -> tuple[str, str]:
+        found = self.reviewed.get((episode.name, episode.camera))
+        if found is None:
+            return episode.caption, "source"
+        origin = found.origin or "review file"
+        return found.caption, f"{origin}, edited by hand" if found.sha256 and found.edited else origin
+
+
+def printable(text: str) -> str:
+    """The text in one line, each control character (a line break, a tab, an escape) a space."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

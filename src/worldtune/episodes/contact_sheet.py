@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldtune.episodes.episode import Episode
-from worldtune.episodes.video import fit_frame, read_frames
+from worldtune.episodes.video import fit_frame
 from worldtune.errors import DataError
 from worldtune.files import atomic_file
 
@@ -43,16 +43,12 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _strip(episode: Episode, columns: int) -> Image.Image:
-    wanted = {episode.video_start + i for i in _spread(episode.frames, columns)}
     width = round(TILE_HEIGHT * episode.width / episode.height)
     strip = Image.new("RGB", (columns * (width + GAP) - GAP, TILE_HEIGHT), PAPER)
     left = 0
-    for index, frame_HWC in enumerate(read_frames(episode.video)):
-        if index in wanted:
-            strip.paste(Image.fromarray(fit_frame(frame_HWC, TILE_HEIGHT, width, "stretch")), (left, 0))
-            left += width + GAP
-        if index >= max(wanted):
-            break
+    for _, frame_HWC in episode.footage.frames(_spread(episode.frames, columns)):
+        strip.paste(Image.fromarray(fit_frame(frame_HWC, TILE_HEIGHT, width, "stretch")), (left, 0))
+        left += width + GAP
     return strip
 
 

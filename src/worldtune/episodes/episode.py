@@ -1,33 +1,38 @@
 """What a source yields before windows are cut: one camera's recording of one episode, or why there is none."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from worldtune.episodes.footage import Footage
 
 
 @dataclass(frozen=True, eq=False)
 class Episode:
     """One camera's recording of one episode, its frames still on disk.
 
-    The frames are `video_start` … `video_start + frames - 1` of `video`, at `fps`, height × width
-    pixels; all of them decode. states (T, S) and actions (T, A) are float32, or None when the
-    source has none. `note` is what the reader of a ledger should know.
+    It has `frames` frames, at `fps`, height × width pixels; all of them decode. `times` (T,) are their seconds where
+    they are not evenly spaced; `jumps` are the frames after which nothing was recorded for so many seconds. states
+    (T, S) and actions (T, A) are float32, or None when the source has none.
+    `session` and `robot` are "" when unknown. `note` is what the reader of a ledger should know.
     """
 
     name: str
     camera: str
     task: str
     caption: str
-    video: Path
-    video_start: int
+    footage: Footage
     frames: int
     fps: float
     height: int
     width: int
     states: np.ndarray | None = None
     actions: np.ndarray | None = None
+    times: np.ndarray | None = None
+    jumps: tuple[tuple[int, float], ...] = ()
+    session: str = ""
+    robot: str = ""
     note: str = ""
 
 
@@ -42,6 +47,7 @@ class Lost:
     frames: int
     fps: float | None
     reason: str
+    session: str = ""
 
 
 @dataclass(frozen=True)

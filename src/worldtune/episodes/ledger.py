@@ -25,6 +25,14 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("reason", pa.string()),
         ("note", pa.string()),
+        ("session", pa.string()),
+        ("caption_origin", pa.string()),
+        ("speed", pa.float64()),
+        ("motion", pa.float64()),
+        ("still", pa.float64()),
+        ("sharpness", pa.float64()),
+        ("brightness", pa.float64()),
+        ("change", pa.string()),
     ]
 )
 
@@ -36,7 +44,10 @@ class Row:
     `split` is what it is used for: of a run's ledger, "replay" clips are trained on too, "forgetting" clips are not.
 
     `first_frame` counts the source's frames of the episode, `frames` those of the clip at fps_out
-    (of a lost recording: the source's, at fps_in; fps_in is None when it could not be read).
+    (of a lost recording: the source's, at fps_in; fps_in is None when it could not be read). `speed` is how much
+    faster the clip shows what happens than it happened. `motion` (luma levels, of the patch that moves most, at the
+    fastest tenth of the steps), `still` (share of the steps at which nothing moves), `sharpness` (variance of the
+    Laplacian) and `brightness` (0 to 255) are None where no clip was looked at. `change` is that of a changed copy.
     """
 
     source: str
@@ -52,6 +63,14 @@ class Row:
     split: str = ""
     reason: str = ""
     note: str = ""
+    session: str = ""
+    caption_origin: str = ""
+    speed: float = 1.0
+    motion: float | None = None
+    still: float | None = None
+    sharpness: float | None = None
+    brightness: float | None = None
+    change: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worldtune.episodes.scan import measure
 from worldtune.episodes.statistics import Statistics, histogram, of_pictures, of_rows
-from worldtune.episodes.video import measure, write_video
+from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
 from worldtune.files import atomic_folder, write_json
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from worldtune.episodes.video import Scan, decode, scan
+from worldtune.episodes.scan import Scan, scan
+from worldtune.episodes.video import decode, picture
 
 
 def read_chosen(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -23,9 +24,9 @@ def read_chosen(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
     for run in _runs([number for number in wanted if number < seen.facts.frames], seen.keys):
         left, begin = list(run), _key_of(run[0], seen.keys)
         if begin > 0:
-            yield from _taken(_numbered(path, seen, int(seen.stamps[begin])), left)
+            yield from _taken(path, _numbered(path, seen, int(seen.stamps[begin])), left)
         if left:  # or the seek did not land before the frame
-            yield from _taken(enumerate(decode(path)), left)
+            yield from _taken(path, enumerate(decode(path)), left)
 
 
 def _key_of(number: int, keys: np.ndarray) -> int:
@@ -54,10 +55,12 @@ def _numbered(path: Path, seen: Scan, stamp: int) -> Iterator[tuple[int, av.Vide
         yield number, frame
 
 
-def _taken(numbered: Iterable[tuple[int, av.VideoFrame]], left: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _taken(
+    path: Path, numbered: Iterable[tuple[int, av.VideoFrame]], left: list[int]
+) -> Iterator[tuple[int, np.ndarray]]:
     """The frames of `left`, each taken out of it, until one does not come."""
     for number, frame in numbered:
         if number == left[0]:
-            yield left.pop(0), frame.to_ndarray(format="rgb24")
+            yield left.pop(0), picture(path, frame)
         if not left or number > left[0]:
             return

@@ -4,9 +4,7 @@ Shapes: T frames, H height, W width, C colour channels (red, green, blue). All p
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -20,96 +18,6 @@ from av.video.stream import VideoStream
 from worldtune.errors import DataError
 
 Fit = Literal["stretch", "cover", "letterbox"]
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """What decoding the whole file showed. `steady`: every frame lies within half a frame time of i/fps."""
-
-    frames: int
-    fps: float
-    height: int
-    width: int
-    steady: bool
-
-
-def measure(path: Path) -> VideoFacts:
-    """Decode every frame of `path` and count it: containers state lengths that are not there.
-
-    The answer is remembered for as long as the file's size and time of change stay the same.
-    Raises DataError when the file is missing, damaged, cut short or has no frame rate.
-    """
-    return scan(path).facts
-
-
-def _declared_size(path: Path) -> int:
-    """Bytes the top-level boxes claim (ISO/IEC 14496-12 §4.2): a cut between two frames decodes without an error."""
-    end = 0
-    with path.open("rb") as file:
-        while len(header := file.read(16)) >= 8:
-            size, kind = int.from_bytes(header[:4]), header[4:8]
-            if end == 0 and kind != b"ftyp":
-                return 0
-            size = int.from_bytes(header[8:]) if size == 1 else size
-            if size < 8:  # 0: the box goes on to the end of the file
-                break
-            end += size
-            file.seek(end)
-    return end
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """A whole file's facts, the time stamps of its frames, and which of these a decoder can begin at.
-
-    Both are empty where time stamps do not rise: such a file is read from its beginning.
-    """
-
-    facts: VideoFacts
-    stamps: np.ndarray
-    keys: np.ndarray
-
-    def number(self, stamp: int | None) -> int | None:
-        """Which frame has that time stamp, if any."""
-        place = int(np.searchsorted(self.stamps, -1 if stamp is None else stamp))
-        return place if place < len(self.stamps) and self.stamps[place] == stamp else None
-
-
-def scan(path: Path) -> Scan:
-    """What `measure` says, and how to find a frame again. Raises DataError as it does."""
-    if not path.is_file():
-        raise DataError("the video file is missing", where=str(path), mend="Restore the file or remove its episode.")
-    state = path.stat()
-    if (whole := _declared_size(path)) > state.st_size:
-        raise DataError(
-            f"the video is cut short ({state.st_size:,} of {whole:,} bytes)",
-            where=str(path),
-            mend="Copy it again, or remove its episode.",
-        )
-    return _scan(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=65536)
-def _scan(path: Path, size: int, changed_ns: int) -> Scan:
-    times: list[float] = []
-    stamps: list[int | None] = []
-    height = width = 0
-    for frame in decode(path):
-        times.append(frame.time if frame.time is not None else np.nan)
-        stamps.append(frame.pts)
-        height, width = frame.height, frame.width
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        rate = stream.average_rate
-        begins = {packet.pts for packet in container.demux(stream) if packet.is_keyframe}
-    if not rate or not times:
-        raise DataError("the video has no frames or no frame rate", where=str(path), mend="Export it again.")
-    fps = float(rate)
-    drift = np.abs(np.asarray(times) - times[0] - np.arange(len(times)) / fps)
-    facts = VideoFacts(len(times), fps, height, width, bool((drift < 0.5 / fps).all()))
-    if None in stamps or not (np.diff(stamps_T := np.asarray(stamps, np.int64)) > 0).all():
-        return Scan(facts, np.empty(0, np.int64), np.empty(0, np.int64))
-    return Scan(facts, stamps_T, np.flatnonzero(np.isin(stamps_T, [stamp for stamp in begins if stamp is not None])))
 
 
 def decode(path: Path, stamp: int | None = None) -> Iterator[av.VideoFrame]:
@@ -148,7 +56,21 @@ def _damaged(path: Path, count: int, text: str) -> DataError:
 def read_frames(path: Path) -> Iterator[np.ndarray]:
     """Every frame of the file in order, as uint8 (H, W, 3). Raises DataError where decoding fails."""
     for frame in decode(path):
-        yield frame.to_ndarray(format="rgb24")
+        yield picture(path, frame)
+
+
+def picture(path: Path, frame: av.VideoFrame) -> np.ndarray:
+    """uint8 (H, W, 3), as it is to be seen: turned if the metadata say so. Raises DataError for any other angle."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), quarter_turns(path, frame))
+
+
+def quarter_turns(path: Path, frame: av.VideoFrame) -> int:
+    """How often to turn the picture by 90°, counter-clockwise. Raises DataError when that does not do."""
+    turns, rest = divmod(round(frame.rotation), 90)
+    if rest:
+        what = f"its metadata turn the picture by {frame.rotation:g}°"
+        raise DataError(what, where=str(path), mend="Export it again, upright.")
+    return turns % 4
 
 
 def fit_frame(frame_HWC: np.ndarray, height: int, width: int, fit: Fit) -> np.ndarray:

@@ -1,7 +1,11 @@
 """Which frames of an episode make a clip: retiming to the target rate, then windows."""
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
+
+import numpy as np
 
 
 def retime(frames: int, fps_in: float, fps_out: float) -> list[int]:
@@ -15,6 +19,19 @@ def retime(frames: int, fps_in: float, fps_out: float) -> list[int]:
     while (pick := floor(len(picks) * step + Fraction(1, 2))) < frames:
         picks.append(pick)
     return picks
+
+
+def retime_by(times_T: np.ndarray, fps_out: float) -> list[int]:
+    """As `retime`, of frames at rising `times_T` seconds: the nearest to each time k / fps_out after the first."""
+    borders = (times_T[1:] + times_T[:-1]) / 2
+    last = times_T[-1] + (np.median(np.diff(times_T)) / 2 if len(times_T) > 1 else 0)
+    targets = times_T[0] + np.arange(max(1, floor((last - times_T[0]) * fps_out + 1e-9) + 1)) / fps_out
+    return np.searchsorted(borders, targets, side="right").tolist()
+
+
+def meets(fps_in: float, fps_out: float) -> bool:
+    """Is every target time a source frame's?"""
+    return (_exact(fps_in) / _exact(fps_out)).denominator == 1
 
 
 def _exact(fps: float) -> Fraction:
@@ -32,3 +49,31 @@ def cut(targets: int, frames: int, stride: int) -> tuple[list[int], int | None]:
     rest = starts[-1] + stride
     covered = starts[-1] + frames
     return starts, rest if rest < targets and covered < targets else None
+
+
+def draw(targets: int, frames: int, draws: int, seed: int) -> list[int]:
+    """The first target of each of `draws` random windows, rising, each once; all there are when there are no more."""
+    room = targets - frames + 1
+    if room <= draws:
+        return list(range(max(room, 0)))
+    return sorted(np.random.default_rng(seed).choice(room, draws, replace=False).tolist())
+
+
+def stretch(source_frames: int, frames: int) -> list[int]:
+    """`frames` frames evenly over the whole episode, its first and last among them."""
+    return [floor(k * Fraction(source_frames - 1, max(frames - 1, 1)) + Fraction(1, 2)) for k in range(frames)]
+
+
+def jumps(times_T: np.ndarray) -> list[tuple[int, float]]:
+    """(frame after which time jumps, by how many seconds): more than three frames' time and a quarter of a second."""
+    steps = np.diff(times_T)
+    if not len(steps):
+        return []
+    most = max(3 * float(np.median(steps)), 0.25)
+    return [(int(frame), float(steps[frame])) for frame in np.flatnonzero(steps > most)]
+
+
+def jump_within(picks: Sequence[int], found: Sequence[tuple[int, float]]) -> tuple[int, float] | None:
+    """The first of the `found` jumps that lies between two of the picked frames."""
+    inside = (jump for jump in found for a, b in pairwise(picks) if a <= jump[0] < b)
+    return next(inside, None)

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import read_card_for
-from worldtune.episodes.video import Fit, fit_frame, measure, read_frames
+from worldtune.episodes.scan import measure
+from worldtune.episodes.video import Fit, fit_frame, read_frames
 from worldtune.errors import DataError, RecipeError, UserError, first_line
 from worldtune.generation.request import PICTURES, GenerationRequest
 from worldtune.worlds.codec import TEMPORAL, latent_frames

@@ -5,23 +5,22 @@ Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from worldtune.episodes.clip import Clip
-from worldtune.latents.store import load_tensor
+from worldtune.latents.store import Entry, load_tensor
 from worldtune.seeds import seed_of
 
 
 @dataclass(frozen=True)
 class LatentClip:
-    """A clip with the files that hold its latent (C, T, H, W) and its text (N, D)."""
+    """A clip with its latent (C, T, H, W) and its text (N, D) in the store."""
 
     clip: Clip
-    latent: Path
-    text: Path
+    latent: Entry
+    text: Entry
 
 
 _load_text = lru_cache(maxsize=128)(load_tensor)  # 2 MiB each for the 2B

@@ -1,59 +1,181 @@
-"""A content-addressed store of tensors: one safetensors file a key, written whole or not at all.
+"""A content-addressed store of tensors: safetensors shards with a Parquet index, written whole or not at all.
 
-A key is the digest of everything the tensor depends on: weights, input, and the libraries that compute it.
+A key is the digest of everything the tensor depends on: weights, input, and the libraries that compute it. Any number
+of processes write at once, on any number of machines: each writes shards and parts of the index of its own, named by
+their content, the shard before the part that names it. What a crash leaves is a shard that nothing names.
 """
 
-import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from worldtune.errors import DataError
-from worldtune.files import atomic_file, digest_bytes, digest_json
+from worldtune.errors import BusyError, DataError, first_line
+from worldtune.files import atomic_file, digest_bytes, digest_json, locked
+
+Key = dict[str, Any]
+SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "shard", "name", "sha256")])
+SHARD_BYTES, SHARD_SECONDS = 64 << 20, 30.0
+MANY_PARTS = 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of the store: its name in a shard, and the SHA-256 of its bytes."""
+
+    shard: Path
+    name: str
+    sha256: str
 
 
 class LatentStore:
-    """Tensors under `folder`, by the digest of what made them."""
+    """Tensors under `folder`, by the digest of what made them.
+
+    `find` knows what was there when the store was opened or last refreshed, and what this process wrote.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._entries: dict[str, Entry] = {}
+        self._parts: set[str] = set()
+        self._unwritten: dict[str, Tensor] = {}
+        self._names: dict[str, str] = {}
+        self._since = time.monotonic()
+        self.refresh()
 
-    def path(self, key: dict[str, Any]) -> Path:
-        """Where the tensor of `key` is, or would be."""
+    def refresh(self) -> None:
+        """Take in what other processes have written. Raises DataError when a part of the index cannot be read."""
+        while not all(self._take_in(path) for path in self._listed() if path.name not in self._parts):
+            pass  # a part was joined with others meanwhile: list them again
+
+    def _listed(self) -> list[Path]:
+        return sorted((self.folder / "index").glob("[!.]*.parquet"))
+
+    def _take_in(self, path: Path) -> bool:
+        """Was the part still there?"""
+        try:
+            rows = pq.read_table(path, schema=SCHEMA).to_pydict()
+        except FileNotFoundError:
+            return False
+        except (pa.ArrowException, OSError) as error:
+            what = f"a part of the latent store's index cannot be read: {first_line(error)}"
+            raise DataError(what, where=str(path), mend="Delete the file: what it names is encoded again.") from error
+        self._parts.add(path.name)
+        for key, shard, name, sha256 in zip(*rows.values(), strict=True):
+            self._entries.setdefault(key, Entry(self.folder / "shards" / shard, name, sha256))
+        return True
+
+    def find(self, key: Key) -> Entry | None:
+        """The tensor of `key`, None when it is not there (any more)."""
         digest = digest_json(key)
-        return self.folder / digest[:2] / f"{digest}.safetensors"
+        entry = self._entries.get(digest)
+        if entry is not None and not entry.shard.is_file():
+            del self._entries[digest]
+            return None
+        return entry
 
-    def save(self, key: dict[str, Any], tensor: Tensor) -> Path:
-        """Write `tensor` under `key` atomically and return its path."""
-        path = self.path(key)
-        save_tensor(path, tensor, key=repr(key))
-        return path
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What is put meanwhile is written at the end, if need be earlier, and also when the block ends badly."""
+        try:
+            yield
+        finally:
+            self._write()
+
+    def put(self, tensor: Tensor, *keys: Key) -> None:
+        """Keep `tensor` under some keys: inside of `writing`."""
+        name = digest_json(keys[0])
+        self._unwritten[name] = tensor.detach().cpu().contiguous()
+        self._names |= {digest_json(key): name for key in keys}
+        size = sum(each.nbytes for each in self._unwritten.values())
+        if size > SHARD_BYTES or time.monotonic() - self._since > SHARD_SECONDS:
+            self._write()
+
+    def save(self, tensor: Tensor, *keys: Key) -> Entry:
+        """Keep and write `tensor` now."""
+        with self.writing():
+            self.put(tensor, *keys)
+        return self._entries[digest_json(keys[0])]
+
+    def alias(self, known: Key, key: Key) -> None:
+        """The tensor of `known`, which is there or was put, is found under `key` too: inside of `writing`."""
+        self._names[digest_json(key)] = digest_json(known)
+
+    def holds(self, key: Key) -> bool:
+        """Is it there, or was it put?"""
+        return digest_json(key) in self._names or self.find(key) is not None
+
+    def _write(self) -> None:
+        if self._names:
+            self._write_shard()
+            self._entries |= {key: self._entries[name] for key, name in self._names.items()}
+            self._write_part([self._row(key) for key in sorted(self._names)])
+            self._names.clear()
+        self._since = time.monotonic()
+
+    def _row(self, key: str) -> dict[str, str]:
+        entry = self._entries[key]
+        return {"key": key, "shard": entry.shard.name, "name": entry.name, "sha256": entry.sha256}
+
+    def _write_shard(self) -> None:
+        if not self._unwritten:
+            return
+        data = save({name: self._unwritten[name] for name in sorted(self._unwritten)})
+        shard = self.folder / "shards" / f"{digest_bytes(data)}.safetensors"
+        with atomic_file(shard) as partial:
+            partial.write_bytes(data)
+        for name, tensor in self._unwritten.items():
+            self._entries[name] = Entry(shard, name, _digest(tensor))
+        self._unwritten.clear()
+
+    def _write_part(self, rows: list[dict[str, str]]) -> None:
+        path = self.folder / "index" / f"{digest_json(rows)[:32]}.parquet"
+        with atomic_file(path) as partial:
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
+        self._parts.add(path.name)
+        if len(self._listed()) > MANY_PARTS:
+            self._join_parts()
+
+    def _join_parts(self) -> None:
+        """Many small parts become one, which is written before they go; not while another process does the same."""
+        with suppress(BusyError), locked(self.folder / "index"):
+            paths = self._listed()
+            tables = [pq.read_table(path, schema=SCHEMA) for path in paths]
+            rows = {row["key"]: row for row in pa.concat_tables(tables).to_pylist()}
+            whole = [rows[key] for key in sorted(rows)]
+            joined = self.folder / "index" / f"{digest_json(whole)[:32]}.parquet"
+            with atomic_file(joined) as partial:
+                pq.write_table(pa.Table.from_pylist(whole, SCHEMA), partial)
+            for path in set(paths) - {joined}:
+                path.unlink()
 
 
-def save_tensor(path: Path, tensor: Tensor, **about: str) -> None:
-    """Write `tensor` with its own digest, atomically."""
-    kept = tensor.detach().cpu().contiguous()
-    with atomic_file(path) as partial:
-        written = json.dumps({**about, "sha256": _digest(kept)})  # one entry: safetensors writes several in any order
-        save_file({"tensor": kept}, partial, metadata={"written": written})
+@lru_cache(maxsize=256)
+def _opened(shard: Path) -> Any:
+    return safe_open(shard, framework="pt")
 
 
-def load_tensor(path: Path) -> Tensor:
-    """What `save_tensor` wrote. Raises DataError when the file is gone, or any byte of the tensor is another."""
+def load_tensor(entry: Entry) -> Tensor:
+    """What was put. Raises DataError when the shard is gone, or any byte of the tensor is another."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensor, written = file.get_tensor("tensor"), json.loads((file.metadata() or {}).get("written", "{}"))
-        if _digest(tensor) == written.get("sha256"):
+        tensor = _opened(entry.shard).get_tensor(entry.name)
+        if _digest(tensor) == entry.sha256:
             return tensor
         fault = "its bytes are not those that were written"
-    except (OSError, SafetensorError, ValueError) as error:
-        fault = str(error)
+    except (OSError, SafetensorError) as error:
+        fault = first_line(error)
     what = f"a tensor of the latent store cannot be read: {fault}"
-    raise DataError(what, where=str(path), mend="Delete the file: it is made again.")
+    raise DataError(what, where=str(entry.shard), mend="Delete the file: what it held is encoded again.")
 
 
 def _digest(tensor: Tensor) -> str:

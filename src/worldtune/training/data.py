@@ -2,10 +2,8 @@
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +13,7 @@ from worldtune.episodes.clip import Clip
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.ledger import Ledger, join_ledgers, used_for
 from worldtune.errors import DataError, RecipeError
+from worldtune.files import cache_folder
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
@@ -78,12 +77,12 @@ def prepare_data(
     held_out = [clip for name in trained for clip in datasets[name].held_out]
     forgetting = datasets["forgetting"].clips if "forgetting" in datasets else []
     parts = [*trained.values(), held_out, forgetting]
-    _refuse_shared(parts, [[(clip.video.resolve(), clip.video_start) for clip in part] for part in parts])
+    _refuse_shared(parts, [[_recordings(clip) for clip in part] for part in parts])
     if team.size > 1:
         encode_clips(world, [clip for part in parts for clip in part][team.rank :: team.size], store)
         team.wait()
     encoded = _encode(world, parts, store, on_clip)
-    _refuse_shared(parts, [[clip.latent for clip in part] for part in encoded])  # named by the frames' bytes
+    _refuse_shared(parts, [[[clip.latent] for clip in part] for part in encoded])  # named by the frames' bytes
     *pools, kept, probed = encoded
     mixed = dict(zip(trained, pools, strict=True))
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]
@@ -126,13 +125,19 @@ def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: 
     return [list(itertools.islice(encoded, len(part))) for part in parts]
 
 
-def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Hashable]]) -> None:
+def _recordings(clip: Clip) -> list[Hashable]:
+    return [(file.resolve(), inside) for file, inside in clip.footage.places]
+
+
+def _refuse_shared(parts: list[list[Clip]], keys: Sequence[Sequence[Sequence[Hashable]]]) -> None:
     """Raises DataError when what is trained on and what is held out have a recording, or a copy of a clip, in common.
 
-    The last two `parts` are clips held out and of the base's domain, the others trained on; clips of equal `keys` are
-    the same.
+    The last two `parts` are clips held out and of the base's domain, the others trained on; clips with one of their
+    `keys` in common are the same.
     """
-    *trained_on, held_out, forgetting = (list(zip(*pair, strict=True)) for pair in zip(keys, parts, strict=True))
+    *trained_on, held_out, forgetting = (
+        [(key, clip) for its, clip in zip(*pair, strict=True) for key in its] for pair in zip(keys, parts, strict=True)
+    )
     trained = dict(itertools.chain.from_iterable(trained_on))
     for key, clip in held_out + forgetting:
         if twin := trained.get(key):
@@ -172,6 +177,5 @@ def _refuse_nothing_to_learn(recipe: Recipe, frames: int, name: str) -> None:
 
 
 def default_store() -> LatentStore:
-    """The user's store, shared by all runs: `worldtune/latents` in $XDG_CACHE_HOME, which is ~/.cache by default."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return LatentStore(Path(cache) / "worldtune" / "latents")
+    """The user's store, shared by all runs."""
+    return LatentStore(cache_folder() / "latents")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.diffusion.conditioning import MODES
-from worldtune.episodes.dataset import DataSpec
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import RecipeError, first_line
 from worldtune.files import digest_json
 from worldtune.strict import Strict, parse

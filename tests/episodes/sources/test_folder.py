@@ -18,7 +18,7 @@ def test_a_cosmos_folder_is_recognised_and_read(tmp_path: Path) -> None:
     assert isinstance(push, Episode)
     assert (lift.name, lift.task, lift.caption) == ("lift", "", "the robot does lift")
     assert (push.frames, push.fps, push.height, push.width) == (12, 12.5, 64, 64)
-    assert read_back(read_clip(whole(push.video, 12))) == [(0, t) for t in range(12)]
+    assert read_back(read_clip(whole(push.footage.video, 12))) == [(0, t) for t in range(12)]
     assert source.problems() == []
 
 
@@ -69,7 +69,7 @@ def test_uneven_frame_times_are_told(tmp_path: Path) -> None:
 def test_a_folder_of_no_known_kind_is_refused(tmp_path: Path, made: tuple[str, ...]) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match="neither a LeRobot dataset"):
+    with pytest.raises(DataError, match="no dataset of a known kind: LeRobot"):
         open_source(str(tmp_path))
 
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.episode import Episode, Lost
 from worldtune.episodes.sources import open_source
 from worldtune.episodes.sources.folder_captions import TableOfCaptions
+from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
 
@@ -21,7 +22,7 @@ from ..films import film
 def videos(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_video(folder / name, film(9), 16)
+        write_video(folder / name, film(9, len(list(folder.rglob("*.mp4")))), 16)
     return folder
 
 

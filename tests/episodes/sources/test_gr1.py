@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from worldtune.episodes.dataset import DataSpec, open_dataset
+from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.episode import Episode
 from worldtune.episodes.sources import open_source
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import DataError
 
 LENGTHS = [416, 470, 470, 412, 328]

@@ -30,7 +30,7 @@ def test_each_camera_has_its_own_files_and_offsets(packed: Path) -> None:
         assert isinstance(recording, Episode)
         episode, camera = int(recording.name), source.cameras.index(recording.camera)
         assert recording.frames == LENGTHS[episode]
-        clip = whole(recording.video, recording.frames, recording.video_start)
+        clip = whole(recording.footage.video, recording.frames, recording.footage.start)
         assert read_back(read_clip(clip)) == [(10 * camera + episode, t) for t in range(LENGTHS[episode])]
     assert source.problems() == []
 
@@ -50,7 +50,7 @@ def test_states_actions_and_tasks_belong_to_the_episode(packed: Path) -> None:
 @pytest.mark.parametrize("fps", [10, 24, 30])
 def test_every_rate_finds_the_right_frames(tmp_path: Path, fps: int) -> None:
     root = write_packed_v3(tmp_path / "d", (23, 31, 17), {"front": [[0, 1, 2]]}, fps=fps)
-    starts = [recording.video_start for recording in open_source(str(root)).recordings(["front"])]  # type: ignore[union-attr]
+    starts = [recording.footage.start for recording in open_source(str(root)).recordings(["front"])]  # type: ignore[union-attr]
     assert starts == [0, 23, 54]
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import chain
+from pathlib import Path
 from typing import Protocol
 
 from worldtune.episodes.builtin import resolve
 from worldtune.episodes.episode import Episode, Lost, Problem
+from worldtune.episodes.sources.bags import BagSource, is_bag
 from worldtune.episodes.sources.folder import FolderSource
+from worldtune.episodes.sources.hdf5 import SUFFIXES, Hdf5Source
 from worldtune.episodes.sources.lerobot import LeRobotSource
+from worldtune.episodes.sources.shelf import PREFIX, Folder, HubRepository
 from worldtune.errors import DataError
 
 Advance = Callable[[int, int], None]
@@ -42,20 +46,38 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: str) -> Source:
-    """The source at `path` (a folder, or `builtin:NAME`).
+def open_source(path: str, recorded_fps: float | None = None) -> Source:
+    """The source at `path`: a folder, a file, `builtin:NAME`, or `hf:OWNER/NAME@REVISION` of the Hugging Face Hub.
 
-    Raises DataError when the folder is missing, of no known kind, or its metadata cannot be read.
+    Raises DataError when it is missing, of no known kind, its metadata cannot be read, or it states no frame rate and
+    `recorded_fps` is not given (or the other way round).
     """
-    folder = resolve(path)
-    if (folder / "meta" / "info.json").is_file():
-        return LeRobotSource(path, folder)
-    if any(path.suffix.lower() == ".mp4" for path in chain((folder / "videos").glob("*"), folder.glob("*"))):
-        return FolderSource(path, folder)
+    shelf = HubRepository(path) if path.startswith(PREFIX) else Folder()
+    place = shelf.folder if isinstance(shelf, HubRepository) else resolve(path)
+    if (place / "meta" / "info.json").is_file():
+        source: Source = LeRobotSource(path, place, shelf)
+    else:
+        source = _of_files(path, shelf.bring_all() if isinstance(shelf, HubRepository) else place, recorded_fps)
+    if recorded_fps is not None and not isinstance(source, Hdf5Source):
+        what = f"recorded_fps is given, but {source.kind} states its own frame rate"
+        raise DataError(what, where=path, mend="Leave it out.")
+    return source
+
+
+def _of_files(path: str, place: Path, recorded_fps: float | None) -> Source:
+    """What the files' endings say."""
+    inside = [place] if place.is_file() else [*place.iterdir()]
+    if any(each.suffix in SUFFIXES for each in inside):
+        return Hdf5Source(path, place, recorded_fps)
+    if is_bag(place) or any(is_bag(each) for each in inside):
+        return BagSource(path, place)
+    if place.is_dir() and any(each.suffix.lower() == ".mp4" for each in chain((place / "videos").glob("*"), inside)):
+        return FolderSource(path, place)
     raise DataError(
-        "neither a LeRobot dataset (meta/info.json) nor a folder of mp4 (videos/*.mp4 with metas/*.txt, or a table)",
+        "no dataset of a known kind: LeRobot (meta/info.json), mp4 (videos/*.mp4 with metas/*.txt, or a table), "
+        "robomimic (*.hdf5), ROS (*.mcap, *.bag, rosbag2)",
         where=path,
-        mend="Name the folder that holds meta/ or videos/.",
+        mend="Name the folder that holds meta/ or videos/, or the file.",
     )
 
 

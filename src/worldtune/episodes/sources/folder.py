@@ -4,9 +4,13 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from worldtune.episodes.episode import Episode, Lost, Problem
+from worldtune.episodes.footage import Film
+from worldtune.episodes.scan import VideoFacts, measure, scan
 from worldtune.episodes.sources.folder_captions import find_captions
-from worldtune.episodes.video import VideoFacts, measure
+from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
 
 CAMERA = "video"
@@ -73,17 +77,24 @@ class FolderSource:
         return found
 
 
+def _times(video: Path, facts: VideoFacts) -> np.ndarray | None:
+    """The frames' seconds, where they are uneven and known."""
+    return None if facts.steady or not len(times_T := scan(video).times) else times_T
+
+
 def _episode(video: Path, task: str, caption: str, facts: VideoFacts) -> Episode:
+    times_T = _times(video, facts)
     return Episode(
         name=video.stem,
         camera=CAMERA,
         task=task,
         caption=caption,
-        video=video,
-        video_start=0,
+        footage=Film(video),
         frames=facts.frames,
         fps=facts.fps,
         height=facts.height,
         width=facts.width,
-        note="" if facts.steady else "frames not evenly spaced in time",
+        times=times_T,
+        jumps=() if times_T is None else tuple(jumps(times_T)),
+        note=facts.note,
     )

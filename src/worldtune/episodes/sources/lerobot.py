@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from worldtune.episodes.episode import Episode, Lost, Problem
+from worldtune.episodes.footage import Film
+from worldtune.episodes.scan import measure
 from worldtune.episodes.sources.lerobot_files import read_column, read_info, read_table
 from worldtune.episodes.sources.lerobot_meta import Promise, Span, read_promises, read_tasks, same_rate
 from worldtune.episodes.sources.lerobot_problems import find_problems
+from worldtune.episodes.sources.shelf import Shelf
 from worldtune.episodes.sources.tasks import description_column, texts_of
-from worldtune.episodes.video import measure
 from worldtune.errors import DataError
 
 STATE, ACTION = "observation.state", "action"
@@ -33,8 +35,9 @@ class Data:
 class LeRobotSource:
     """One dataset folder. Raises DataError when its metadata cannot be read or name no video."""
 
-    def __init__(self, path: str, folder: Path) -> None:
+    def __init__(self, path: str, folder: Path, shelf: Shelf) -> None:
         self.path = path
+        self.shelf = shelf
         self.folder = folder
         self.info = read_info(folder / "meta" / "info.json")
         self.version = _major(str(self.info["codebase_version"]), path)
@@ -47,7 +50,10 @@ class LeRobotSource:
         self.promises = read_promises(folder, self.info, self.version, self.cameras)
         self.task_texts = read_tasks(folder, self.version)
         self._description = description_column(folder)
-        self.present = [camera for camera in self.cameras if any(_on_disk(p, camera) for p in self.promises)]
+        self.present = [camera for camera in self.cameras if any(self._there(p, camera) for p in self.promises)]
+
+    def _there(self, promise: Promise, camera: str) -> bool:
+        return camera in promise.spans and self.shelf.has(promise.spans[camera].video)
 
     @property
     def count(self) -> int:
@@ -66,7 +72,7 @@ class LeRobotSource:
                 reason = self._fault(promise, camera)
                 if reason:
                     task = data.task
-                    yield Lost(promise.name, camera, task, task, promise.length, self.fps, reason)
+                    yield Lost(promise.name, camera, task, task, promise.length, self.fps, reason, promise.session)
                 else:
                     yield self._episode(promise, camera, promise.spans[camera], data)
 
@@ -77,14 +83,15 @@ class LeRobotSource:
             camera=camera,
             task=data.task,
             caption=data.task,
-            video=span.video,
-            video_start=span.start,
+            footage=Film(span.video, span.start),
             frames=promise.length,
             fps=self.fps,
             height=facts.height,
             width=facts.width,
             states=data.states,
             actions=data.actions,
+            session=promise.session,
+            robot=str(self.info.get("robot_type") or ""),
             note=data.note,
         )
 
@@ -98,7 +105,7 @@ class LeRobotSource:
             return "the episode names no video for this camera"
         span = promise.spans[camera]
         try:
-            facts = measure(span.video)
+            facts = measure(self.shelf.bring(span.video))
         except DataError as error:
             return error.what
         if not same_rate(span, facts.fps, self.fps):
@@ -126,9 +133,9 @@ class LeRobotSource:
         return texts_of(self.task_texts[index] for index in indices if index in self.task_texts)
 
     def _rows(self, promise: Promise) -> pa.Table | None:
-        if not promise.data.is_file():
+        if not self.shelf.has(promise.data):
             return None
-        table = read_table(promise.data)
+        table = read_table(self.shelf.bring(promise.data))
         if self.version == 2:
             return table
         if "episode_index" not in table.column_names:
@@ -144,10 +151,6 @@ def _major(version: str, path: str) -> int:
         if version.startswith(f"v{major}."):
             return major
     raise DataError(f"LeRobot {version} cannot be read", where=path, mend="Convert the dataset to v3.0 with lerobot.")
-
-
-def _on_disk(promise: Promise, camera: str) -> bool:
-    return camera in promise.spans and promise.spans[camera].video.is_file()
 
 
 def _is_depth(feature: dict[str, object]) -> bool:

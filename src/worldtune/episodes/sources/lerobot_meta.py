@@ -29,7 +29,8 @@ def same_rate(span: Span, video_fps: float, dataset_fps: float) -> bool:
 
 @dataclass(frozen=True)
 class Promise:
-    """What the metadata say of one episode. `rows` is its range in the dataset's global index (3.0 only)."""
+    """What the metadata say of one episode. `rows` is its range in the dataset's global index (3.0 only); `session` is
+    a column of that name, or `scene`, where the episodes have one."""
 
     index: int
     length: int
@@ -37,6 +38,7 @@ class Promise:
     data: Path
     spans: dict[str, Span]
     rows: tuple[int, int] | None = None
+    session: str = ""
 
     @property
     def name(self) -> str:
@@ -82,7 +84,8 @@ def _version_2(root: Path, info: Record, cameras: list[str]) -> list[Promise]:
             camera: Span(root / info["video_path"].format(video_key=camera, **at), 0, length) for camera in cameras
         }
         data = root / info["data_path"].format(**at)
-        promises.append(Promise(index, length, tuple(map(str, record["tasks"])), data, spans))
+        tasks = tuple(map(str, record["tasks"]))
+        promises.append(Promise(index, length, tasks, data, spans, session=_session(record)))
     return promises
 
 
@@ -97,8 +100,13 @@ def _version_3(root: Path, info: Record, cameras: list[str]) -> list[Promise]:
         data = info["data_path"].format(chunk_index=record["data/chunk_index"], file_index=record["data/file_index"])
         rows = int(record["dataset_from_index"]), int(record["dataset_to_index"])
         tasks = tuple(map(str, record["tasks"]))
-        promises.append(Promise(int(record["episode_index"]), int(record["length"]), tasks, root / data, spans, rows))
+        index, length = int(record["episode_index"]), int(record["length"])
+        promises.append(Promise(index, length, tasks, root / data, spans, rows, _session(record)))
     return promises
+
+
+def _session(record: Record) -> str:
+    return str(next((record[key] for key in ("session", "scene") if record.get(key) is not None), ""))
 
 
 def _filmed(record: Record, camera: str) -> bool:

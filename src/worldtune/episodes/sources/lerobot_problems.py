@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldtune.episodes.episode import Problem
+from worldtune.episodes.scan import measure
 from worldtune.episodes.sources.lerobot_meta import Promise, same_rate
 from worldtune.episodes.sources.tasks import is_flag
-from worldtune.episodes.video import measure
 from worldtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _counts(source: LeRobotSource) -> Iterator[Problem]:
         "total_frames": sum(promise.length for promise in source.promises),
         "total_tasks": len(source.task_texts),
     }
-    if source.version == 2:
+    if source.version == 2 and source.shelf.local:
         chunk = int(source.info["chunks_size"])
         real["total_videos"] = sum(1 for _ in (source.folder / "videos").glob("*/*/*.mp4"))
         real["total_chunks"] = len({promise.index // chunk for promise in source.promises})
@@ -101,7 +101,7 @@ def _packing(source: LeRobotSource) -> Iterator[Problem]:
 
 def _rows(source: LeRobotSource, promise: Promise) -> Iterator[Problem]:
     where = f"episode {promise.name}"
-    if not promise.data.is_file():
+    if not source.shelf.has(promise.data):
         yield Problem("error", where, f"its data file {promise.data.name} is missing")
         return
     data = source.data(promise)
@@ -123,6 +123,8 @@ def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator
     if span is None:
         yield Problem("warning", where, f"{camera}: no video is named", camera)
         return
+    if source.shelf.has(span.video) and not span.video.is_file():
+        return  # on the Hub, and not asked for
     try:
         facts = measure(span.video)
     except DataError as error:

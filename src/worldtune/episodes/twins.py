@@ -1,0 +1,47 @@
+"""Clips that show the same, by their thumbnails.
+
+A fixed camera's pictures are alike whatever the robot does, which is what defeats a hash of single pictures. So two
+clips count as the same only if they differ by much less than each of them changes within itself: a second encoding
+differs by its noise, another demonstration by as much as the motion.
+
+Shapes: N clips, D = thumbnails of a clip × their pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+ALIKE = 0.2  # of what a clip changes within itself
+NOISE = 1.5  # luma levels: how far apart two encodings of one static scene may lie
+BLOCK = 1024
+
+
+def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """Pairs (i, j), i < j, of clips that show the same; `thumbs[i]` is uint8 (F, S, S), all of one shape.
+
+    Every pair is compared: N² · D multiplications, some seconds for ten thousand clips.
+    """
+    if not thumbs:
+        return
+    flat_ND = np.stack([clip.reshape(-1) for clip in thumbs])
+    within_N = np.array([_within(clip) for clip in thumbs], np.float32)
+    norm_N = np.array([np.square(_centred(row)).sum() for row in flat_ND], np.float32)
+    limit_N = np.where(within_N < NOISE, np.maximum(ALIKE * within_N, NOISE), ALIKE * within_N)
+    for first in range(0, len(flat_ND), BLOCK):
+        a_ND, its = _centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
+        for second in range(first, len(flat_ND), BLOCK):
+            b_ND, others = _centred(flat_ND[second : second + BLOCK]), slice(second, second + BLOCK)
+            square_NN = norm_N[its, None] + norm_N[None, others] - 2 * a_ND @ b_ND.T
+            limit_NN = np.minimum(limit_N[its, None], limit_N[None, others])
+            close = np.argwhere(square_NN <= np.square(limit_NN) * flat_ND.shape[1])
+            yield from ((first + int(i), second + int(j)) for i, j in close if first + i < second + j)
+
+
+def _centred(thumbs: np.ndarray) -> np.ndarray:
+    return thumbs.astype(np.float32) - 128
+
+
+def _within(clip_FSS: np.ndarray) -> float:
+    """How far the thumbnails lie from their mean, in luma levels: root mean square."""
+    clip = clip_FSS.astype(np.float32)
+    return float(np.sqrt(np.square(clip - clip.mean(0)).mean()))
