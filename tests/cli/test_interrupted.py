@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
-from support.films import films, write_films
+from support.films import write_films
 from support.processes import start, wait_until
 from support.training import write_recipe
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION, run
@@ -34,16 +35,17 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 
 def test_encode_keeps_whole_latents_and_goes_on(tiny_world: Path, tmp_path: Path, home: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_world)
-    write_films(tmp_path / "many", 60)
-    different = len({frames_THWC.tobytes() for frames_THWC, _ in films(60)})
+    write_films(tmp_path / "many", 200)
     many = (f"data.path={tmp_path / 'many'}", "data.held_out=0")
     process = start("encode", recipe, *many)
-    wait_until(lambda: len(list(home.rglob("*.safetensors"))) >= 3, process)
+    wait_until(lambda: any(home.rglob("*.safetensors")), process)
     interrupt(process)
     assert not list(home.rglob("*.partial"))
-    assert len(list(home.rglob("*.safetensors"))) < different
+    kept = sum(len(load_file(path)) for path in home.rglob("*.safetensors"))
+    assert 0 < kept < 200
     assert run(["encode", str(recipe), *many]) == 0
-    assert len(list(home.rglob("*.safetensors"))) == different + 2 + 1  # two prompts, no prompt
+    there = sum(len(load_file(path)) for path in home.rglob("*.safetensors"))
+    assert there == 200 + 2 + 1  # two prompts, no prompt
 
 
 def test_evaluate_leaves_no_report(tiny_world: Path, tmp_path: Path, home: Path) -> None:
@@ -51,7 +53,7 @@ def test_evaluate_leaves_no_report(tiny_world: Path, tmp_path: Path, home: Path)
     before = sorted((tmp_path / "run").rglob("*"))
     shutil.rmtree(home)
     process = start("evaluate", tmp_path / "run", "--steps", 5_000)
-    wait_until(lambda: len(list(home.rglob("*.safetensors"))) >= 3, process)
+    wait_until(lambda: any(home.rglob("*.safetensors")), process)
     time.sleep(0.5)  # now it generates
     interrupt(process)
     assert sorted((tmp_path / "run").rglob("*")) == before

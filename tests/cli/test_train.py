@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from support.films import write_films
 from support.processes import start, wait_until
@@ -157,7 +158,7 @@ def test_a_cache_elsewhere_holds_the_store(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert in_process("encode", recipe).code == 0
     assert (tmp_path / "elsewhere" / "worldtune" / "latents").is_dir()
-    assert not home.exists()
+    assert not (home / ".cache" / "worldtune" / "latents").exists()
 
 
 def test_a_change_is_shown_and_allowed_when_asked_for_and_told_in_the_lineage(
@@ -307,7 +308,7 @@ def test_encode_fills_the_store_that_training_uses(in_process: Verb, recipe: Pat
     assert done.code == 0, done.err
     assert done.out.startswith("6 clips to train on, 2 held out\n")
     files = {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")}
-    assert len(files) == 8 + 2 + 1  # clips, their two prompts, no prompt
+    assert sum(len(load_file(path)) for path in files) == 8 + 2 + 1  # clips, their two prompts, no prompt
     assert in_process("train", recipe).code == 0
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*.safetensors")} == files
 

@@ -118,7 +118,7 @@ def _rows(episode: int, length: int, **columns: Any) -> pa.Table:
 
 
 def write_v2(root: Path, lengths: Sequence[int], cameras: Sequence[str] = ("cam",), fps: float = 16) -> Path:
-    """A LeRobot v2.1 dataset; the episode's tag is its index, its task "task <index % 2>"."""
+    """A LeRobot v2.1 dataset; the tag of a frame is 10 · camera number + episode, the task "task <index % 2>"."""
     paths = {
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
         "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
@@ -133,8 +133,8 @@ def write_v2(root: Path, lengths: Sequence[int], cameras: Sequence[str] = ("cam"
     write_tasks(root, ["task 0", "task 1"])
     for e, length in enumerate(lengths):
         pq.write_table(_rows(e, length, task_index=e % 2), root / f"data/chunk-000/episode_{e:06d}.parquet")
-        for camera in cameras:
-            write_video(root / f"videos/chunk-000/{camera}/episode_{e:06d}.mp4", film(length, e), fps)
+        for number, camera in enumerate(cameras):
+            write_video(root / f"videos/chunk-000/{camera}/episode_{e:06d}.mp4", film(length, 10 * number + e), fps)
     return root
 
 

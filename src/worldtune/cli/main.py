@@ -34,6 +34,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Data": {
         "inspect": "Say what a dataset really holds.",
         "check": "Say which clips of a dataset a recipe would use, and why not the others.",
+        "caption": "Write captions of a dataset's recordings, for people to look through.",
         "encode": "Encode clips and prompts into the latent store.",
     },
     "Adapter": {

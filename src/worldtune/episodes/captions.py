@@ -40,10 +40,18 @@ class Reviewed(Strict):
 
 
 def write_captions(path: Path, captions: list[Reviewed]) -> None:
-    """Write the file, atomically, each caption with its digest."""
-    entries = [entry.model_dump() | {"sha256": digest_bytes(entry.caption.encode())} for entry in captions]
+    """Write the file, atomically, each caption that a model wrote with the digest that it had then."""
+    entries = [
+        entry.model_dump()
+        | {"sha256": entry.sha256 or (digest_bytes(entry.caption.encode()) if entry.origin else None)}
+        for entry in captions
+    ]
     with atomic_file(path) as partial:
         partial.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8")
+
+
+def _digest_of(entry: Reviewed) -> str | None:
+    return digest_bytes(entry.caption.encode()) if entry.origin else None
 
 
 def read_captions(path: Path) -> list[Reviewed]:

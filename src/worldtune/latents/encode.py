@@ -42,8 +42,10 @@ def encode_clips(
     clips = list(clips)
     store.refresh()
     lacking = [clip for clip in clips if not store.holds(clip_key(world, clip))]
-    for clip in clips[len(lacking) :]:  # as many as are there already
-        on_clip(clip.name)
+    missing = set(map(id, lacking))
+    for clip in clips:
+        if id(clip) not in missing:
+            on_clip(clip.name)
     if elsewhere is None:
         encode_frames(world, lacking, store, on_clip)
     elif lacking:

@@ -25,7 +25,7 @@ from worldtune.files import atomic_file, digest_bytes, digest_json, locked
 
 Key = dict[str, Any]
 SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "shard", "name", "sha256")])
-SHARD_BYTES, SHARD_SECONDS = 64 << 20, 30.0
+SHARD_BYTES, SHARD_SECONDS = 64 << 20, 30.0  # after which a shard is written; at first after one second
 MANY_PARTS = 64
 
 
@@ -50,7 +50,7 @@ class LatentStore:
         self._parts: set[str] = set()
         self._unwritten: dict[str, Tensor] = {}
         self._names: dict[str, str] = {}
-        self._since = time.monotonic()
+        self._since, self._patience = time.monotonic(), 1.0
         self.refresh()
 
     def refresh(self) -> None:
@@ -87,6 +87,7 @@ class LatentStore:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """What is put meanwhile is written at the end, if need be earlier, and also when the block ends badly."""
+        self._since, self._patience = time.monotonic(), 1.0
         try:
             yield
         finally:
@@ -98,7 +99,8 @@ class LatentStore:
         self._unwritten[name] = tensor.detach().cpu().contiguous()
         self._names |= {digest_json(key): name for key in keys}
         size = sum(each.nbytes for each in self._unwritten.values())
-        if size > SHARD_BYTES or time.monotonic() - self._since > SHARD_SECONDS:
+        if size > SHARD_BYTES or time.monotonic() - self._since > self._patience:
+            self._patience = min(2 * self._patience, SHARD_SECONDS)
             self._write()
 
     def save(self, tensor: Tensor, *keys: Key) -> Entry:

@@ -15,7 +15,7 @@ from worldtune.episodes.ledger import Ledger, join_ledgers, used_for
 from worldtune.errors import DataError, RecipeError
 from worldtune.files import cache_folder
 from worldtune.latents.dataset import LatentClip
-from worldtune.latents.encode import encode_clips, encode_no_text
+from worldtune.latents.encode import Elsewhere, encode_clips, encode_no_text
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
 from worldtune.training.team import ALONE, Team
@@ -62,9 +62,16 @@ class HeldOut:
 
 
 def prepare_data(
-    world: World, recipe: Recipe, store: LatentStore, on_clip: OnClip = unheard, team: Team = ALONE
+    world: World,
+    recipe: Recipe,
+    store: LatentStore,
+    on_clip: OnClip = unheard,
+    team: Team = ALONE,
+    elsewhere: Elsewhere | None = None,
 ) -> TrainingData:
     """Open and encode the recipe's datasets, then let the codec and text encoder go; a team shares the work.
+
+    Or other processes do it, `elsewhere`.
 
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
@@ -81,7 +88,7 @@ def prepare_data(
     if team.size > 1:
         encode_clips(world, [clip for part in parts for clip in part][team.rank :: team.size], store)
         team.wait()
-    encoded = _encode(world, parts, store, on_clip)
+    encoded = _encode(world, parts, store, on_clip, elsewhere)
     _refuse_shared(parts, [[[clip.latent] for clip in part] for part in encoded])  # named by the frames' bytes
     *pools, kept, probed = encoded
     mixed = dict(zip(trained, pools, strict=True))
@@ -118,10 +125,16 @@ def spread(clips: Sequence[Any], count: int | None) -> list[Any]:
     return [clips[number * len(clips) // count] for number in range(count)]
 
 
-def _encode(world: World, parts: list[list[Clip]], store: LatentStore, on_clip: OnClip) -> list[list[LatentClip]]:
+def _encode(
+    world: World,
+    parts: list[list[Clip]],
+    store: LatentStore,
+    on_clip: OnClip,
+    elsewhere: Elsewhere | None = None,
+) -> list[list[LatentClip]]:
     done, total = itertools.count(1), sum(map(len, parts))
     every = [clip for part in parts for clip in part]
-    encoded = iter(encode_clips(world, every, store, lambda name: on_clip(next(done), total)))
+    encoded = iter(encode_clips(world, every, store, lambda name: on_clip(next(done), total), elsewhere))
     return [list(itertools.islice(encoded, len(part))) for part in parts]
 
 

@@ -1,0 +1,122 @@
+"""Captions by a vision-language model: behind an OpenAI-compatible endpoint, or a local one of transformers.
+
+Shapes: T frames, H height, W width.
+"""
+
+import base64
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import cv2
+import httpx
+import numpy as np
+
+from worldtune.episodes.captions import printable
+from worldtune.errors import UserError, first_line
+
+LONGEST = 512  # pixels of a picture's longer side, as the model sees it
+WORDS = 256  # tokens of an answer, at most
+QUESTION = (
+    "These are {count} frames, in order, of a video of a robot{view}.{task} Describe the video in one paragraph of at "
+    "most 80 words, for a model that makes such videos: the viewpoint first, then the robot and what stands where in "
+    "the first frame, then how the robot moves. Say only what can be seen. Answer with the paragraph alone."
+)
+
+
+class Describer(Protocol):
+    """Answers a question about pictures. `name` is what a caption's origin says of it."""
+
+    name: str
+
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+        """The answer in one line. Raises UserError when there is none."""
+        ...
+
+
+def question_for(task: str, viewpoint: str, count: int) -> str:
+    """What to ask about a recording."""
+    view = f", seen by the camera {viewpoint!r}" if viewpoint else ""
+    return QUESTION.format(count=count, view=view, task=f" Its task: {task.strip()}." if task.strip() else "")
+
+
+class Endpoint:
+    """`POST url/chat/completions`, as OpenAI, vLLM, SGLang, llama.cpp and Ollama answer it.
+
+    The key is that of the environment variable WORLDTUNE_VLM_KEY, if there is one.
+    """
+
+    def __init__(self, url: str, model: str) -> None:
+        self.name = f"{model} at {url}"
+        self._url = url.rstrip("/") + "/chat/completions"
+        self._model = model
+        key = os.environ.get("WORLDTUNE_VLM_KEY")
+        self._client = httpx.Client(timeout=120, headers={"Authorization": f"Bearer {key}"} if key else {})
+
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+        pictures = [{"type": "image_url", "image_url": {"url": _data_url(frame)}} for frame in frames_THWC]
+        message = {"role": "user", "content": [*pictures, {"type": "text", "text": question}]}
+        asked = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": WORDS}
+        try:
+            answer = self._client.post(self._url, json=asked)
+            answer.raise_for_status()
+            text = answer.json()["choices"][0]["message"]["content"]
+        except httpx.HTTPStatusError as error:
+            said = printable(error.response.text)[:200]
+            raise self._fault(f"the endpoint answers {error.response.status_code}: {said}") from error
+        except httpx.HTTPError as error:
+            raise self._fault(f"the endpoint cannot be reached: {first_line(error)}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
+        return _refuse_empty(text, self._fault)
+
+    def _fault(self, what: str) -> UserError:
+        return UserError(what, where=self._url, mend="See --endpoint, --model and WORLDTUNE_VLM_KEY.")
+
+
+class LocalModel:
+    """An image-and-text model of transformers, from a folder or the Hub. Raises UserError when it cannot be loaded."""
+
+    def __init__(self, path: str, device: str) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.name, self._path = path, path
+        try:
+            self._processor = AutoProcessor.from_pretrained(path)
+            self._model = AutoModelForImageTextToText.from_pretrained(path, dtype="auto").to(device).eval()
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise self._fault(f"the model cannot be loaded: {first_line(error)}") from error
+
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+        import torch
+
+        content = [{"type": "image"} for _ in frames_THWC] + [{"type": "text", "text": question}]
+        prompt = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        images = [_shrunk(frame_HWC) for frame_HWC in frames_THWC]
+        inputs = self._processor(text=[prompt], images=images, return_tensors="pt").to(self._model.device)
+        with torch.inference_mode():
+            tokens = self._model.generate(**inputs, max_new_tokens=WORDS, do_sample=False)
+        said = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+        return _refuse_empty(said, self._fault)
+
+    def _fault(self, what: str) -> UserError:
+        return UserError(what, where=self._path, mend="Name an image-text-to-text model of transformers.")
+
+
+def _refuse_empty(text: Any, fault: Any) -> str:
+    answer = printable(text) if isinstance(text, str) else ""
+    if not answer:
+        raise fault("the model gives no answer")
+    return answer
+
+
+def _shrunk(frame_HWC: np.ndarray) -> np.ndarray:
+    H, W = frame_HWC.shape[:2]
+    scale = min(1.0, LONGEST / max(H, W))
+    size = max(1, round(W * scale)), max(1, round(H * scale))
+    return np.asarray(cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA)) if scale < 1 else frame_HWC
+
+
+def _data_url(frame_HWC: np.ndarray) -> str:
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(_shrunk(frame_HWC), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
