@@ -23,29 +23,40 @@ def check(
     width: Annotated[int | None, typer.Option(help="Width in pixels.  [default: 64]")] = None,
     camera: Annotated[list[str] | None, typer.Option(help="A camera to use; may be given again.")] = None,
     ledger: Annotated[Path | None, typer.Option(metavar="PARQUET", help="Write the ledger.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Write a page of the worst clips of each kind.")
+    ] = None,
+    recorded_fps: Annotated[float | None, typer.Option(help="The source's rate, where it states none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which clips of a dataset a recipe would use, and why not the others.
 
     Exits with 2 when more recordings than --max-loss give no clip at all, when nothing is left to train on, or
     when frames, states and actions cannot belong together. What is left over at an episode's end is listed but
-    counts as no loss. A recipe brings its own clip size and cameras.
+    counts as no loss. A recipe brings its own clip size and cameras. --page shows the worst clips of each kind,
+    those that are not used and those that are.
 
     Example:
 
         worldtune check data/gr1_picknplace --camera observation.images.ego_view
     """
     given = {"frames": frames, "fps": fps, "height": height, "width": width, "cameras": camera, "max_loss": max_loss}
+    given["recorded_fps"] = recorded_fps
     specs = _specs(source, overrides or [], {key: value for key, value in given.items() if value is not None})
-    if ledger is not None:
+    for file in filter(None, [ledger, page]):
         from worldtune.files import make_folder
 
-        make_folder(ledger.parent)  # before the long work
+        make_folder(file.parent)  # before the long work
     reports = [(spec, _take_stock(spec)) for spec in specs]
     if ledger is not None:
         from worldtune.episodes.ledger import join_ledgers
 
         join_ledgers(dataset.ledger for _, dataset in reports).write(ledger)
+    if page is not None:
+        from worldtune.episodes.curation_page import write_curation_page
+
+        for number, (spec, dataset) in enumerate(reports):
+            write_curation_page(page if number == 0 else page.with_stem(f"{page.stem}-{number + 1}"), spec, dataset)
     if as_json:
         typer.echo(json.dumps([_as_json(*report) for report in reports], indent=2, ensure_ascii=False))
     else:
@@ -82,7 +93,7 @@ def _take_stock(spec: "DataSpec") -> "Dataset":
     from worldtune.episodes.dataset import take_stock
     from worldtune.episodes.sources import choose_cameras, open_source
 
-    choose_cameras(open_source(spec.path), spec.cameras)  # before there is a bar on the screen
+    choose_cameras(open_source(spec.path, spec.recorded_fps), spec.asked_cameras)  # before there is a bar on the screen
     with progress("decode") as advance:
         return take_stock(spec, advance)
 
@@ -97,6 +108,8 @@ def _as_json(spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
         "digest": dataset.digest,
         "train": len(dataset.train),
         "held_out": len(dataset.held_out),
+        "new_task": len(dataset.new_task),
+        "new_camera": len(dataset.new_camera),
         "share_lost": dataset.ledger.share_lost(),
         "not_used": [asdict(row) for row in dataset.ledger.rows if not row.kept],
         "used_but": dataset.ledger.notes(),
@@ -110,7 +123,9 @@ def _print(spec: "DataSpec", dataset: "Dataset") -> None:
     console = open_console()
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}"
     console.print(f"{spec.path}\n{size}\n")
-    console.print(f"{len(dataset.train)} clips for training, {len(dataset.held_out)} held out\n")
+    apart = {"of new tasks": dataset.new_task, "of new cameras": dataset.new_camera}
+    more = "".join(f", {len(clips)} {what}" for what, clips in apart.items() if clips)
+    console.print(f"{len(dataset.train)} clips for training, {len(dataset.held_out)} held out{more}\n")
     print_lost(console, dataset.ledger)
     print_notes(console, dataset.ledger)
     print_problems(console, dataset.problems)

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="LeRobot dataset, Cosmos folder or builtin:NAME.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A folder or file: LeRobot, mp4, HDF5, ROS; hf:OWNER/NAME; builtin:NAME."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Write a contact sheet.")] = None,
     frames: Annotated[int, typer.Option(help="Frames of a clip in the recipe to try.")] = 21,
     fps: Annotated[float, typer.Option(help="Its frames a second.")] = 16,
     height: Annotated[int, typer.Option(help="Its height in pixels.")] = 64,
     width: Annotated[int, typer.Option(help="Its width in pixels.")] = 64,
+    recorded_fps: Annotated[float | None, typer.Option(help="The source's rate, where it states none.")] = None,
 ) -> None:
     """Say what a dataset really holds.
 
@@ -43,8 +47,9 @@ def inspect(
     from worldtune.strict import parse
 
     settings = {"path": source, "frames": frames, "fps": fps, "height": height, "width": width}
+    settings |= {"recorded_fps": recorded_fps}
     spec = parse(DataSpec, settings, "command line")
-    opened = open_source(source)
+    opened = open_source(source, recorded_fps)
     if sheet is not None:
         make_folder(sheet.parent)  # before the long work
     with progress("decode") as advance:

@@ -14,22 +14,23 @@ from worldtune.episodes.ledger import UNASKED, Row
 from worldtune.episodes.looks import Looks
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.tiles import Layout, Tiled, name_of
-from worldtune.episodes.windows import cut, draw, jump_within, meets, retime, retime_by, stretch
+from worldtune.episodes.windows import cut, draw, jump_within, meets, nearest, recorded, retime, retime_by, stretch
 from worldtune.errors import DataError
 from worldtune.seeds import seed_of
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A row of the ledger; where it may be used, its clip and what to judge that by."""
+    """A row of the ledger; where it may be used, its clip and what to judge that by. `seen`: that clip even so."""
 
     row: Row
     clip: Clip | None = None
     sight: Sight | None = None
+    seen: Clip | None = None
 
     def refused(self, reason: str) -> "Candidate":
         """The same, not to be used."""
-        return Candidate(replace(self.row, kept=False, reason=reason))
+        return Candidate(replace(self.row, kept=False, reason=reason), seen=self.clip)
 
 
 def tiled(recordings: Iterator[Episode | Lost], spec: DataSpec) -> Iterator[Episode | Lost]:
@@ -52,7 +53,7 @@ def _together(found: dict[str, Episode | Lost], layout: Layout, spec: DataSpec) 
     if len({recording.fps for recording in shown.values()}) > 1 or any(e.times is not None for e in shown.values()):
         rates = ", ".join(f"{recording.fps:g}" for recording in shown.values())
         reason = f"the tiled cameras are of unlike rates ({rates} fps)"
-        return Lost(first.name, name, first.task, first.caption, frames, first.fps, reason)
+        return Lost(first.name, name, first.task, first.caption, frames, first.fps, reason, first.session)
     if (longest := max(recording.frames for recording in shown.values())) > frames:
         notes.append(f"as long as its shortest camera ({frames} of {longest} frames)")
     cells = tuple(tuple(shown[camera].footage if camera else None for camera in row) for row in layout)
@@ -63,11 +64,15 @@ def _together(found: dict[str, Episode | Lost], layout: Layout, spec: DataSpec) 
         frames=frames,
         height=spec.height,
         width=spec.width,
-        states=None if first.states is None else first.states[:frames],
-        actions=None if first.actions is None else first.actions[:frames],
+        states=_shortened(first.states, first.frames - frames),
+        actions=_shortened(first.actions, first.frames - frames),
         jumps=tuple(jump for recording in shown.values() for jump in recording.jumps),
         note="; ".join(dict.fromkeys(notes)),
     )
+
+
+def _shortened(rows_TD: np.ndarray | None, by: int) -> np.ndarray | None:
+    return None if rows_TD is None else rows_TD[: max(len(rows_TD) - by, 0)]
 
 
 def candidates(recording: Episode | Lost, spec: DataSpec, captioner: Captioner) -> Iterator[Candidate]:
@@ -111,7 +116,9 @@ def _unfit(episode: Episode, spec: DataSpec) -> str:
     for name, array_TD in (("state", episode.states), ("action", episode.actions)):
         if array_TD is not None and len(array_TD) != episode.frames:
             return f"{name} rows and frames differ ({len(array_TD)} and {episode.frames})"
-    if spec.retime == "exact" and (episode.times is not None or not meets(episode.fps, spec.fps)):
+    if spec.retime == "exact" and episode.times is not None:
+        return f"frames not evenly spaced in time cannot be made {spec.fps:g} fps exactly"
+    if spec.retime == "exact" and not meets(episode.fps, spec.fps):
         return f"{episode.fps:g} fps cannot be made {spec.fps:g} fps exactly"
     return ""
 
@@ -132,11 +139,20 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
         repeats = ", frames repeat" if spec.fps > episode.fps else ""
         notes.append(f"retimed from {episode.fps:g} to {spec.fps:g} fps{repeats}")
     row = replace(row, note="; ".join(filter(None, notes)), speed=speed)
-    starts, rest = _starts(len(targets), episode, spec)
-    _refuse_twice(starts, targets, episode, spec)
+    starts, rest = _starts(targets, episode, spec)
+    if times_T is None:
+        _refuse_twice(starts, targets, episode, spec)
+    begun: set[int] = set()
     for first in starts:
         picks = tuple(start + target for target in targets[first : first + spec.frames])
-        yield _candidate(episode, looks, spec, replace(row, first_frame=picks[0], frames=len(picks)), picks)
+        its = replace(row, first_frame=picks[0], frames=len(picks))
+        if jump := jump_within(_between(picks, start, first, times_T, spec), episode.jumps):
+            yield Candidate(replace(its, reason=f"time stamps jump (by {jump[1]:.2g} s after frame {jump[0]})"))
+        elif picks[0] in begun:
+            yield Candidate(replace(its, reason="begins at the same frame as another window"))
+        else:
+            begun.add(picks[0])
+            yield _candidate(episode, looks, spec, its, picks)
     if rest is not None:
         count = len(targets) - rest
         reason = f"shorter than the window ({count} of {spec.frames} frames)"
@@ -146,16 +162,31 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
 
 
 def _targets(frames: int, times_T: np.ndarray | None, fps: float, spec: DataSpec) -> list[int]:
+    if spec.windows == "whole" and times_T is not None:
+        return nearest(times_T, np.linspace(0, times_T[-1] - times_T[0], spec.frames))
     if spec.windows == "whole":
         return stretch(frames, spec.frames)
     return retime(frames, fps, spec.fps) if times_T is None else retime_by(times_T, spec.fps)
 
 
-def _starts(targets: int, episode: Episode, spec: DataSpec) -> tuple[list[int], int | None]:
-    if spec.windows == "random":
-        drawn = draw(targets, spec.frames, spec.draws or 1, seed_of(spec.seed, episode.name))
-        return drawn, None if drawn else 0
-    return cut(targets, spec.frames, spec.stride or spec.frames)
+def _starts(targets: Sequence[int], episode: Episode, spec: DataSpec) -> tuple[list[int], int | None]:
+    if spec.windows != "random":
+        return cut(len(targets), spec.frames, spec.stride or spec.frames)
+    fit = range(len(targets) - spec.frames + 1)
+    begins = [k for k in fit if k == 0 or targets[k] > targets[k - 1]]  # no two at the same frame
+    room = len(begins) + spec.frames - 1
+    drawn = draw(room, spec.frames, spec.draws or 1, seed_of(spec.seed, episode.name))
+    return [begins[k] for k in drawn], None if drawn else 0
+
+
+def _between(
+    picks: Sequence[int], start: int, first: int, times_T: np.ndarray | None, spec: DataSpec
+) -> tuple[int, int]:
+    """The frames that the window beginning at target `first` lies between."""
+    if times_T is None or spec.windows == "whole":
+        return picks[0], picks[-1]
+    before, after = recorded(times_T, first / spec.fps, (first + spec.frames - 1) / spec.fps)
+    return start + before, start + after
 
 
 def _refuse_twice(starts: Sequence[int], targets: Sequence[int], episode: Episode, spec: DataSpec) -> None:
@@ -174,8 +205,6 @@ def _candidate(
     row: Row,
     picks: tuple[int, ...],
 ) -> Candidate:
-    if jump := jump_within(picks, episode.jumps):
-        return Candidate(replace(row, reason=f"time stamps jump (by {jump[1]:.2g} s after frame {jump[0]})"))
     sight = see(episode.camera, looks, picks, episode.actions, episode.states)
     row = replace(row, kept=True, motion=sight.motion, still=sight.still)
     row = replace(row, sharpness=sight.sharpness, brightness=sight.brightness)

@@ -15,7 +15,8 @@ import numpy as np
 from worldtune.episodes.looks import Looks
 from worldtune.strict import Strict
 
-STILL, STILL_MOST = 0.5, 2.0  # luma levels of 255: a patch that changes less between two frames does not move
+SAME = 2.0  # luma levels of 255: two frames are alike if no cell of their thumbnails differs by more
+BEFORE = 4  # frames, between the two that are compared to see whether anything moves
 BLACK = 12.0  # luma of 255
 SAMPLED = 9  # thumbnails that a clip is recognised by
 ENOUGH = 20  # clips of a camera, before its quantiles say anything
@@ -35,33 +36,24 @@ class Curate(Strict):
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """What a clip is judged by. moving (T − 1,): the most that any patch changed at each step. noise: what the
-    recording's patches change where nothing moves. thumbs (9, 16, 16) of frames spread evenly over the clip.
+    """What a clip is judged by.
+
+    motion: the fastest tenth of its steps begins here, in luma levels of the patch that moves most. still: the share
+    of its frames that are like the one four before. spread: the most that any cell of the thumbnails changes over the
+    clip. tail: the share of its frames, at its end, that are like its last. thumbs (9, 16, 16) of frames spread evenly
+    over the clip.
     """
 
     camera: str
-    moving: np.ndarray
-    noise: float
+    motion: float
+    still: float
+    spread: float
+    tail: float
     sharpness: float
     brightness: float
     thumbs: np.ndarray
     actions: np.ndarray | None
     states: np.ndarray | None
-
-    @property
-    def motion(self) -> float:
-        """The clip's fastest tenth of steps begins here, in luma levels."""
-        return float(np.quantile(self.moving, 0.9)) if len(self.moving) else 0.0
-
-    @property
-    def at_rest(self) -> np.ndarray:
-        """At which steps nothing moves (T − 1,)."""
-        return np.asarray(self.moving <= still_level(self.noise))
-
-    @property
-    def still(self) -> float:
-        """The share of the steps at which nothing moves."""
-        return float(self.at_rest.mean()) if len(self.moving) else 1.0
 
 
 def see(
@@ -69,36 +61,36 @@ def see(
 ) -> Sight:
     """The sight of the clip of these frames; actions and states are the recording's."""
     its = np.unique(picks)
-    steps = looks.motion[its[0] + 1 : its[-1] + 1].astype(np.float32)
+    thumbs_TSS = looks.thumbs[its].astype(np.int16)
+    steps_T = looks.motion[its[0] + 1 : its[-1] + 1].max((1, 2)).astype(np.float32)
     sampled = np.asarray(picks)[np.linspace(0, len(picks) - 1, SAMPLED).round().astype(int)]
     return Sight(
         camera=camera,
-        moving=steps.max((1, 2)) if len(steps) else np.zeros(0, np.float32),
-        noise=noise_of(looks),
+        motion=float(np.quantile(steps_T, 0.9)) if len(steps_T) else 0.0,
+        still=float(alike(thumbs_TSS[BEFORE:], thumbs_TSS[:-BEFORE]).mean()) if len(its) > BEFORE else 0.0,
+        spread=float(np.ptp(thumbs_TSS, axis=0).max()),
+        tail=1 - (_last(~alike(thumbs_TSS, thumbs_TSS[-1])) + 1) / len(its),
         sharpness=float(np.median(looks.sharpness[its])),
-        brightness=float(np.median(looks.thumbs[its].mean((1, 2)))),
+        brightness=float(np.median(looks.brightness[its])),
         thumbs=looks.thumbs[sampled],
         actions=None if actions is None else actions[list(picks)],
         states=None if states is None else states[list(picks)],
     )
 
 
-def noise_of(looks: Looks) -> float:
-    """What the quietest fifth of patches changes from frame to frame, in luma levels."""
-    return float(np.quantile(looks.motion[1:].astype(np.float32), 0.2)) if len(looks.motion) > 1 else 0.0
-
-
-def still_level(noise: float) -> float:
-    """Up to which change a patch does not move, in luma levels."""
-    return min(max(STILL, 4 * noise), STILL_MOST)
+def alike(thumbs_TSS: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(T,): does no cell differ by more than a few luma levels? The mean of a cell hides the noise of its pixels."""
+    return np.asarray(np.abs(thumbs_TSS.astype(np.int16) - others.astype(np.int16)).max((1, 2)) <= SAME)
 
 
 def moving_part(looks: Looks) -> tuple[int, int]:
-    """(first frame, count of frames) from just before anything moves to just after; all frames if nothing does."""
-    moves = np.flatnonzero(looks.motion[1:].max((1, 2)) > still_level(noise_of(looks)))
-    if not len(moves):
-        return 0, len(looks.motion)
-    return int(moves[0]), int(moves[-1] + 2 - moves[0])
+    """(first frame, count of frames) from the last one like the first to the first like the last; all if all are."""
+    begun = np.flatnonzero(~alike(looks.thumbs, looks.thumbs[0]))
+    goes_on = np.flatnonzero(~alike(looks.thumbs, looks.thumbs[-1]))
+    if not len(begun) or not len(goes_on):
+        return 0, len(looks.thumbs)
+    start, end = max(int(begun[0]) - 1, 0), min(int(goes_on[-1]) + 1, len(looks.thumbs) - 1)
+    return (start, end - start + 1) if start < end else (0, len(looks.thumbs))
 
 
 def judge(curate: Curate, sights: Sequence[Sight]) -> list[str]:
@@ -111,14 +103,13 @@ def judge(curate: Curate, sights: Sequence[Sight]) -> list[str]:
 def _faults(curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits | None") -> Iterable[str]:
     if curate.black and sight.brightness < BLACK:
         yield f"black (brightness {sight.brightness:.0f} of 255)"
-    if len(sight.moving) and sight.at_rest.all():
+    if sight.spread <= SAME:
         if curate.frozen and _acts(sight):
             yield "frozen camera (actions go on, the picture does not)"
         if curate.static:
             yield "static (nothing moves)"
-    tail = len(sight.moving) - _last(~sight.at_rest) - 1
-    if curate.frozen and 2 * tail > len(sight.moving) and not sight.at_rest.all() and not sight.moving[-tail:].any():
-        yield f"frozen tail (the last {tail} of {len(sight.moving) + 1} frames are alike)"
+    elif curate.frozen and sight.tail > 0.5:
+        yield f"frozen tail (the last {sight.tail:.0%} of it are alike)"
     if sight.sharpness < sharp_enough:
         yield f"blurred (sharpness {sight.sharpness:.0f}, this camera's limit is {sharp_enough:.0f})"
     for name, array_TA in (("action", sight.actions), ("state", sight.states)):

@@ -14,7 +14,7 @@ from worldtune.episodes.clip import Clip, content_digest, file_digests
 from worldtune.episodes.curation import judge
 from worldtune.episodes.episode import Problem
 from worldtune.episodes.faults import find_faults
-from worldtune.episodes.ledger import Ledger
+from worldtune.episodes.ledger import Ledger, Row
 from worldtune.episodes.sources import Advance, Source, choose_cameras, open_source, read_all
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.split import HELD_OUT, HELD_OUT_CAMERA, HELD_OUT_TASK, TRAIN, split
@@ -27,7 +27,8 @@ from worldtune.files import digest_json
 class Dataset:
     """Clips for training and held out, the ledger, and a digest of what the clips are made of.
 
-    `new_task` and `new_camera` are the clips of the tasks and cameras that the spec holds out. `problems` are the
+    `new_task` and `new_camera` are the clips of the tasks and cameras that the spec holds out. `looked_at`: those and
+    the clips that curation refused, each with its row. `problems` are the
     source's contradictions; `faults` say why it must not be trained on as it is.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     held_out: list[Clip]
     new_task: list[Clip]
     new_camera: list[Clip]
+    looked_at: list[tuple[Row, Clip]]
     ledger: Ledger
     digest: str
     problems: list[Problem]
@@ -87,6 +89,7 @@ def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> D
         sets[HELD_OUT],
         sets[HELD_OUT_TASK],
         sets[HELD_OUT_CAMERA],
+        [(each.row, clip) for each in found if (clip := each.clip or each.seen)],
         ledger,
         _digest(spec, sets),
         problems,

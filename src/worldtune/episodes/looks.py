@@ -59,7 +59,7 @@ class Look:
         self._before: np.ndarray | None = None
 
     def at(self, luma_HW: np.ndarray) -> None:
-        """`luma_HW` is uint8."""
+        """`luma_HW` is uint8, from 0 to 255."""
         view = _shrink(luma_HW, *VIEW)
         self._sharpness.append(float(cv2.Laplacian(view, cv2.CV_32F).var()))
         small = cv2.resize(view, (64, 64), interpolation=cv2.INTER_AREA)

@@ -9,8 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import ColorRange
 from safetensors.numpy import load, save
 
 from worldtune.episodes.looks import Look, Looks
@@ -18,7 +20,10 @@ from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.video import decode, quarter_turns
 from worldtune.errors import DataError
 
-SCAN, LOOKS = (f"{what} 1 av {av.__version__}" for what in ("scan", "looks"))
+SCAN, LOOKS = f"scan 1 av {av.__version__}", f"looks 2 av {av.__version__}"
+PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
+FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+"""Luma from 0 to 255 of the usual one, which goes from 16 to 235 (ITU-R BT.601 §2.5.3)."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +133,13 @@ def _rate_and_keys(path: Path) -> tuple[float, set[int]]:
 
 
 def _luma(frame: av.VideoFrame) -> np.ndarray:
-    """uint8 (H, W); of the usual formats without a conversion."""
-    if frame.format.name in ("yuv420p", "yuvj420p", "yuv422p", "yuv444p"):
-        plane = frame.planes[0]
-        return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-    return frame.to_ndarray(format="gray")
+    """uint8 (H, W), 0 to 255; of the usual formats without a conversion of the colours."""
+    if frame.format.name not in PLANAR:
+        return frame.to_ndarray(format="gray")
+    plane = frame.planes[0]
+    luma_HW = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    return luma_HW if full else np.asarray(cv2.LUT(luma_HW, FULL))
 
 
 def _refuse_short(path: Path) -> None:

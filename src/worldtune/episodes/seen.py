@@ -26,8 +26,8 @@ def remembered(path: Path, what: str, find_out: Callable[[], dict[str, bytes]]) 
     Raises DataError when the file is missing or changes meanwhile, UserError when the cache cannot be written.
     """
     file = state_of(path)
-    memory = _memory(cache_folder(), os.getpid(), get_ident())
     try:
+        memory = _memory(cache_folder(), os.getpid(), get_ident())
         row = memory.execute("SELECT found FROM seen WHERE file = ? AND what = ?", (file, what)).fetchone()
         if row is not None:
             return bytes(row[0])
@@ -68,10 +68,11 @@ def _place(folder: Path) -> Path:
 
 @lru_cache(maxsize=8)
 def _memory(folder: Path, process: int, thread: int) -> sqlite3.Connection:
-    """A connection is its thread's and its process's own: SQLite allows no other use."""
+    """A connection is its thread's and its process's own: SQLite allows no other use.
+
+    The journal is SQLite's first one: a write-ahead log does not work where machines share the folder over a network.
+    """
     make_folder(folder)
     memory = sqlite3.connect(_place(folder), timeout=60, check_same_thread=False)
-    memory.execute("PRAGMA journal_mode=WAL")
-    memory.execute("PRAGMA synchronous=NORMAL")
     memory.execute(TABLE)
     return memory

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from math import floor
+from math import ceil, floor
 
 import numpy as np
+
+ROUNDING = 1e-9  # seconds
 
 
 def retime(frames: int, fps_in: float, fps_out: float) -> list[int]:
@@ -23,10 +25,28 @@ def retime(frames: int, fps_in: float, fps_out: float) -> list[int]:
 
 def retime_by(times_T: np.ndarray, fps_out: float) -> list[int]:
     """As `retime`, of frames at rising `times_T` seconds: the nearest to each time k / fps_out after the first."""
-    borders = (times_T[1:] + times_T[:-1]) / 2
-    last = times_T[-1] + (np.median(np.diff(times_T)) / 2 if len(times_T) > 1 else 0)
-    targets = times_T[0] + np.arange(max(1, floor((last - times_T[0]) * fps_out + 1e-9) + 1)) / fps_out
-    return np.searchsorted(borders, targets, side="right").tolist()
+    end = times_T[-1] - times_T[0] + _half_step(times_T)
+    return nearest(times_T, np.arange(max(1, ceil(end * fps_out - ROUNDING))) / fps_out)
+
+
+def nearest(times_T: np.ndarray, seconds: np.ndarray) -> list[int]:
+    """The frame nearest to each of the `seconds` after the first one, the later of two."""
+    borders = (times_T[1:] + times_T[:-1]) / 2 - times_T[0]
+    return np.searchsorted(borders, seconds + ROUNDING, side="right").tolist()
+
+
+def recorded(times_T: np.ndarray, begin: float, end: float) -> tuple[int, int]:
+    """The frames that `begin` and `end`, seconds after the first one, lie between.
+
+    A frame stands for half a median step on either side: what lies between the two was not recorded.
+    """
+    seconds, half = times_T - times_T[0], _half_step(times_T) + ROUNDING
+    first = np.searchsorted(seconds, begin + half, side="right") - 1
+    return int(first), int(np.searchsorted(seconds, end - half, side="left"))
+
+
+def _half_step(times_T: np.ndarray) -> float:
+    return float(np.median(np.diff(times_T)) / 2) if len(times_T) > 1 else 0.0
 
 
 def meets(fps_in: float, fps_out: float) -> bool:

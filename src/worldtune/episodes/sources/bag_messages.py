@@ -3,6 +3,8 @@
 Shapes: H height, W width.
 """
 
+import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,13 @@ TO_RGB = {
     "bgra8": cv2.COLOR_BGRA2RGB,
     "mono8": cv2.COLOR_GRAY2RGB,
     "8UC1": cv2.COLOR_GRAY2RGB,
+}
+READERS = {  # what the versions of rosbags read SQLite and Zstandard with
+    "apsw": "Error",
+    "sqlite3": "Error",
+    "backports.zstd": "ZstdError",
+    "compression.zstd": "ZstdError",
+    "zstandard": "ZstdError",
 }
 
 
@@ -47,16 +56,13 @@ def opened(bag: Path) -> Iterator[Any]:
     try:
         with AnyReader([bag], default_typestore=get_typestore(Stores.LATEST)) as reader:
             yield reader
-    except DataError:
-        raise
     except _faults() as error:
         what = f"the recording cannot be read: {first_line(error)}"
         raise DataError(what, where=str(bag), mend="Copy it again, or mend it with `ros2 bag reindex`.") from error
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What the package raises of a damaged file."""
-    import sqlite3
+    """What the package and those it reads with raise of a damaged file, whose lengths and codes may be anything."""
     import struct
 
     from rosbags.highlevel import AnyReaderError
@@ -64,7 +70,9 @@ def _faults() -> tuple[type[Exception], ...]:
     from rosbags.rosbag2.errors import ReaderError as Reader2Error
 
     its_own = (AnyReaderError, Reader1Error, Reader2Error)
-    return (*its_own, struct.error, sqlite3.Error, OSError, ValueError, KeyError, AssertionError, EOFError)
+    readers = tuple(getattr(sys.modules[module], name) for module, name in READERS.items() if module in sys.modules)
+    lengths = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, MemoryError)
+    return (*its_own, *readers, *lengths, struct.error, RuntimeError, EOFError, OSError)  # RuntimeError: LZ4's
 
 
 @lru_cache(maxsize=64)
@@ -82,31 +90,46 @@ def topics_of(bag: Path, state: str) -> BagTopics:
 
 
 def read_messages(bag: Path, topic: str, stamps: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """(stamp, picture) of the messages of rising `stamps`. Raises DataError when one cannot be decoded."""
-    wanted = set(stamps)
+    """(stamp, picture) of the messages of rising `stamps`; of two of one stamp the first.
+
+    Raises DataError when one cannot be decoded, or does not come in the order of the stamps.
+    """
+    left = deque(stamps)
     with opened(bag) as reader:
         connections = [connection for connection in reader.connections if connection.topic == topic]
         for connection, stamp, raw in reader.messages(connections, start=stamps[0], stop=stamps[-1] + 1):
-            if stamp in wanted:
-                wanted.discard(stamp)
-                yield stamp, decode_image(reader.deserialize(raw, connection.msgtype), f"{bag} {topic}")
+            if left and stamp == left[0]:
+                yield left.popleft(), decode_image(reader.deserialize(raw, connection.msgtype), f"{bag} {topic}")
+    if left:
+        what = "its messages are not in the order of their times"
+        raise DataError(what, where=f"{bag} {topic}", mend="Put them in order with `ros2 bag convert`.")
 
 
 def decode_image(message: Any, where: str) -> np.ndarray:
     """uint8 (H, W, 3) of a sensor_msgs Image or CompressedImage. Raises DataError for other encodings and damage."""
     mend = "Record it as JPEG or PNG (CompressedImage) or as rgb8, bgr8 or mono8 (Image)."
     if not hasattr(message, "encoding"):
-        decoded = cv2.imdecode(np.asarray(message.data, np.uint8), cv2.IMREAD_COLOR) if len(message.data) else None
+        decoded = _decompressed(np.asarray(message.data, np.uint8))
         if decoded is None:
             raise DataError(f"a picture of format {message.format!r} cannot be decoded", where=where, mend=mend)
+        if decoded.dtype != np.uint8:
+            raise DataError(f"pictures are of {decoded.dtype}, not of 8 bits a colour", where=where, mend=mend)
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
     channels = CHANNELS.get(message.encoding)
     if channels is None:
         raise DataError(f"pictures are encoded as {message.encoding!r}", where=where, mend=mend)
     H, W, step = message.height, message.width, message.step
-    if not H or step < W * channels or len(message.data) != H * step:
+    if not H * W or step < W * channels or len(message.data) != H * step:
         what = f"{len(message.data)} bytes are no picture of {H}×{W} {message.encoding}"
         raise DataError(what, where=where, mend="Record it again.")
     frame = np.asarray(message.data, np.uint8).reshape(H, step)[:, : W * channels].reshape(H, W, channels)
     code = TO_RGB.get(message.encoding)
     return frame if code is None else np.asarray(cv2.cvtColor(frame, code))
+
+
+def _decompressed(data: np.ndarray) -> np.ndarray | None:
+    """BGR, at the depth that it has; None when it is damaged or no picture."""
+    try:
+        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if len(data) else None
+    except cv2.error:
+        return None

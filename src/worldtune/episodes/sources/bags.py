@@ -1,8 +1,10 @@
 """ROS recordings as episodes: each bag one, each camera topic resampled to a fixed grid of its own rate."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, look_at
 from worldtune.episodes.seen import remembered, state_of
+from worldtune.episodes.sources.bag_grid import rate_of, resample, seconds, shared, stretches
 from worldtune.episodes.sources.bag_messages import BagTopics, read_messages, topics_of
+from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
+from worldtune.files import digest_json
 
-LOOKS = "looks 1 of "
-GAP = 3  # grid steps without a message: time jumps
+FASTEST = 1000  # pictures a second: no camera's
 
 
 @dataclass(frozen=True)
@@ -30,25 +34,37 @@ class Topic:
     def places(self) -> tuple[Place, ...]:
         return tuple((file, self.topic) for file in files_of(self.bag))
 
-    @property
+    @cached_property
     def arrangement(self) -> str:
-        return f"{self.stamps[0]} {self.stamps[-1]} {len(self.stamps)}"
+        return digest_json(self.stamps)
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         its = [(number, self.stamps[number]) for number in wanted if number < len(self.stamps)]
         stamps = list(dict.fromkeys(stamp for _, stamp in its))
         messages = read_messages(self.bag, self.topic, stamps) if its else iter(())
-        for (stamp, group), (found, frame_HWC) in zip(groupby(its, key=lambda one: one[1]), messages, strict=False):
-            if stamp != found:
-                return
+        for (_, group), (_, frame_HWC) in zip(groupby(its, key=lambda one: one[1]), messages, strict=False):
             yield from ((number, frame_HWC) for number, _ in group)
 
     def looks(self, frames: int) -> Looks:
-        def look() -> dict[str, bytes]:
-            return {what: look_at(frame for _, frame in self.frames(range(len(self.stamps)))).to_bytes()}
+        """As a `Footage` does. Raises DataError when the pictures are of several sizes."""
 
-        what = LOOKS + f"{self.topic} {self.arrangement}"
-        return Looks.from_bytes(remembered(files_of(self.bag)[0], what, look)).part(0, frames)
+        def look() -> dict[str, bytes]:
+            shown = (frame_HWC for _, frame_HWC in self.frames(range(len(self.stamps))))
+            return {what: look_at(_of_one_size(shown, f"{self.bag} {self.topic}")).to_bytes()}
+
+        first, *others = files_of(self.bag)
+        what = f"looks 1 of {self.topic} {self.arrangement} {' '.join(map(state_of, others))}"
+        return Looks.from_bytes(remembered(first, what, look)).part(0, frames)
+
+
+def _of_one_size(frames: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:
+    size: tuple[int, ...] = ()
+    for frame_HWC in frames:
+        size = size or frame_HWC.shape
+        if frame_HWC.shape != size:
+            what = f"its pictures are of several sizes ({size[0]}×{size[1]}, {frame_HWC.shape[0]}×{frame_HWC.shape[1]})"
+            raise DataError(what, where=where, mend="Record one size.")
+        yield frame_HWC
 
 
 def files_of(bag: Path) -> list[Path]:
@@ -66,14 +82,21 @@ def is_bag(path: Path) -> bool:
 
 
 def bags_in(path: Path) -> list[Path]:
-    """`path` if it is a recording; else those right in the folder, by name."""
+    """`path` if it is a recording; else those right in the folder, by name, and the folders of which a part is left."""
     if is_bag(path):
         return [path]
-    return sorted(each for each in path.iterdir() if is_bag(each)) if path.is_dir() else []
+    return sorted(each for each in path.iterdir() if is_bag(each) or _is_part(each)) if path.is_dir() else []
+
+
+def _is_part(path: Path) -> bool:
+    return path.is_dir() and ((path / "metadata.yaml").is_file() or bool(files_of(path)))
 
 
 class BagSource:
-    """Cameras are the topics with pictures; there are no task texts. A recording's session is the folder it lies in."""
+    """Cameras are the topics with pictures; there are no task texts. A recording's session is the folder it lies in.
+
+    All cameras that are asked for show the same times: those at which every one of them was recorded.
+    """
 
     def __init__(self, path: str, place: Path) -> None:
         self.path = path
@@ -97,45 +120,53 @@ class BagSource:
     def count(self) -> int:
         return len(self._bags)
 
+    def _name(self, bag: Path) -> str:
+        name = bag.name if bag.is_dir() else bag.stem
+        alike = [other for other in self._bags if name in (other.name, other.stem)]
+        return name if len(alike) == 1 else bag.name
+
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for bag in self._bags:
             for camera in cameras:
                 try:
                     yield self._episode(bag, camera, cameras)
                 except DataError as error:
-                    yield Lost(bag.stem, camera, "", "", 0, None, error.what)
+                    yield Lost(self._name(bag), camera, "", "", 0, None, error.what)
 
     def _episode(self, bag: Path, camera: str, cameras: Sequence[str]) -> Episode:
         if bag in self._faults:
             raise DataError(self._faults[bag], where=str(bag), mend="Copy it again.")
-        stamps_of = {name: its for name, its in self._topics[bag].cameras.items() if name in cameras and len(its) > 1}
+        stamps_of = {name: np.unique(its) for name, its in self._topics[bag].cameras.items() if name in cameras}
+        stamps_of = {name: its for name, its in stamps_of.items() if len(its) > 1}
         if camera not in stamps_of:
             raise DataError("the recording has no pictures of this camera", where=str(bag), mend="Leave it out.")
         stamps = stamps_of[camera]
-        start, end = max(its[0] for its in stamps_of.values()), min(its[-1] for its in stamps_of.values())
-        if 2 * (end - start) < stamps[-1] - stamps[0]:
+        fps = rate_of(stamps)
+        if fps > FASTEST:
+            what = f"its messages come in bursts, not at a rate ({fps:g} a second)"
+            raise DataError(what, where=f"{bag} {camera}", mend="Record it at a rate.")
+        parts = shared(stretches(its) for its in stamps_of.values())
+        if 2 * seconds(parts) < seconds(stretches(stamps)):
             mend = "Choose one by data.cameras."
             raise DataError("its cameras were not recorded at the same time", where=str(bag), mend=mend)
-        fps = rate_of(stamps)
-        grid = resample(stamps, int(start), int(end), fps)
-        footage = Topic(bag, camera, tuple(stamps[grid].tolist()))
-        sizes = {frame.shape[:2] for _, frame in footage.frames([0, len(grid) - 1])}
-        if len(sizes) > 1:
-            raise DataError("its pictures are of several sizes", where=str(bag), mend="Record one size.")
-        ((height, width),) = sizes
-        repeats = int((np.diff(grid) == 0).sum())
+        grids = [resample(stamps, start, end, fps) for start, end in parts]
+        footage = Topic(bag, camera, tuple(stamps[np.concatenate(grids)].tolist()))
+        footage.looks(len(footage.stamps))  # all of them decode
+        height, width, _ = next(footage.frames([0]))[1].shape
+        repeats = sum(int((np.diff(grid) == 0).sum()) for grid in grids)
+        ends = np.cumsum([len(grid) for grid in grids]) - 1
         return Episode(
-            name=bag.stem,
+            name=self._name(bag),
             camera=camera,
             task="",
             caption="",
             footage=footage,
-            frames=len(grid),
+            frames=len(footage.stamps),
             fps=fps,
             height=height,
             width=width,
-            jumps=gaps(grid, fps),
-            session=bag.parent.name,
+            jumps=tuple((int(at), (b[0] - a[1]) * 1e-9) for at, (a, b) in zip(ends, pairwise(parts), strict=False)),
+            session=Path(os.path.abspath(bag)).parent.name,
             note=f"resampled to {fps:g} Hz" + (f", {repeats} frames repeat" if repeats else ""),
         )
 
@@ -147,26 +178,12 @@ class BagSource:
                     what = f"{topic} is not read: {kind} is no sensor_msgs Image or CompressedImage"
                     found.append(Problem("warning", bag.name, what, topic))
             for topic, stamps in topics.cameras.items():
-                if len(stamps) > 1 and (gap := float(np.diff(stamps).max()) * 1e-9) > GAP / rate_of(stamps):
-                    found.append(Problem("warning", bag.name, f"{topic}: no picture for {gap:.2g} s", topic))
+                times_T = np.unique(stamps)
+                if twice := len(stamps) - len(times_T):
+                    what = f"{topic}: {twice} messages have the time of another, and are not shown"
+                    found.append(Problem("warning", bag.name, what, topic))
+                if gaps := [gap for _, gap in jumps((times_T - times_T[:1]) * 1e-9)]:
+                    times = "once" if len(gaps) == 1 else f"{len(gaps)} times"
+                    what = f"{topic}: time stamps jump {times}, by {max(gaps):.2g} s at most"
+                    found.append(Problem("warning", bag.name, what, topic))
         return found
-
-
-def rate_of(stamps_T: np.ndarray) -> float:
-    """Pictures a second by the median step, to the nearest whole number if within 3 %, else to a tenth."""
-    rate = 1e9 / float(np.median(np.diff(stamps_T)))
-    return float(round(rate)) if abs(rate / max(round(rate), 1) - 1) < 0.03 else round(rate, 1)
-
-
-def resample(stamps_T: np.ndarray, start: int, end: int, fps: float) -> np.ndarray:
-    """For each time of a grid from `start` to `end` (ns), the number of the message nearest to it."""
-    seconds_T = (stamps_T - start) * 1e-9
-    grid = np.arange(int(np.floor((end - start) * 1e-9 * fps + 1e-6)) + 1) / fps
-    return np.searchsorted((seconds_T[1:] + seconds_T[:-1]) / 2, grid, side="left")
-
-
-def gaps(grid: np.ndarray, fps: float) -> tuple[tuple[int, float], ...]:
-    """(frame, seconds) wherever one message stands for more than `GAP` times of the grid."""
-    first = np.flatnonzero(np.diff(grid, prepend=-1))
-    lengths = np.diff(np.append(first, len(grid)))
-    return tuple((int(at), float(n) / fps) for at, n in zip(first, lengths, strict=True) if n > GAP)

@@ -3,12 +3,9 @@
 Format: robomimic.github.io, "Dataset structure"; LIBERO's files are of it (github.com/Lifelong-Robot-Learning/LIBERO).
 """
 
-import json
-import re
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,10 @@ from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, look_at
 from worldtune.episodes.seen import remembered, state_of
-from worldtune.errors import DataError, first_line
+from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
+from worldtune.errors import DataError
 
 SUFFIXES = (".hdf5", ".h5")
-PROPRIOCEPTION = re.compile(r"robot\d+_(joint_pos|eef_pos|eef_quat|gripper_qpos)$|(joint|gripper|ee)_states$")
 
 
 @dataclass(frozen=True)
@@ -56,91 +53,10 @@ class Pictures:
         return Looks.from_bytes(remembered(self.file, what, look)).part(0, frames)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The open file. Raises DataError when the package is missing or the file cannot be read."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise DataError(
-            "reading HDF5 needs the h5py package", where=str(path), mend="pip install 'worldtune[sources]'."
-        ) from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
-        what = f"the HDF5 file cannot be read: {first_line(error)}"
-        raise DataError(what, where=str(path), mend="Copy it again.") from error
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What a demonstration is said to hold: per camera (frames, height, width), or why its pictures are none."""
-
-    name: str
-    task: str
-    cameras: dict[str, tuple[int, int, int] | str]
-    rows: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Contents:
-    demos: list[Demo]
-    fps: float | None
-    robot: str
-
-
-@lru_cache(maxsize=4096)
-def contents_of(path: Path, state: str) -> Contents:
-    """What the file holds; `state` is another whenever the file is. Raises DataError when it is of another layout."""
-    with opened(path) as file:
-        if "data" not in file or not hasattr(file["data"], "keys"):
-            raise DataError("there is no group data", where=str(path), mend="Write it as robomimic does: data/demo_0.")
-        group = file["data"]
-        about = _json(group.attrs.get("env_args", "{}"), path)
-        problem = _json(group.attrs.get("problem_info", "{}"), path)
-        settings = about.get("env_kwargs") or {}
-        fps = settings.get("control_freq") if isinstance(settings, dict) else None
-        robots = settings.get("robots", "") if isinstance(settings, dict) else ""
-        task = problem.get("language_instruction") or about.get("language_instruction") or ""
-        names = sorted(group.keys(), key=lambda name: (len(name), name))
-        demos = [_demo(group[name], name, _text(task)) for name in names]
-        robot = robots if isinstance(robots, str) else "+".join(map(str, robots))
-        return Contents(demos, float(fps) if isinstance(fps, int | float) and fps > 0 else None, robot)
-
-
-def _demo(group: Any, name: str, task: str) -> Demo:
-    observed = group.get("obs", {}) if hasattr(group, "get") else {}
-    said = group.attrs.get("language_instruction", group.attrs.get("task", task))
-    cameras: dict[str, tuple[int, int, int] | str] = {}
-    for key in observed:
-        shape: Any = getattr(observed[key], "shape", ())
-        if len(shape) == 4 and observed[key].dtype == np.uint8 and shape[3] == 3:
-            cameras[key] = shape[:3]
-        elif len(shape) == 4 or key.endswith(("_depth", "_image", "_rgb")):
-            cameras[key] = f"not pictures of uint8 (T, H, W, 3), but {getattr(observed[key], 'dtype', '')} {shape}"
-    rows = {key: len(observed[key]) for key in observed if PROPRIOCEPTION.search(key)}
-    if "actions" in group:
-        rows["actions"] = len(group["actions"])
-    return Demo(name, _text(said), cameras, rows)
-
-
-def _json(text: Any, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"its env_args are no JSON: {error}", where=str(path), mend="Restore the file.") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
 class Hdf5Source:
     """A file or a folder of files; each is a session. Names are `file/demo_N`, or `demo_N` of a single file.
 
-    `recorded_fps` is needed where env_args has no control_freq.
+    `recorded_fps` is the rate of the files whose env_args have no control_freq.
     """
 
     kind = "robomimic HDF5"
@@ -164,9 +80,13 @@ class Hdf5Source:
         if not self.present:
             fault = next(iter(self._faults.values()), "no demonstration has pictures in obs/")
             raise DataError(fault, where=path, mend="Write the observations with pictures, as uint8 (T, H, W, 3).")
-        if any(contents.fps is None for contents in self._contents.values()) and recorded_fps is None:
+        silent = [file for file, contents in self._contents.items() if contents.fps is None]
+        if silent and recorded_fps is None:
             mend = "Add data.recorded_fps (inspect, check: --recorded-fps), the rate they were recorded at."
-            raise DataError("the file does not say its frame rate", where=path, mend=mend)
+            raise DataError("the file does not say its frame rate", where=str(silent[0]), mend=mend)
+        if recorded_fps is not None and not silent:
+            what = "recorded_fps is given, but env_args state the frame rate"
+            raise DataError(what, where=path, mend="Leave it out.")
 
     @property
     def count(self) -> int:
@@ -177,67 +97,91 @@ class Hdf5Source:
         every = (demo.task for contents in self._contents.values() for demo in contents.demos)
         return list(dict.fromkeys(task for task in every if task))
 
+    def _session(self, file: Path) -> str:
+        alike = [other for other in self._files if other.stem == file.stem]
+        return file.stem if len(alike) == 1 else file.name
+
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for file in self._files:
+            session = self._session(file)
             if file in self._faults:
-                yield from (Lost(file.stem, camera, "", "", 0, None, self._faults[file]) for camera in cameras)
+                lost = (Lost(session, camera, "", "", 0, None, self._faults[file], session) for camera in cameras)
+                yield from lost
                 continue
-            contents = self._contents[file]
-            fps = self._fps or contents.fps or 0.0
-            for demo in contents.demos:
-                states, actions = self._rows(file, demo)
-                for camera in cameras:
-                    yield self._recording(file, demo, camera, fps, contents.robot, states, actions)
+            for demo in self._contents[file].demos:
+                yield from self._demo(file, demo, cameras)
 
-    def _recording(
-        self,
-        file: Path,
-        demo: Demo,
-        camera: str,
-        fps: float,
-        robot: str,
-        states: np.ndarray | None,
-        actions: np.ndarray | None,
-    ) -> Episode | Lost:
-        name = demo.name if len(self._files) == 1 else f"{file.stem}/{demo.name}"
-        size = demo.cameras.get(camera, "the demonstration has no pictures of this camera")
-        if isinstance(size, str):
-            return Lost(name, camera, demo.task, demo.task, 0, fps, size, session=file.stem)
-        frames, height, width = size
-        return Episode(
-            name=name,
-            camera=camera,
-            task=demo.task,
-            caption=demo.task,
-            footage=Pictures(file, f"data/{demo.name}/obs/{camera}"),
-            frames=frames,
-            fps=fps,
-            height=height,
-            width=width,
-            states=states,
-            actions=actions,
-            session=file.stem,
-            robot=robot,
-        )
-
-    def _rows(self, file: Path, demo: Demo) -> tuple[np.ndarray | None, np.ndarray | None]:
-        with opened(file) as opened_file:
-            group = opened_file[f"data/{demo.name}"]
-            parts = [np.asarray(group[f"obs/{key}"], np.float32) for key in sorted(demo.rows) if key != "actions"]
-            actions = np.asarray(group["actions"], np.float32) if "actions" in demo.rows else None
-        alike = len({len(part) for part in parts}) == 1
-        states = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1) if alike else None
-        return states, None if actions is None else actions.reshape(len(actions), -1)
+    def _demo(self, file: Path, demo: Demo, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
+        """The demonstration through every camera; in what is read now there may be damage."""
+        contents, session = self._contents[file], self._session(file)
+        name = demo.name if len(self._files) == 1 else f"{session}/{demo.name}"
+        fps = contents.fps or self._fps or 0.0
+        for camera in cameras:
+            try:
+                frames, height, width = _size(demo, camera, file)
+                footage = Pictures(file, f"data/{demo.name}/obs/{camera}")
+                footage.looks(frames)  # all of them can be read
+                states, actions = _rows(file, demo)
+            except DataError as error:
+                yield Lost(name, camera, demo.task, demo.task, 0, fps, error.what, session)
+                continue
+            yield Episode(
+                name=name,
+                camera=camera,
+                task=demo.task,
+                caption=demo.task,
+                footage=footage,
+                frames=frames,
+                fps=fps,
+                height=height,
+                width=width,
+                states=states,
+                actions=actions,
+                session=session,
+                robot=contents.robot,
+            )
 
     def problems(self) -> list[Problem]:
         found = [Problem("warning", file.name, fault) for file, fault in self._faults.items()]
         for file, contents in self._contents.items():
             for demo in contents.demos:
-                where = f"{file.name} {demo.name}"
-                for camera, size in demo.cameras.items():
-                    if isinstance(size, str):
-                        found.append(Problem("warning", where, f"{camera}: {size}", camera))
-                if len(set(demo.rows.values())) > 1:
-                    counts = ", ".join(f"{name} {count}" for name, count in sorted(demo.rows.items()))
-                    found.append(Problem("error", where, f"rows of unlike number: {counts}"))
+                found += _problems(f"{file.name} {demo.name}", demo)
         return found
+
+
+def _size(demo: Demo, camera: str, file: Path) -> tuple[int, int, int]:
+    """(T, H, W). Raises DataError with the reason when there are no pictures."""
+    size = demo.fault or demo.cameras.get(camera, "the demonstration has no pictures of this camera")
+    if isinstance(size, tuple) and not size[0]:
+        size = "the demonstration has no frames"
+    if isinstance(size, str):
+        raise DataError(size, where=f"{file} {demo.name}", mend="Write it again, or leave it out.")
+    return size
+
+
+def _rows(file: Path, demo: Demo) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """States, where all are of one length, and actions."""
+    with opened(file) as opened_file:
+        group = opened_file[f"data/{demo.name}"]
+        parts = [_flat(group[f"obs/{key}"]) for key in sorted(demo.rows) if key != "actions"]
+        actions = _flat(group["actions"]) if "actions" in demo.rows else None
+    alike = len({len(part) for part in parts}) == 1
+    return np.concatenate(parts, axis=1) if alike else None, actions
+
+
+def _flat(rows: Any) -> np.ndarray:
+    array = np.asarray(rows, np.float32)
+    return array.reshape(len(array), math.prod(array.shape[1:]))
+
+
+def _problems(where: str, demo: Demo) -> Iterator[Problem]:
+    if demo.fault:
+        yield Problem("warning", where, demo.fault)
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(demo.rows.items()))
+    if len(set(demo.rows.values())) > 1:
+        yield Problem("error", where, f"rows of unlike number: {counts}")
+    for camera, size in demo.cameras.items():
+        if isinstance(size, str):
+            yield Problem("warning", where, f"{camera}: {size}", camera)
+        elif set(demo.rows.values()) - {size[0]}:
+            yield Problem("error", where, f"{camera}: {size[0]} frames, but rows: {counts}", camera)
