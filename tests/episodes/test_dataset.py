@@ -202,7 +202,7 @@ def test_the_ledger_is_written_as_parquet(tmp_path: Path) -> None:
     ]
     assert rows[0]["fps_in"] is None
     scores = {name: rows[1].pop(name) for name in ("motion", "still", "sharpness", "brightness")}
-    assert scores["motion"] > 50
+    assert scores["motion"] > 20
     assert scores["still"] == 0
     assert rows[1] | {"source": ""} == {
         "source": "", "episode": "push", "camera": "video", "task": "", "caption": "the robot does push",

@@ -3,6 +3,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -91,9 +92,16 @@ def test_a_shard_that_is_gone_is_not_found(tmp_path: Path) -> None:
 def test_a_damaged_part_of_the_index_is_named(tmp_path: Path) -> None:
     LatentStore(tmp_path).save(torch.ones(2), {"a": 1})
     (part,) = (tmp_path / "index").iterdir()
-    part.write_bytes(part.read_bytes()[:-9])
-    with pytest.raises(DataError, match=rf"index cannot be read.*{part.name}.*Delete the file"):
-        LatentStore(tmp_path)
+    whole = pq.read_table(part)
+    harms = (
+        lambda: part.write_bytes(part.read_bytes()[:-9]),
+        lambda: pq.write_table(whole.drop_columns(["sha256"]), part),
+        lambda: part.write_bytes(b""),
+    )
+    for harm in harms:
+        harm()
+        with pytest.raises(DataError, match=rf"index cannot be read.*{part.name}.*Delete the file"):
+            LatentStore(tmp_path)
 
 
 def test_many_small_parts_become_one(tmp_path: Path) -> None:

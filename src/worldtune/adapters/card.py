@@ -35,7 +35,8 @@ class AdapterCard(Strict):
     """Everything without which the adapter would be wrong, and where it comes from.
 
     `step` is that of the run whose weights these are, `average` the moving average they are, if any; `birth` is None,
-    as `step`, for an adapter that another tool trained.
+    as `step`, for an adapter that another tool trained. `tile` are the rows of cameras that its pictures show, if
+    several; `augment` how its clips were changed besides, if at all.
     """
 
     format: int = FORMAT
@@ -51,6 +52,8 @@ class AdapterCard(Strict):
     height: int
     width: int
     fit: Literal["stretch", "cover", "letterbox"]
+    tile: list[list[str]] | None = None
+    augment: dict[str, float] | None = None
     step: int | None
     average: str | None
     weights_digest: str

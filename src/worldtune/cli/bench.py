@@ -11,6 +11,7 @@ BENCHES = {
     "generate": "our videos and their time against diffusers' pipeline",
     "speed": "each optimisation against its plain form",
     "train": "a training step's time and memory against diffusers' example",
+    "data": "decoding against diffusers' example, encoding, the store and the ledger",
 }
 
 
@@ -26,7 +27,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import generate, pocket, speed, train
+    from worldtune.bench import data, generate, pocket, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -43,9 +44,9 @@ def bench(
         make_folder(plot)  # before the long work
     if name == "speed":
         figures = speed.measure("pocket", quick=quick)
-    elif name in ("generate", "train"):
+    elif name in ("generate", "train", "data"):
         with progress(f"bench {name}") as advance:
-            figures = {"generate": generate, "train": train}[name].measure(quick=quick, on_part=advance)
+            figures = {"generate": generate, "train": train, "data": data}[name].measure(quick=quick, on_part=advance)
     else:
         with progress(f"bench {name}") as advance:
             figures = pocket.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)

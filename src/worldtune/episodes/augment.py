@@ -73,7 +73,7 @@ def changes(augment: Augment, name: str, seed: int) -> list[Change]:
 def _draw(augment: Augment, copy: int, seed: int) -> Change:
     draw = np.random.default_rng(seed).uniform
     most = augment.colour
-    gain, tints = draw(-most, most), draw(-most / 3, most / 3, 3)
+    gain, tints = draw(-most * 2 / 3, most * 2 / 3), draw(-most / 3, most / 3, 3)
     return Change(
         copy=copy,
         gains=tuple(round(float(1 + gain + tint), 4) for tint in tints),  # type: ignore[arg-type]

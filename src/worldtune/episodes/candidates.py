@@ -161,7 +161,7 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
         yield Candidate(replace(row, first_frame=begin, frames=count, reason=reason, note=note))
 
 
-def _targets(frames: int, times_T: np.ndarray | None, fps: float, spec: DataSpec) -> list[int]:
+def _targets(frames: int, times_T: np.ndarray | None, fps: float, spec: DataSpec) -> Sequence[int]:
     if spec.windows == "whole" and times_T is not None:
         return nearest(times_T, np.linspace(0, times_T[-1] - times_T[0], spec.frames))
     if spec.windows == "whole":

@@ -40,8 +40,8 @@ class Sight:
 
     motion: the fastest tenth of its steps begins here, in luma levels of the patch that moves most. still: the share
     of its frames that are like the one four before. spread: the most that any cell of the thumbnails changes over the
-    clip. tail: the share of its frames, at its end, that are like its last. thumbs (9, 16, 16) of frames spread evenly
-    over the clip.
+    clip. tail: the share of its frames, at its end, that are like its last. In a clip of one frame nothing can move:
+    its spread is infinite, its tail 0. thumbs (9, 16, 16) of frames spread evenly over the clip.
     """
 
     camera: str
@@ -68,8 +68,8 @@ def see(
         camera=camera,
         motion=float(np.quantile(steps_T, 0.9)) if len(steps_T) else 0.0,
         still=float(alike(thumbs_TSS[BEFORE:], thumbs_TSS[:-BEFORE]).mean()) if len(its) > BEFORE else 0.0,
-        spread=float(np.ptp(thumbs_TSS, axis=0).max()),
-        tail=1 - (_last(~alike(thumbs_TSS, thumbs_TSS[-1])) + 1) / len(its),
+        spread=float(np.ptp(thumbs_TSS, axis=0).max()) if len(picks) > 1 else np.inf,
+        tail=1 - (_last(~alike(thumbs_TSS, thumbs_TSS[-1])) + 1) / len(its) if len(picks) > 1 else 0.0,
         sharpness=float(np.median(looks.sharpness[its])),
         brightness=float(np.median(looks.brightness[its])),
         thumbs=looks.thumbs[sampled],
@@ -163,9 +163,15 @@ class Limits:
 
 
 def action_limits(sights: Iterable[Sight]) -> Limits | None:
-    """The middle 98 % of the values and three times their range on either side; None where there are few clips."""
+    """The range that nine of ten clips keep to, and three times it on either side; None where there are few clips.
+
+    What many clips do is no outlier, however short it is in each: a gripper's impulse, a mark at the end. Where that
+    range is a single value, nothing says how far from it is far, and every value will do.
+    """
     arrays = [sight.actions for sight in sights if sight.actions is not None and np.isfinite(sight.actions).all()]
     if len(arrays) < ENOUGH or len({array.shape[1] for array in arrays}) > 1:
         return None
-    low, high = np.quantile(np.concatenate(arrays), [0.01, 0.99], axis=0)
-    return Limits(low - 3 * (high - low) - 1e-6, high + 3 * (high - low) + 1e-6)
+    low = np.quantile([array.min(0) for array in arrays], 0.1, axis=0)
+    high = np.quantile([array.max(0) for array in arrays], 0.9, axis=0)
+    margin = np.where(high > low, 3 * (high - low), np.inf)
+    return Limits(low - margin, high + margin)

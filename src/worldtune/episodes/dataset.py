@@ -125,8 +125,10 @@ def _curated(found: list[Candidate], spec: DataSpec) -> tuple[list[Candidate], l
     left = [(number, clip, sight) for number, each in enumerate(found) if (clip := each.clip) and (sight := each.sight)]
     pairs = []
     for i, j in twins([sight.thumbs for _, _, sight in left]):
-        (_, one, _), (number, other, _) = left[i], left[j]
-        if (one.episode, one.camera) == (other.episode, other.camera) or found[number].clip is None:
+        (first, one, _), (number, other, _) = left[i], left[j]
+        if (one.episode, one.camera) == (other.episode, other.camera):
+            continue
+        if found[first].clip is None or found[number].clip is None:  # a duplicate already
             continue
         if spec.curate.duplicates and _same_actions(one, other):
             found[number] = found[number].refused(f"duplicate (of {one.name})")

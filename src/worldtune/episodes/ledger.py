@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worldtune.errors import DataError, first_line
 from worldtune.files import atomic_file
 
 SCHEMA = pa.schema(
@@ -110,9 +111,21 @@ class Ledger:
 
     def write(self, path: Path) -> None:
         """Write `ledger.parquet`, atomically. Raises UserError when the folder cannot be written."""
-        table = pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA)
+        columns = {name: [getattr(row, name) for row in self.rows] for name in SCHEMA.names}
+        table = pa.Table.from_pydict(columns, schema=SCHEMA)
         with atomic_file(path) as partial:
             pq.write_table(table, partial)
+
+
+def read_ledger(path: Path) -> Ledger:
+    """What `Ledger.write` wrote. Raises DataError when the file cannot be read."""
+    try:
+        table = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        what = f"not a readable ledger: {first_line(error)}"
+        raise DataError(what, where=str(path), mend="Write it again: `worldtune check --ledger`.") from error
+    columns = (table.column(name).to_pylist() for name in SCHEMA.names)
+    return Ledger(tuple(Row(*values) for values in zip(*columns, strict=True)))
 
 
 def used_for(ledger: Ledger, use: str, split: str | None = None) -> Ledger:

@@ -4,7 +4,6 @@ A file is known by its path, inode, size and time of change. One that changed wi
 remembered: a further change could leave all four as they are (git calls such a file racy).
 """
 
-import json
 import os
 import sqlite3
 import time
@@ -59,7 +58,7 @@ def state_of(path: Path) -> str:
         raise DataError(
             "the video file is missing", where=str(path), mend="Restore it or remove its episode."
         ) from error
-    return json.dumps([os.path.realpath(path), state.st_ino, state.st_size, state.st_mtime_ns])
+    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {os.path.abspath(path)}"
 
 
 def _place(folder: Path) -> Path:

@@ -46,8 +46,8 @@ class Tiled:
 
     @property
     def arrangement(self) -> str:
-        marks = "/".join("".join("x" if cell else "-" for cell in row) for row in self.cells)
-        return f"{marks} {self.height}×{self.width} {self.fit}"
+        cells = [["-" if cell is None else cell.arrangement or "x" for cell in row] for row in self.cells]
+        return f"{'/'.join(map(','.join, cells))} {self.height}×{self.width} {self.fit}"
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         H, W = self.height // len(self.cells), self.width // len(self.cells[0])

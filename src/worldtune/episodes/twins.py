@@ -1,8 +1,8 @@
 """Clips that show the same, by their thumbnails.
 
 A fixed camera's pictures are alike whatever the robot does, which is what defeats a hash of single pictures. So two
-clips count as the same only if they differ by much less than each of them changes within itself: a second encoding
-differs by its noise, another demonstration by as much as the motion.
+clips count as the same only if they differ by less than each of them changes within itself: a second encoding differs
+by its noise, another demonstration by half as much again as the motion.
 
 Shapes: N clips, D = thumbnails of a clip × their pixels.
 """
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-ALIKE = 0.2  # of what a clip changes within itself
-NOISE = 1.5  # luma levels: how far apart two encodings of one static scene may lie
+ALIKE = 0.2  # of what a clip changes within itself: how far from it another may be
+NOISE = 1.0  # luma levels: how far apart two encodings may lie in any case ...
+APART = 0.6  # ... unless that is so much of what the clip changes within itself
 BLOCK = 1024
 
 
@@ -26,7 +27,7 @@ def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
     flat_ND = np.stack([clip.reshape(-1) for clip in thumbs])
     within_N = np.array([_within(clip) for clip in thumbs], np.float32)
     norm_N = np.array([np.square(_centred(row)).sum() for row in flat_ND], np.float32)
-    limit_N = np.where(within_N < NOISE, np.maximum(ALIKE * within_N, NOISE), ALIKE * within_N)
+    limit_N = np.maximum(ALIKE * within_N, np.minimum(APART * within_N, NOISE))
     for first in range(0, len(flat_ND), BLOCK):
         a_ND, its = _centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
         for second in range(first, len(flat_ND), BLOCK):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil, floor
 
@@ -10,7 +11,8 @@ import numpy as np
 ROUNDING = 1e-9  # seconds
 
 
-def retime(frames: int, fps_in: float, fps_out: float) -> list[int]:
+@lru_cache(maxsize=1024)
+def retime(frames: int, fps_in: float, fps_out: float) -> Sequence[int]:
     """The source frame nearest to each target time k / fps_out, for every k the episode covers.
 
     Source frame i stands for the times (i - ½)/fps_in … (i + ½)/fps_in. Exact rational arithmetic:

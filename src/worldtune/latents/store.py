@@ -64,10 +64,10 @@ class LatentStore:
     def _take_in(self, path: Path) -> bool:
         """Was the part still there?"""
         try:
-            rows = pq.read_table(path, schema=SCHEMA).to_pydict()
+            rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).to_pydict()
         except FileNotFoundError:
             return False
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, KeyError) as error:
             what = f"a part of the latent store's index cannot be read: {first_line(error)}"
             raise DataError(what, where=str(path), mend="Delete the file: what it names is encoded again.") from error
         self._parts.add(path.name)

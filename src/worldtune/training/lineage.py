@@ -33,6 +33,8 @@ def adapter_card(
         height=recipe.data.height,
         width=recipe.data.width,
         fit=recipe.data.fit,
+        tile=[list(row) for row in recipe.data.tile] if recipe.data.tile else None,
+        augment=recipe.data.augment.model_dump() if recipe.data.augment.copies else None,
         step=step,
         average=average,
         weights_digest="",

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
+from safetensors.numpy import load, save
 
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Film
 from worldtune.episodes.scan import measure
+from worldtune.episodes.seen import remembered
 from worldtune.episodes.sources.lerobot_files import read_column, read_info, read_table
 from worldtune.episodes.sources.lerobot_meta import Promise, Span, read_promises, read_tasks, same_rate
 from worldtune.episodes.sources.lerobot_problems import find_problems
@@ -61,9 +62,11 @@ class LeRobotSource:
 
     @property
     def tasks(self) -> list[str]:
-        rows = (self._rows(promise) if self._description else None for promise in self.promises)
-        found = (self._texts(promise, table) for promise, table in zip(self.promises, rows, strict=True))
-        return list(dict.fromkeys(texts[0] for texts in found if texts))
+        if self._description:
+            found = [self.data(promise).task for promise in self.promises]
+        else:
+            found = [next(iter(texts_of(promise.tasks)), "") for promise in self.promises]
+        return [task for task in dict.fromkeys(found) if task]
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for promise in self.promises:
@@ -117,33 +120,41 @@ class LeRobotSource:
 
     def data(self, promise: Promise) -> Data:
         """The episode's rows; without a data file, the task text of the episode list alone."""
-        rows = self._rows(promise)
-        texts = self._texts(promise, rows)
-        note = f"{len(texts)} task texts, the first is used" if len(texts) > 1 else ""
-        task = texts[0] if texts else ""
-        if rows is None:
-            return Data(None, None, 0, task, note or "no data rows")
-        states, actions = (read_column(rows, name, promise.data) for name in (STATE, ACTION))
-        return Data(states, actions, len(rows), task, note)
-
-    def _texts(self, promise: Promise, rows: pa.Table | None) -> list[str]:
-        if not self._description or rows is None or self._description not in rows.column_names:
-            return texts_of(promise.tasks)
-        indices = rows.column(self._description).unique().to_pylist()
-        return texts_of(self.task_texts[index] for index in indices if index in self.task_texts)
-
-    def _rows(self, promise: Promise) -> pa.Table | None:
         if not self.shelf.has(promise.data):
-            return None
-        table = read_table(self.shelf.bring(promise.data))
-        if self.version == 2:
-            return table
-        if "episode_index" not in table.column_names:
-            raise DataError("there is no column episode_index", where=str(promise.data), mend="Restore the file.")
-        return table.filter(pc.equal(table.column("episode_index"), promise.index))
+            texts, note = texts_of(promise.tasks), "no data rows"
+            return Data(None, None, 0, texts[0] if texts else "", _several(texts) or note)
+        what = f"rows 1 of {promise.index} in version {self.version}, {self._description}"
+        file = self.shelf.bring(promise.data)
+        found = load(remembered(file, what, lambda: {what: save(self._rows(promise, file))}))
+        texts = self._texts(promise, found.get("texts"))
+        states, actions, rows = found.get(STATE), found.get(ACTION), int(found["rows"][0])
+        return Data(states, actions, rows, texts[0] if texts else "", _several(texts))
+
+    def _texts(self, promise: Promise, indices: np.ndarray | None) -> list[str]:
+        if indices is None:
+            return texts_of(promise.tasks)
+        return texts_of(self.task_texts[index] for index in indices.tolist() if index in self.task_texts)
+
+    def _rows(self, promise: Promise, file: Path) -> dict[str, np.ndarray]:
+        """What is used of the episode's rows: their number, states, actions, and the task indices that describe it."""
+        table = read_table(file)
+        if self.version == 3:
+            if "episode_index" not in table.column_names:
+                raise DataError("there is no column episode_index", where=str(file), mend="Restore the file.")
+            table = table.filter(pc.equal(table.column("episode_index"), promise.index))
+        columns = {name: read_column(table, name, file) for name in (STATE, ACTION)}
+        found = {name: column for name, column in columns.items() if column is not None}
+        if self._description in table.column_names:
+            indices = table.column(self._description).unique().to_pylist()
+            found["texts"] = np.asarray([index for index in indices if isinstance(index, int)], np.int64)
+        return found | {"rows": np.array([len(table)])}
 
     def problems(self) -> list[Problem]:
         return find_problems(self)
+
+
+def _several(texts: Sequence[str]) -> str:
+    return f"{len(texts)} task texts, the first is used" if len(texts) > 1 else ""
 
 
 def _major(version: str, path: str) -> int:
