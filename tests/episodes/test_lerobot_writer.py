@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ import pytest
 
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.episode import Episode
-from worldtune.episodes.lerobot_writer import write_lerobot
+from worldtune.episodes.lerobot_layouts import Groups
+from worldtune.episodes.lerobot_writer import Trajectory, write_lerobot
 from worldtune.episodes.sources import open_source
 from worldtune.errors import DataError
 
-from .films import read_back, trajectory, whole
+from .films import film, read_back, trajectory, whole
 
 CAMERA = "observation.images.scene"
 EPISODES = [(9, "lift the cup"), (21, "open the drawer"), (5, "lift the cup")]
@@ -156,6 +159,66 @@ def test_episodes_that_do_not_fit_are_refused(tmp_path: Path, episodes: Any, mes
 def test_a_name_for_every_dimension(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 names for 2 dimensions"):
         write_lerobot(tmp_path / "d", [trajectory(4)], 16, "arm", CAMERA, state_names=["x"])
+
+
+CAMERAS = [CAMERA, "observation.images.wrist"]
+
+
+@pytest.fixture
+def written_v2(tmp_path: Path) -> Path:
+    """Version 2.1, of two cameras: the second one's tag is ten more."""
+
+    def episodes() -> Iterator[Trajectory]:
+        for tag, (length, task) in enumerate(EPISODES):
+            _, states_TS, actions_TA, _ = trajectory(length, tag, task)
+            yield {CAMERAS[0]: film(length, tag), CAMERAS[1]: film(length, 10 + tag)}, states_TS, actions_TA, task
+
+    parts: Groups = {"action": {"arm": (0, 2), "gripper": (2, 3)}}
+    write_lerobot(tmp_path / "v2", episodes(), 16, "sawyer", CAMERAS, version="v2.1", groups=parts)
+    return tmp_path / "v2"
+
+
+def test_version_2_1_is_read_frame_for_frame_in_every_camera(written_v2: Path) -> None:
+    source = open_source(str(written_v2))
+    assert (source.kind, source.cameras, source.problems()) == ("LeRobot v2.1", CAMERAS, [])
+    found = list(source.recordings(CAMERAS))
+    assert len(found) == 6
+    for number, recording in enumerate(found):
+        assert isinstance(recording, Episode)
+        (tag, side), (length, task) = divmod(number, 2), EPISODES[number // 2]
+        assert (recording.frames, recording.task, recording.camera) == (length, task, CAMERAS[side])
+        clip = replace(whole(Path(), length), footage=recording.footage)
+        assert read_back(read_clip(clip)) == [(10 * side + tag, t) for t in range(length)]
+        assert np.array_equal(recording.actions, trajectory(length, tag)[2])  # type: ignore[arg-type]
+
+
+def test_version_2_1_is_laid_out_as_lerobot_and_gr00t_have_it(written_v2: Path) -> None:
+    meta, info = written_v2 / "meta", json.loads((written_v2 / "meta/info.json").read_text())
+    assert (info["codebase_version"], info["total_videos"], info["total_chunks"]) == ("v2.1", 6, 1)
+    for e, (length, task) in enumerate(EPISODES):
+        at = {"episode_chunk": 0, "episode_index": e}
+        assert pq.read_table(written_v2 / info["data_path"].format(**at)).num_rows == length
+        assert all((written_v2 / info["video_path"].format(video_key=camera, **at)).is_file() for camera in CAMERAS)
+        line = json.loads((meta / "episodes.jsonl").read_text().splitlines()[e])
+        assert line == {"episode_index": e, "tasks": [task], "length": length}
+        statistics = json.loads((meta / "episodes_stats.jsonl").read_text().splitlines()[e])
+        assert statistics["stats"]["action"]["mean"] == [e, e, e]
+        assert set(statistics["stats"]["action"]) == {"min", "max", "mean", "std", "count"}
+        assert np.shape(statistics["stats"][CAMERA]["mean"]) == (3, 1, 1)
+    tasks = [json.loads(line) for line in (meta / "tasks.jsonl").read_text().splitlines()]
+    assert tasks == [{"task_index": 0, "task": "lift the cup"}, {"task_index": 1, "task": "open the drawer"}]
+    assert json.loads((meta / "modality.json").read_text()) == {
+        "state": {"state": {"start": 0, "end": 2}},
+        "action": {"arm": {"start": 0, "end": 2}, "gripper": {"start": 2, "end": 3}},
+        "video": {"scene": {"original_key": CAMERAS[0]}, "wrist": {"original_key": CAMERAS[1]}},
+        "annotation": {"human.task_description": {"original_key": "task_index"}},
+    }
+    assert {"q01", "q99"} <= set(json.loads((meta / "stats.json").read_text())["action"])
+
+
+def test_an_episode_of_other_cameras_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"its cameras are wrist, not observation\.images\.scene"):
+        write_lerobot(tmp_path / "d", [({"wrist": FRAMES}, STATES, ACTIONS, TASK)], 16, "arm", CAMERA)
 
 
 def test_lerobot_itself_reads_it(written: Path) -> None:
