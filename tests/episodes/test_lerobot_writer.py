@@ -219,15 +219,3 @@ def test_version_2_1_is_laid_out_as_lerobot_and_gr00t_have_it(written_v2: Path) 
 def test_an_episode_of_other_cameras_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its cameras are wrist, not observation\.images\.scene"):
         write_lerobot(tmp_path / "d", [({"wrist": FRAMES}, STATES, ACTIONS, TASK)], 16, "arm", CAMERA)
-
-
-def test_lerobot_itself_reads_it(written: Path) -> None:
-    lerobot_dataset = pytest.importorskip("lerobot.datasets.lerobot_dataset")
-    dataset = lerobot_dataset.LeRobotDataset("local/written", root=written, video_backend="pyav")
-    assert (len(dataset), dataset.num_episodes, dataset.fps) == (35, 3, 16)
-    for index, (tag, t) in {0: (0, 0), 8: (0, 8), 9: (1, 0), 29: (1, 20), 34: (2, 4)}.items():
-        item = dataset[index]
-        assert (int(item["episode_index"]), int(item["frame_index"]), item["task"]) == (tag, t, EPISODES[tag][1])
-        assert item["action"].tolist() == [tag] * 3
-        frame_HWC = (item[CAMERA].permute(1, 2, 0) * 255).round().byte().numpy()
-        assert read_back(frame_HWC[None]) == [(tag, t)]
