@@ -34,7 +34,7 @@ def test_every_command_shows_what_it_prints() -> None:
 
 def test_every_verb_is_shown() -> None:
     verbs = {verb for section in VERBS.values() for verb in section}
-    assert {shlex.split(command)[0] for command in SHOWN} >= verbs - {"demo", "encode", "report", "bench"}
+    assert {shlex.split(command)[0] for command in SHOWN} >= verbs - {"demo", "caption", "encode", "report", "bench"}
     shown = "\n".join(SHOWN)
     assert all(f"adapter {verb}" in shown for verb in names(load_verb("adapter")))
 

@@ -41,11 +41,13 @@ def encode_clips(
     """
     clips = list(clips)
     store.refresh()
-    lacking = [clip for clip in clips if not store.holds(clip_key(world, clip))]
-    missing = set(map(id, lacking))
-    for clip in clips:
-        if id(clip) not in missing:
+    keys = [clip_key(world, clip) for clip in clips]
+    lacking = []
+    for clip, key in zip(clips, keys, strict=True):
+        if store.holds(key):
             on_clip(clip.name)
+        else:
+            lacking.append(clip)
     if elsewhere is None:
         encode_frames(world, lacking, store, on_clip)
     elif lacking:
@@ -54,9 +56,8 @@ def encode_clips(
     world.release_encoders()
     texts = encode_prompts(world, [clip.caption for clip in clips], store)
     world.release_encoders()
-    return [
-        LatentClip(clip, _found(store, clip_key(world, clip)), text) for clip, text in zip(clips, texts, strict=True)
-    ]
+    found = (_found(store, key) for key in keys)
+    return [LatentClip(clip, latent, text) for clip, latent, text in zip(clips, found, texts, strict=True)]
 
 
 def encode_frames(world: World, clips: Sequence[Clip], store: LatentStore, on_clip: Progress) -> None:
