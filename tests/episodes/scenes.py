@@ -4,7 +4,7 @@ Shapes: T frames, H height, W width, C colours, S state and A action dimensions.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from worldtune.episodes.dataset import take_stock
 from worldtune.episodes.ledger import Row
-from worldtune.episodes.lerobot_writer import Trajectory, write_lerobot
+from worldtune.episodes.lerobot_writer import Pictures, Trajectory, write_lerobot
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.video import read_frames
 
@@ -52,16 +52,17 @@ def blurred(frames_THWC: np.ndarray, sigma: float = 3) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(frame_HWC, (0, 0), sigma) for frame_HWC in frames_THWC])
 
 
-def demonstration(frames_THWC: np.ndarray, seed: int, task: str = "lift the cup") -> Trajectory:
-    """An episode of these frames whose states (T, 2) and actions (T, 3) go smoothly, other ones for each seed."""
-    draw, T = np.random.default_rng(seed + 1000), np.arange(len(frames_THWC))[:, None]
+def demonstration(pictures: Pictures, seed: int, task: str = "lift the cup") -> Trajectory:
+    """An episode of these films whose states (T, 2) and actions (T, 3) go smoothly, other ones for each seed."""
+    first = pictures if isinstance(pictures, np.ndarray) else next(iter(pictures.values()))
+    draw, T = np.random.default_rng(seed + 1000), np.arange(len(first))[:, None]
     states_TS, actions_TA = (np.sin(draw.uniform(0, 6, d) + 0.3 * T) for d in (2, 3))
-    return frames_THWC, states_TS.astype(np.float32), actions_TA.astype(np.float32), task
+    return pictures, states_TS.astype(np.float32), actions_TA.astype(np.float32), task
 
 
-def write_dataset(root: Path, episodes: Iterable[Trajectory]) -> Path:
+def write_dataset(root: Path, episodes: Iterable[Trajectory], cameras: Sequence[str] = (CAMERA,)) -> Path:
     """A LeRobot dataset, its files as old as files usually are."""
-    write_lerobot(root, episodes, FPS, "arm", CAMERA)
+    write_lerobot(root, episodes, FPS, "arm", cameras)
     return aged(root)
 
 
@@ -76,7 +77,7 @@ def write_compressed(path: Path, frames_THWC: np.ndarray, crf: int = 23, fps: in
     return path
 
 
-def recompressed(path: Path, frames_THWC: np.ndarray, crf: int = 30) -> np.ndarray:
+def recompressed(path: Path, frames_THWC: np.ndarray, crf: int = 24) -> np.ndarray:
     """The frames after they were written to `path` at that quality."""
     return np.stack(list(read_frames(write_compressed(path, frames_THWC, crf))))
 

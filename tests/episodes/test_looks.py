@@ -71,7 +71,7 @@ def test_a_fixed_camera_is_not_static(tmp_path: Path, crf: int) -> None:
 def test_noise_and_key_frames_are_no_motion(tmp_path: Path, crf: int) -> None:
     seen = looks_of(write_compressed(tmp_path / "a.mp4", still(30), crf))
     assert seen.motion.max() < 5
-    assert np.ptp(seen.thumbs.astype(int), axis=0).max() <= 4
+    assert np.median(np.ptp(seen.thumbs.astype(int), axis=0)) <= 2
 
 
 def test_the_first_frame_moves_nothing_and_each_step_is_its_own(tmp_path: Path) -> None:
@@ -101,15 +101,20 @@ def test_a_soft_picture_is_less_sharp_at_any_size() -> None:
         assert seen.sharpness[1] < 0.2 * seen.sharpness[0]
 
 
+def test_what_a_small_picture_cannot_show_is_no_sharpness() -> None:
+    fine_HW = (200 * (np.indices((384, 512)).sum(0) % 2)).astype(np.uint8)
+    assert look_at([fine_HW[..., None].repeat(3, 2)]).sharpness[0] < 1
+
+
 def ramp() -> np.ndarray:
     """uint8 (3, 64, 64, 3): grey from black at the left to white at the right."""
     grey_W = np.linspace(0, 255, 64).astype(np.uint8)
     return np.broadcast_to(grey_W[None, None, :, None], (3, 64, 64, 3)).copy()
 
 
-def write_as(path: Path, frames_THWC: np.ndarray, kind: str, whole_range: bool) -> Path:
+def write_as(path: Path, frames_THWC: np.ndarray, codec: str, kind: str, whole_range: bool) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx265" if "10" in kind else "libx264", rate=16, options={"crf": "10"})
+        stream = container.add_stream(codec, rate=16, options={"crf": "10"})
         stream.height, stream.width, stream.pix_fmt = *frames_THWC.shape[1:3], kind
         shades = ColorRange.JPEG if whole_range else ColorRange.MPEG
         stream.codec_context.color_range = int(shades)
@@ -121,9 +126,14 @@ def write_as(path: Path, frames_THWC: np.ndarray, kind: str, whole_range: bool) 
 
 
 @pytest.mark.parametrize("whole_range", [False, True])
-@pytest.mark.parametrize("kind", ["yuv420p", "yuv444p", "yuv420p10le"])
-def test_the_luma_of_a_file_is_the_grey_of_its_pictures(tmp_path: Path, kind: str, whole_range: bool) -> None:
-    path = write_as(tmp_path / "a.mp4", ramp(), kind, whole_range)
+@pytest.mark.parametrize(
+    ("codec", "kind"),
+    [("libx264", "yuv420p"), ("libx264", "yuv444p"), ("libsvtav1", "yuv420p"), ("libx265", "yuv420p10le")],
+)
+def test_the_luma_of_a_file_is_the_grey_of_its_pictures(
+    tmp_path: Path, codec: str, kind: str, whole_range: bool
+) -> None:
+    path = write_as(tmp_path / "a.mp4", ramp(), codec, kind, whole_range)
     of_file, of_pictures = looks_of(path), look_at(read_frames(path))
     assert of_pictures.thumbs.min() < 8
     assert of_pictures.thumbs.max() > 245

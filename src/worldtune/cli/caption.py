@@ -34,40 +34,46 @@ def caption(
 
         worldtune caption my/data --endpoint http://localhost:8000/v1 --model qwen --out captions.yaml
     """
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     from worldtune.cli.progress import progress
     from worldtune.episodes.captions import read_captions, write_captions
     from worldtune.episodes.episode import Episode
     from worldtune.episodes.sources import choose_cameras, open_source
     from worldtune.errors import UserError
+    from worldtune.files import make_folder
 
     if local == (endpoint is not None):
         what = "either an endpoint or a local model gives the captions"
         raise UserError(what, where="command line", mend="Add --endpoint URL, or --local.")
+    make_folder(out.parent)  # before the long work
     opened = open_source(source, recorded_fps)
     done = read_captions(out) if out.exists() else []
     there = {(entry.episode, entry.camera) for entry in done}
-    wanted = [
-        recording
-        for recording in opened.recordings(choose_cameras(opened, camera))
-        if isinstance(recording, Episode) and (recording.name, recording.camera) not in there
-    ]
+    found = list(opened.recordings(choose_cameras(opened, camera)))
+    usable = [recording for recording in found if isinstance(recording, Episode)]
+    wanted = [recording for recording in usable if (recording.name, recording.camera) not in there]
     describer = _describer(model, endpoint, device)
     with progress("caption") as advance, ThreadPoolExecutor(1 if local else AT_ONCE) as pool:
         for first in range(0, len(wanted), AT_ONCE):
             batch = wanted[first : first + AT_ONCE]
-            done += pool.map(lambda recording: _describe(describer, recording, frames), batch)
-            write_captions(out, done)
+            asked = [pool.submit(_describe, describer, recording, frames) for recording in batch]
+            wait(asked)
+            done += [answer.result() for answer in asked if answer.exception() is None]
+            write_captions(out, done)  # what was answered is kept, whatever became of the others
+            for answer in asked:
+                answer.result()
             advance(first + len(batch), len(wanted))
     write_captions(out, done)
-    typer.echo(f"{out}: {len(wanted)} captions by {describer.name}, {len(there)} were there")
+    lost = f", {n} cannot be used: see check" if (n := len(found) - len(usable)) else ""
+    typer.echo(f"{out}: {len(wanted)} captions by {describer.name}, {len(usable) - len(wanted)} were there{lost}")
 
 
 def _describer(model: str, endpoint: str | None, device: str) -> "Describer":
     from worldtune.episodes.describe import Endpoint, LocalModel
+    from worldtune.worlds.device import choose_device
 
-    return LocalModel(model, device) if endpoint is None else Endpoint(endpoint, model)
+    return LocalModel(model, str(choose_device(device))) if endpoint is None else Endpoint(endpoint, model)
 
 
 def _describe(describer: "Describer", recording: "Episode", frames: int) -> "Reviewed":

@@ -206,8 +206,14 @@ def _candidate(
     picks: tuple[int, ...],
 ) -> Candidate:
     sight = see(episode.camera, looks, picks, episode.actions, episode.states)
-    row = replace(row, kept=True, motion=sight.motion, still=sight.still)
-    row = replace(row, sharpness=sight.sharpness, brightness=sight.brightness)
+    row = replace(
+        row,
+        kept=True,
+        motion=sight.motion,
+        still=sight.still,
+        sharpness=sight.sharpness,
+        brightness=sight.brightness,
+    )
     clip = Clip(
         source=spec.path,
         episode=episode.name,

@@ -9,6 +9,8 @@ The file is YAML, one entry a recording, written by `worldtune caption` and mean
       sha256: of the caption as it was written, so that an edit shows
 """
 
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
@@ -41,11 +43,7 @@ class Reviewed(Strict):
 
 def write_captions(path: Path, captions: list[Reviewed]) -> None:
     """Write the file, atomically, each caption that a model wrote with the digest that it had then."""
-    entries = [
-        entry.model_dump()
-        | {"sha256": entry.sha256 or (digest_bytes(entry.caption.encode()) if entry.origin else None)}
-        for entry in captions
-    ]
+    entries = [entry.model_dump() | {"sha256": entry.sha256 or _digest_of(entry)} for entry in captions]
     with atomic_file(path) as partial:
         partial.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8")
 
@@ -60,13 +58,21 @@ def read_captions(path: Path) -> list[Reviewed]:
         found = TypeAdapter(list[Reviewed]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise DataError("the file of captions cannot be read", where=str(path), mend="See data.captions.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        what = f"not a file of captions: {first_line(error)}"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = f"not a file of captions: {_said(error)}"
         raise DataError(what, where=str(path), mend="Write a list of episode, camera, caption.") from error
-    names = [(entry.episode, entry.camera) for entry in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    names = Counter((entry.episode, entry.camera) for entry in found)
+    if twice := next((name for name, count in names.items() if count > 1), None):
         raise DataError(f"{'/'.join(twice)} has two captions", where=str(path), mend="Leave one.")
     return found
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return first_line(error)
+    first = error.errors()[0]
+    where = "/".join(map(str, first["loc"]))
+    return f"{where}: {first['msg'].lower()}" if where else first["msg"].lower()
 
 
 def fields_of(template: str) -> list[str]:
@@ -91,7 +97,7 @@ class Captioner:
         """The caption and its origin. None when a field that the template names is empty: a missing one is never ''."""
         text, origin = self._text(episode)
         values = {
-            "task": episode.task.strip(),
+            "task": printable(episode.task),
             "camera": episode.camera,
             "caption": printable(text),
             "robot": self.robot or episode.robot,
@@ -117,3 +123,9 @@ class Captioner:
 def printable(text: str) -> str:
     """The text in one line, each control character (a line break, a tab, an escape) a space."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def note_of_controls(text: str) -> str:
+    """What the ledger says of a caption with control characters that are no white space, or ""."""
+    found = any(unicodedata.category(char) == "Cc" and not char.isspace() for char in text)
+    return "control characters left out of its caption" if found else ""

@@ -171,7 +171,7 @@ def action_limits(sights: Iterable[Sight]) -> Limits | None:
     arrays = [sight.actions for sight in sights if sight.actions is not None and np.isfinite(sight.actions).all()]
     if len(arrays) < ENOUGH or len({array.shape[1] for array in arrays}) > 1:
         return None
-    low = np.quantile([array.min(0) for array in arrays], 0.1, axis=0)
-    high = np.quantile([array.max(0) for array in arrays], 0.9, axis=0)
+    low = np.quantile([array.min(0) for array in arrays], 0.1, axis=0, method="lower")
+    high = np.quantile([array.max(0) for array in arrays], 0.9, axis=0, method="higher")
     margin = np.where(high > low, 3 * (high - low), np.inf)
     return Limits(low - margin, high + margin)

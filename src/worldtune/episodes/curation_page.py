@@ -48,13 +48,14 @@ class Strip:
 
 @dataclass(frozen=True)
 class Part:
-    """The clips of one kind."""
+    """The clips of one kind; `others` are the names of those without pictures, each with its reason."""
 
     title: str
     about: str
     anchor: str
     kept: bool
     strips: list[Strip]
+    others: list[str]
 
 
 def write_curation_page(path: Path, spec: DataSpec, dataset: Dataset) -> None:
@@ -64,16 +65,14 @@ def write_curation_page(path: Path, spec: DataSpec, dataset: Dataset) -> None:
     environment = Environment(
         loader=FileSystemLoader(str(templates)), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    lost = _lost(dataset)
-    anchors = {part.title: part.anchor for part in lost}
     page = environment.get_template("curation.html.j2").render(
         source=spec.path,
         size=f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}",
         used=sum(row.kept for row in dataset.ledger.rows),
         unused=sum(not row.kept for row in dataset.ledger.rows),
         faults=dataset.faults,
-        reasons=[(reason, count, anchors.get(reason, "")) for reason, count in dataset.ledger.reasons().items()],
-        parts=lost + _worst(dataset),
+        reasons=dataset.ledger.reasons().items(),
+        parts=_lost(dataset) + _worst(dataset),
         style=Markup(style),
         style_hash=Markup("sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()),
     )
@@ -82,15 +81,19 @@ def write_curation_page(path: Path, spec: DataSpec, dataset: Dataset) -> None:
 
 
 def _lost(dataset: Dataset) -> list[Part]:
-    """Of each reason the first few clips that have pictures."""
-    by_reason: dict[str, list[Shown]] = {}
-    for row, clip in dataset.looked_at:
+    """Of each reason the first few clips, those that have pictures first."""
+    pictured = {row: clip for row, clip in dataset.looked_at if not row.kept}
+    by_reason: dict[str, list[Row]] = {reason: [] for reason in dataset.ledger.reasons()}
+    for row in dataset.ledger.rows:
         if not row.kept:
-            by_reason.setdefault(row.reason.split(" (")[0], []).append((row, clip))
-    return [
-        Part(reason, f"Not used: {len(shown)}.", f"lost{number}", False, _strips(shown[:EACH]))
-        for number, (reason, shown) in enumerate(by_reason.items())
-    ]
+            by_reason[row.reason.split(" (")[0]].append(row)
+    parts = []
+    for number, (reason, rows) in enumerate(by_reason.items()):
+        shown = [(row, pictured[row]) for row in rows if row in pictured][:EACH]
+        others = [row for row in rows if row not in pictured][: EACH - len(shown)]
+        names = [f"{row.episode}/{row.camera}/{row.first_frame}: {_said(row)}" for row in others]
+        parts.append(Part(reason, f"Not used: {len(rows)}.", f"lost{number}", False, _strips(shown), names))
+    return parts
 
 
 def _worst(dataset: Dataset) -> list[Part]:
@@ -99,7 +102,7 @@ def _worst(dataset: Dataset) -> list[Part]:
     for number, (title, (about, score)) in enumerate(WORST.items()):
         worst = sorted(kept, key=lambda shown, score=score: score(shown[0]))[:EACH]  # type: ignore[misc]
         if worst:
-            parts.append(Part(f"Used: {title}", about, f"kept{number}", True, _strips(worst)))
+            parts.append(Part(f"Used: {title}", about, f"kept{number}", True, _strips(worst), []))
     return parts
 
 
@@ -109,14 +112,17 @@ def _strips(shown: Sequence[Shown]) -> list[Strip]:
 
 def _strip(row: Row, clip: Clip) -> Strip:
     picks = sorted({clip.picks[round(at)] for at in np.linspace(0, len(clip.picks) - 1, COLUMNS)})
-    frames = [fit_frame(frame_HWC, HEIGHT, HEIGHT * clip.width // clip.height, clip.fit)
-              for _, frame_HWC in clip.footage.frames(picks)]  # fmt: skip
+    width = max(1, HEIGHT * clip.width // clip.height)
+    frames = [fit_frame(frame_HWC, HEIGHT, width, clip.fit) for _, frame_HWC in clip.footage.frames(picks)]
     strip = np.concatenate(frames, axis=1)
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     scores = (
         f"motion {row.motion or 0:.1f} · still {row.still or 0:.0%} · sharpness {row.sharpness or 0:.0f} · "
         f"brightness {row.brightness or 0:.0f}"
     )
-    said = "; ".join(filter(None, [row.reason, row.task or row.caption, row.note]))
     picture = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-    return Strip(clip.name, said, scores, picture, strip.shape[1], strip.shape[0])
+    return Strip(clip.name, _said(row), scores, picture, strip.shape[1], strip.shape[0])
+
+
+def _said(row: Row) -> str:
+    return "; ".join(filter(None, [row.reason, row.task or row.caption, row.note]))

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import cv2
-import httpx
+import httpx2
 import numpy as np
+from jinja2 import TemplateError
 
 from worldtune.episodes.captions import printable
 from worldtune.errors import UserError, first_line
 
 LONGEST = 512  # pixels of a picture's longer side, as the model sees it
 WORDS = 256  # tokens of an answer, at most
+SAFE = {"trust_remote_code": False}  # a model's own code does not run here
 QUESTION = (
     "These are {count} frames, in order, of a video of a robot{view}.{task} Describe the video in one paragraph of at "
     "most 80 words, for a model that makes such videos: the viewpoint first, then the robot and what stands where in "
@@ -51,7 +53,9 @@ class Endpoint:
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model
         key = os.environ.get("WORLDTUNE_VLM_KEY")
-        self._client = httpx.Client(timeout=120, headers={"Authorization": f"Bearer {key}"} if key else {})
+        if not (key or "").isascii():
+            raise self._fault("the key has letters that no key has")
+        self._client = httpx2.Client(timeout=120, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
         pictures = [{"type": "image_url", "image_url": {"url": _data_url(frame)}} for frame in frames_THWC]
@@ -60,12 +64,13 @@ class Endpoint:
         try:
             answer = self._client.post(self._url, json=asked)
             answer.raise_for_status()
-            text = answer.json()["choices"][0]["message"]["content"]
-        except httpx.HTTPStatusError as error:
+        except httpx2.HTTPStatusError as error:
             said = printable(error.response.text)[:200]
             raise self._fault(f"the endpoint answers {error.response.status_code}: {said}") from error
-        except httpx.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:  # UnicodeError: of a name that is none
             raise self._fault(f"the endpoint cannot be reached: {first_line(error)}") from error
+        try:
+            text = answer.json()["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
         return _refuse_empty(text, self._fault)
@@ -78,22 +83,28 @@ class LocalModel:
     """An image-and-text model of transformers, from a folder or the Hub. Raises UserError when it cannot be loaded."""
 
     def __init__(self, path: str, device: str) -> None:
+        from safetensors import SafetensorError
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self.name, self._path = path, path
         try:
-            self._processor = AutoProcessor.from_pretrained(path)
-            self._model = AutoModelForImageTextToText.from_pretrained(path, dtype="auto").to(device).eval()
-        except (OSError, ValueError, KeyError, ImportError) as error:
+            self._processor = AutoProcessor.from_pretrained(path, **SAFE)
+            model = AutoModelForImageTextToText.from_pretrained(path, dtype="auto", use_safetensors=True, **SAFE)
+            self._model = model.to(device).eval()
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise self._fault(f"the model cannot be loaded: {first_line(error)}") from error
 
     def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
         import torch
 
         content = [{"type": "image"} for _ in frames_THWC] + [{"type": "text", "text": question}]
-        prompt = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        asked = [{"role": "user", "content": content}]
         images = [_shrunk(frame_HWC) for frame_HWC in frames_THWC]
-        inputs = self._processor(text=[prompt], images=images, return_tensors="pt").to(self._model.device)
+        try:
+            prompt = self._processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+            inputs = self._processor(text=[prompt], images=images, return_tensors="pt").to(self._model.device)
+        except (ValueError, TypeError, TemplateError) as error:
+            raise self._fault(f"the model cannot be asked: {first_line(error)}") from error
         with torch.inference_mode():
             tokens = self._model.generate(**inputs, max_new_tokens=WORDS, do_sample=False)
         said = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]

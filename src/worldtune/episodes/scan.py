@@ -138,8 +138,7 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
         return frame.to_ndarray(format="gray")
     plane = frame.planes[0]
     luma_HW = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-    return luma_HW if full else np.asarray(cv2.LUT(luma_HW, FULL))
+    return luma_HW if frame.color_range == ColorRange.JPEG else np.asarray(cv2.LUT(luma_HW, FULL))
 
 
 def _refuse_short(path: Path) -> None:

@@ -73,5 +73,6 @@ def _memory(folder: Path, process: int, thread: int) -> sqlite3.Connection:
     """
     make_folder(folder)
     memory = sqlite3.connect(_place(folder), timeout=60, check_same_thread=False)
+    memory.execute("PRAGMA synchronous=OFF")  # after a loss of power what it remembers is found out again
     memory.execute(TABLE)
     return memory

@@ -17,7 +17,7 @@ TRAIN, HELD_OUT, HELD_OUT_TASK, HELD_OUT_CAMERA = "train", "held_out", "held_out
 def split(found: Sequence[Candidate], spec: DataSpec) -> list[Candidate]:
     """Each candidate with what its clip is for. All cameras and windows of an episode go together.
 
-    Clips of a held-out camera or task are sets of their own, and their episodes count for nothing else. Raises
+    Clips of a held-out camera or task are sets of their own, of which the share to hold out knows nothing. Raises
     DataError when sessions are asked for and a usable episode has none.
     """
     usable = [each for each in found if each.clip is not None and not _apart(each, spec)]

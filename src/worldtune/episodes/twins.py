@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 ALIKE = 0.2  # of what a clip changes within itself: how far from it another may be
-NOISE = 1.0  # luma levels: how far apart two encodings may lie in any case ...
+NOISE = 1.5  # luma levels: how far apart two encodings may lie in any case ...
 APART = 0.6  # ... unless that is so much of what the clip changes within itself
+SAME = 0.2  # luma levels: nearer than that they are the same in any case, to the exactness of 32 bits
 BLOCK = 1024
 
 
@@ -27,7 +28,7 @@ def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
     flat_ND = np.stack([clip.reshape(-1) for clip in thumbs])
     within_N = np.array([_within(clip) for clip in thumbs], np.float32)
     norm_N = np.array([np.square(_centred(row)).sum() for row in flat_ND], np.float32)
-    limit_N = np.maximum(ALIKE * within_N, np.minimum(APART * within_N, NOISE))
+    limit_N = np.maximum(np.maximum(ALIKE * within_N, SAME), np.minimum(APART * within_N, NOISE))
     for first in range(0, len(flat_ND), BLOCK):
         a_ND, its = _centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
         for second in range(first, len(flat_ND), BLOCK):

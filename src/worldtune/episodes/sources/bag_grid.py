@@ -14,11 +14,15 @@ Part = tuple[int, int]
 
 
 def rate_of(stamps_T: np.ndarray) -> float:
-    """Pictures a second by the median step, to the nearest whole number if within 3 %, else to a tenth.
+    """Pictures a second, to the nearest whole number if within 3 %, else to a tenth, below one to two digits.
 
-    Below one a second it is to two digits.
+    Stamps jitter and pictures get lost: a step is as many as it is long in median steps; after longer ones all stood
+    still, and they do not count.
     """
-    rate = 1e9 / float(np.median(np.diff(stamps_T)))
+    steps = np.diff(stamps_T)
+    median = float(np.median(steps))
+    near = steps[steps < 3.5 * median]
+    rate = 1e9 * float(np.round(near / median).sum() / near.sum())
     if abs(rate / max(round(rate), 1) - 1) < 0.03:
         return float(round(rate))
     return round(rate, 1) if rate > 1 else float(f"{rate:.2g}")
@@ -45,7 +49,7 @@ def seconds(parts: Iterable[Part]) -> float:
 
 
 def resample(stamps_T: np.ndarray, start: int, end: int, fps: float) -> np.ndarray:
-    """For each time of a grid from `start` to `end` (ns), the number of the message nearest to it."""
+    """For each time of a grid from `start` (ns) to at most half a step after `end`, the message nearest to it."""
     seconds_T = (stamps_T - start) * 1e-9
-    grid = np.arange(int(np.floor((end - start) * 1e-9 * fps + 1e-6)) + 1) / fps
+    grid = np.arange(int((end - start) * 1e-9 * fps + 0.5) + 1) / fps
     return np.searchsorted((seconds_T[1:] + seconds_T[:-1]) / 2, grid, side="left")

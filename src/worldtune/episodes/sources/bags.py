@@ -15,6 +15,7 @@ from worldtune.episodes.looks import Looks, look_at
 from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.sources.bag_grid import rate_of, resample, seconds, shared, stretches
 from worldtune.episodes.sources.bag_messages import BagTopics, read_messages, topics_of
+from worldtune.episodes.sources.links import as_text, why_unreadable
 from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
 from worldtune.files import digest_json
@@ -67,9 +68,13 @@ def _of_one_size(frames: Iterable[np.ndarray], where: str) -> Iterator[np.ndarra
         yield frame_HWC
 
 
+def _repeated(frames: int) -> str:
+    return f", {frames} frame{'s repeat' if frames > 1 else ' repeats'}" if frames else ""
+
+
 def files_of(bag: Path) -> list[Path]:
     """The recording's data files: itself, or those of a rosbag2 folder."""
-    if bag.is_file():
+    if not bag.is_dir():
         return [bag]
     return sorted(path for path in bag.iterdir() if path.suffix in (".mcap", ".db3", ".zstd"))
 
@@ -92,6 +97,11 @@ def _is_part(path: Path) -> bool:
     return path.is_dir() and ((path / "metadata.yaml").is_file() or bool(files_of(path)))
 
 
+def _why_unreadable(bag: Path) -> str:
+    name = "its name is not UTF-8" if as_text(bag.name) != bag.name else ""
+    return next(filter(None, [name, *map(why_unreadable, files_of(bag))]), "")
+
+
 class BagSource:
     """Cameras are the topics with pictures; there are no task texts. A recording's session is the folder it lies in.
 
@@ -106,6 +116,8 @@ class BagSource:
         self._topics: dict[Path, BagTopics] = {}
         for bag in self._bags:
             try:
+                if fault := _why_unreadable(bag):
+                    raise DataError(fault, where=as_text(str(bag)), mend="Restore it, or leave it out.")
                 self._topics[bag] = topics_of(bag, " ".join(map(state_of, files_of(bag))))
             except DataError as error:
                 self._faults[bag] = error.what
@@ -123,7 +135,7 @@ class BagSource:
     def _name(self, bag: Path) -> str:
         name = bag.name if bag.is_dir() else bag.stem
         alike = [other for other in self._bags if name in (other.name, other.stem)]
-        return name if len(alike) == 1 else bag.name
+        return as_text(name if len(alike) == 1 else bag.name)
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for bag in self._bags:
@@ -166,12 +178,12 @@ class BagSource:
             height=height,
             width=width,
             jumps=tuple((int(at), (b[0] - a[1]) * 1e-9) for at, (a, b) in zip(ends, pairwise(parts), strict=False)),
-            session=Path(os.path.abspath(bag)).parent.name,
-            note=f"resampled to {fps:g} Hz" + (f", {repeats} frames repeat" if repeats else ""),
+            session=as_text(Path(os.path.abspath(bag)).parent.name),
+            note=f"resampled to {fps:g} Hz{_repeated(repeats)}",
         )
 
     def problems(self) -> list[Problem]:
-        found = [Problem("warning", bag.name, fault) for bag, fault in self._faults.items()]
+        found = [Problem("warning", as_text(bag.name), fault) for bag, fault in self._faults.items()]
         for bag, topics in self._topics.items():
             for topic, kind in topics.others.items():
                 if "image" in kind.lower() or "video" in kind.lower():

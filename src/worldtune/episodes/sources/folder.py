@@ -1,19 +1,35 @@
 """A folder of mp4 files, in `videos/` or at its top, with their captions: see `folder_captions`."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from worldtune.episodes.captions import note_of_controls
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Film
 from worldtune.episodes.scan import VideoFacts, measure, scan
 from worldtune.episodes.sources.folder_captions import find_captions
+from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
+from worldtune.episodes.sources.shelf import PREFIX
 from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
 
 CAMERA = "video"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A file of the folder: `name` is its path from there, `fault` why there is nothing to read in it, or ""."""
+
+    file: Path
+    name: str
+    episode: str
+    fault: str
 
 
 class FolderSource:
@@ -29,15 +45,13 @@ class FolderSource:
         self.present = [CAMERA]
         self._captions = find_captions(folder)
         self.kind = self._captions.kind
-        inside = folder / "videos" if (folder / "videos").is_dir() else folder
-        found = sorted(path for path in inside.iterdir() if not path.name.startswith("."))
-        self._videos = [path for path in found if path.suffix.lower() == ".mp4" and path.is_file()]
-        foreign = [path for path in found if path not in self._videos] if inside != folder else []
-        self._lost = {f"videos/{path.name}": "not read: only videos/*.mp4 is" for path in foreign}
-        self._lost |= self._captions.without_video({self._name(video) for video in self._videos})
-
-    def _name(self, video: Path) -> str:
-        return str(video.relative_to(self._folder))
+        in_videos = (folder / "videos").is_dir()
+        found = sorted(name for name in os.listdir(folder / "videos" if in_videos else folder) if name[0] != ".")
+        films = [name for name in found if name.lower().endswith(".mp4")]
+        self._videos = _videos(folder, "videos/" if in_videos else "", films)
+        foreign = set(found).difference(films) if in_videos else set()
+        self._lost = {f"videos/{as_text(name)}": "not read: only videos/*.mp4 is" for name in sorted(foreign)}
+        self._lost |= self._captions.without_video({video.name for video in self._videos})
 
     @property
     def count(self) -> int:
@@ -45,56 +59,71 @@ class FolderSource:
 
     @cached_property
     def tasks(self) -> list[str]:
-        found = (self._captions.task(self._name(video)) for video in self._videos)
-        return list(dict.fromkeys(task for task in found if task))
+        return list(dict.fromkeys(task for video in self._videos if (task := self._captions.task(video.name))))
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for video in self._videos if CAMERA in cameras else []:
-            name = self._name(video)
-            caption, task = self._captions.caption(name), self._captions.task(name)
+            caption, task = self._captions.caption(video.name), self._captions.task(video.name)
             try:
-                facts = measure(video)
+                yield self._episode(video, task, caption, _measured(video))
             except DataError as error:
-                yield Lost(video.stem, CAMERA, task, caption, 0, None, error.what)
-                continue
-            yield _episode(video, task, caption, facts)
+                yield Lost(video.episode, CAMERA, task, caption, 0, None, error.what)
         for name, reason in self._lost.items() if CAMERA in cameras else []:
             yield Lost(name, CAMERA, "", "", 0, None, reason)
+
+    def _episode(self, video: Video, task: str, caption: str, facts: VideoFacts) -> Episode:
+        times_T = _times(video.file, facts)
+        is_here = not self.path.startswith(PREFIX)  # the Hub's cache is of links
+        link = note_of_link(video.file, self._folder) if is_here else ""
+        notes = [facts.note, link, note_of_controls(caption)]
+        return Episode(
+            name=video.episode,
+            camera=CAMERA,
+            task=task,
+            caption=caption,
+            footage=Film(video.file),
+            frames=facts.frames,
+            fps=facts.fps,
+            height=facts.height,
+            width=facts.width,
+            times=times_T,
+            jumps=() if times_T is None else tuple(jumps(times_T)),
+            note="; ".join(filter(None, notes)),
+        )
 
     def problems(self) -> list[Problem]:
         found = [Problem("warning", name, reason) for name, reason in self._lost.items()]
         for video in self._videos:
-            where = self._name(video)
-            if not self._captions.caption(where):
-                found.append(Problem("warning", where, f"no caption in {self._captions.place(where)}"))
+            if not self._captions.caption(video.name):
+                found.append(Problem("warning", video.name, f"no caption in {self._captions.place(video.name)}"))
             try:
-                steady = measure(video).steady
+                steady = _measured(video).steady
             except DataError as error:
-                found.append(Problem("warning", where, error.what))
+                found.append(Problem("warning", video.name, error.what))
                 continue
             if not steady:
-                found.append(Problem("warning", where, "its frames are not evenly spaced in time"))
+                found.append(Problem("warning", video.name, "its frames are not evenly spaced in time"))
         return found
 
 
-def _times(video: Path, facts: VideoFacts) -> np.ndarray | None:
+def _videos(folder: Path, inside: str, names: Sequence[str]) -> list[Video]:
+    """The files of these names; an episode is called as its file without the ending, where that is no other's too."""
+    stems = Counter(Path(name).stem for name in names)
+    found = []
+    for name in names:
+        file, shown = folder / inside / name, as_text(name)
+        episode = Path(shown).stem if stems[Path(name).stem] == 1 else shown
+        found.append(Video(file, inside + shown, episode, why_unreadable(file)))
+    return found
+
+
+def _measured(video: Video) -> VideoFacts:
+    """Raises DataError when it cannot be decoded."""
+    if video.fault:
+        raise DataError(video.fault, where=str(video.file), mend="Copy it again, or remove it.")
+    return measure(video.file)
+
+
+def _times(file: Path, facts: VideoFacts) -> np.ndarray | None:
     """The frames' seconds, where they are uneven and known."""
-    return None if facts.steady or not len(times_T := scan(video).times) else times_T
-
-
-def _episode(video: Path, task: str, caption: str, facts: VideoFacts) -> Episode:
-    times_T = _times(video, facts)
-    return Episode(
-        name=video.stem,
-        camera=CAMERA,
-        task=task,
-        caption=caption,
-        footage=Film(video),
-        frames=facts.frames,
-        fps=facts.fps,
-        height=facts.height,
-        width=facts.width,
-        times=times_T,
-        jumps=() if times_T is None else tuple(jumps(times_T)),
-        note=facts.note,
-    )
+    return None if facts.steady or not len(times_T := scan(file).times) else times_T

@@ -7,11 +7,12 @@ how GR1's public datasets come (huggingface.co/datasets/nvidia/GR1-100, `metadat
 
 import csv
 import io
-import json
+import os
 from pathlib import Path
 from typing import Protocol
 
-from worldtune.episodes.sources.lerobot_files import read_text
+from worldtune.episodes.sources.lerobot_files import parse_json, read_text
+from worldtune.episodes.sources.links import as_text
 from worldtune.errors import DataError
 
 VIDEO, PROMPT, TASK = ("video", "file_name", "path"), ("prompt", "caption", "text"), "task"
@@ -61,10 +62,12 @@ class TextCaptions:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        files = sorted((folder / self.inside).glob(f"*{self.suffix}"))
+        self._files = {f"{self.inside}/{as_text(file.name)}": file for file in files}
 
     def caption(self, video: str) -> str:
-        file = self._folder / self.place(video)
-        return read_text(file).strip() if file.is_file() else ""
+        file = self._files.get(self.place(video))
+        return read_text(file).strip() if file else ""
 
     def task(self, video: str) -> str:
         return ""
@@ -74,8 +77,7 @@ class TextCaptions:
 
     def without_video(self, videos: set[str]) -> dict[str, str]:
         known = {self.place(video) for video in videos}
-        found = (f"{self.inside}/{file.name}" for file in sorted((self._folder / self.inside).glob(f"*{self.suffix}")))
-        return {name: "a caption without a video" for name in found if name not in known}
+        return {name: "a caption without a video" for name in self._files if name not in known}
 
 
 class JsonCaptions(TextCaptions):
@@ -87,10 +89,7 @@ class JsonCaptions(TextCaptions):
     def caption(self, video: str) -> str:
         text = super().caption(video)
         file = self._folder / self.place(video)
-        try:
-            found = json.loads(text) if text else ""
-        except json.JSONDecodeError as error:
-            raise DataError(f"not JSON: {error}", where=str(file), mend="Restore the file.") from error
+        found = parse_json(file, text) if text else ""
         while isinstance(found, dict) and found:
             found = next(iter(found.values()))
         if not isinstance(found, str):
@@ -108,7 +107,7 @@ class TableOfCaptions:
 
     def __init__(self, table: Path) -> None:
         self._table = table
-        rows = [row for row in csv.reader(io.StringIO(read_text(table), newline="")) if any(row)]
+        rows = [row for row in self._rows() if any(row)]
         header = [cell.strip().lower() for cell in rows[0]] if rows else []
         video, prompt = (self._column(header, names) for names in (VIDEO, PROMPT))
         task = header.index(TASK) if TASK in header else None
@@ -124,6 +123,12 @@ class TableOfCaptions:
             self._captions[name] = cells[prompt].strip()
             self._tasks[name] = cells[task].strip() if task is not None else ""
 
+    def _rows(self) -> list[list[str]]:
+        try:
+            return list(csv.reader(io.StringIO(read_text(self._table), newline=""), strict=True))
+        except csv.Error as error:
+            raise self._fault(f"not a table: {error}") from error
+
     def _column(self, header: list[str], names: tuple[str, ...]) -> int:
         for name in names:
             if name in header:
@@ -134,7 +139,7 @@ class TableOfCaptions:
         """The video's path from the folder: the table may leave out `videos/` and the ending."""
         folder = self._table.parent
         for each in (f"{inside}{name}{ending}" for inside in ("", "videos/") for ending in ("", ".mp4")):
-            if (folder / each).is_file():
+            if os.path.isfile(folder / each):
                 return str(Path(each))
         return name
 

@@ -16,6 +16,7 @@ from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, look_at
 from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
+from worldtune.episodes.sources.links import as_text, why_unreadable
 from worldtune.errors import DataError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -70,6 +71,8 @@ class Hdf5Source:
         self._faults: dict[Path, str] = {}
         for file in self._files:
             try:
+                if fault := why_unreadable(file):
+                    raise DataError(fault, where=as_text(str(file)), mend="Restore it, or leave it out.")
                 self._contents[file] = contents_of(file, state_of(file))
             except DataError as error:
                 self._faults[file] = error.what
@@ -99,7 +102,7 @@ class Hdf5Source:
 
     def _session(self, file: Path) -> str:
         alike = [other for other in self._files if other.stem == file.stem]
-        return file.stem if len(alike) == 1 else file.name
+        return as_text(file.stem if len(alike) == 1 else file.name)
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for file in self._files:
@@ -142,7 +145,7 @@ class Hdf5Source:
             )
 
     def problems(self) -> list[Problem]:
-        found = [Problem("warning", file.name, fault) for file, fault in self._faults.items()]
+        found = [Problem("warning", as_text(file.name), fault) for file, fault in self._faults.items()]
         for file, contents in self._contents.items():
             for demo in contents.demos:
                 found += _problems(f"{file.name} {demo.name}", demo)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from safetensors.numpy import load, save
 
+from worldtune.episodes.captions import note_of_controls
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Film
 from worldtune.episodes.scan import measure
@@ -15,9 +17,10 @@ from worldtune.episodes.seen import remembered
 from worldtune.episodes.sources.lerobot_files import read_column, read_info, read_table
 from worldtune.episodes.sources.lerobot_meta import Promise, Span, read_promises, read_tasks, same_rate
 from worldtune.episodes.sources.lerobot_problems import find_problems
+from worldtune.episodes.sources.links import note_of_link
 from worldtune.episodes.sources.shelf import Shelf
 from worldtune.episodes.sources.tasks import description_column, texts_of
-from worldtune.errors import DataError
+from worldtune.errors import DataError, first_line
 
 STATE, ACTION = "observation.state", "action"
 
@@ -81,6 +84,7 @@ class LeRobotSource:
 
     def _episode(self, promise: Promise, camera: str, span: Span, data: Data) -> Episode:
         facts = measure(span.video)
+        link = note_of_link(span.video, self.folder) if self.shelf.local else ""  # the Hub's cache is of links
         return Episode(
             name=promise.name,
             camera=camera,
@@ -95,7 +99,7 @@ class LeRobotSource:
             actions=data.actions,
             session=promise.session,
             robot=str(self.info.get("robot_type") or ""),
-            note=data.note,
+            note="; ".join(filter(None, [data.note, facts.note, link, note_of_controls(data.task)])),
         )
 
     def _fault(self, promise: Promise, camera: str) -> str:
@@ -107,6 +111,8 @@ class LeRobotSource:
         if camera not in promise.spans:
             return "the episode names no video for this camera"
         span = promise.spans[camera]
+        if promise.length < 1 or span.start < 0:
+            return f"the metadata give it {promise.length} frames, from frame {span.start} of its video on"
         try:
             facts = measure(self.shelf.bring(span.video))
         except DataError as error:
@@ -137,7 +143,13 @@ class LeRobotSource:
 
     def _rows(self, promise: Promise, file: Path) -> dict[str, np.ndarray]:
         """What is used of the episode's rows: their number, states, actions, and the task indices that describe it."""
-        table = read_table(file)
+        try:
+            return self._columns(read_table(file), promise, file)
+        except pa.ArrowException as error:  # a column of another kind
+            what = f"its columns cannot be understood: {first_line(error)}"
+            raise DataError(what, where=str(file), mend="Restore the file.") from error
+
+    def _columns(self, table: pa.Table, promise: Promise, file: Path) -> dict[str, np.ndarray]:
         if self.version == 3:
             if "episode_index" not in table.column_names:
                 raise DataError("there is no column episode_index", where=str(file), mend="Restore the file.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from worldtune.errors import DataError, first_line
@@ -20,23 +21,25 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "splits": (dict, "a mapping"),
     "chunks_size": (int, "a whole number"),
 }
+FASTEST = 1e6  # frames a second: no camera's
 
 
 def read_info(path: Path) -> Record:
     """`meta/info.json`. Raises DataError when it cannot be read or lacks what a reader needs."""
-    info = _parse(path, read_text(path))
+    info, mend = _parse(path, read_text(path)), "Restore the dataset's info.json."
     for key in ("codebase_version", "fps", "features", "data_path"):
         if key not in info:
-            raise DataError(f"the key '{key}' is missing", where=str(path), mend="Restore the dataset's info.json.")
+            raise DataError(f"the key '{key}' is missing", where=str(path), mend=mend)
     for key, (kind, name) in KINDS.items():
-        if key in info and not isinstance(info[key], kind):
-            found = repr(info[key])
-            raise DataError(f"{key} is {found}, not {name}", where=str(path), mend="Restore the dataset's info.json.")
-    if not isinstance(info["fps"], int | float) or not info["fps"] > 0:
-        raise DataError(f"fps is {info['fps']!r}", where=str(path), mend="State the recording's frame rate.")
-    features = info["features"]
+        if key in info and (not isinstance(info[key], kind) or isinstance(info[key], bool)):
+            raise DataError(f"{key} is {info[key]!r}, not {name}", where=str(path), mend=mend)
+    fps, features = info["fps"], info["features"]
+    if not isinstance(fps, int | float) or isinstance(fps, bool) or not 0 < fps < FASTEST:
+        raise DataError(f"fps is {fps!r}", where=str(path), mend="State the recording's frame rate.")
+    if info.get("chunks_size", 1) < 1:
+        raise DataError(f"chunks_size is {info['chunks_size']}", where=str(path), mend=mend)
     if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
-        raise DataError("features is no mapping of mappings", where=str(path), mend="Restore the dataset's info.json.")
+        raise DataError("features is no mapping of mappings", where=str(path), mend=mend)
     return info
 
 
@@ -49,18 +52,29 @@ def read_jsonl(path: Path, *keys: str) -> list[Record]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises DataError when it is not UTF-8."""
+    """The text of a file, without the mark that some editors begin it with. Raises DataError when it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", where=str(path), mend="Restore the file.") from error
+    except OSError as error:
+        what = f"the file cannot be read: {error.strerror}"
+        raise DataError(what, where=str(path), mend="Check its permissions, or restore it.") from error
+
+
+def parse_json(path: Path, text: str) -> Any:
+    """The value of the file's text. Raises DataError when it is no JSON, or has half a letter in it (a surrogate)."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON: {first_line(error)}", where=str(path), mend="Restore the file.") from error
+    return value
 
 
 def _parse(path: Path, text: str) -> Record:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error}", where=str(path), mend="Restore the file.") from error
+    value = parse_json(path, text)
     if not isinstance(value, dict):
         raise DataError("not a JSON object", where=str(path), mend="Restore the file.")
     return value
@@ -107,9 +121,13 @@ def read_column(table: pa.Table, name: str, path: Path) -> np.ndarray | None:
     if name not in table.column_names:
         return None
     column = table.column(name).combine_chunks()
-    flat = column.flatten() if pa.types.is_nested(column.type) else column
-    if column.null_count or (len(column) and len(flat) % len(column)):
+    is_row = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    is_row = is_row or pa.types.is_fixed_size_list(column.type)
+    widths = pc.list_value_length(column).unique().to_pylist() if is_row else [1]
+    flat = column.flatten() if is_row else column
+    if column.null_count or len(widths) > 1:
         raise DataError(f"the column {name} has gaps or rows of unequal length", where=str(path), mend="Restore it.")
     if not (pa.types.is_floating(flat.type) or pa.types.is_integer(flat.type) or pa.types.is_boolean(flat.type)):
         raise DataError(f"the column {name} is of {flat.type}, not of numbers", where=str(path), mend="Restore it.")
-    return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(column), -1)
+    values = np.asarray(flat.to_numpy(zero_copy_only=False), np.float32)
+    return values.reshape(len(column), widths[0] if widths else 0)

@@ -38,7 +38,7 @@ def _counts(source: LeRobotSource) -> Iterator[Problem]:
         "total_tasks": len(source.task_texts),
     }
     if source.version == 2 and source.shelf.local:
-        chunk = int(source.info["chunks_size"])
+        chunk = source.info["chunks_size"]
         real["total_videos"] = sum(1 for _ in (source.folder / "videos").glob("*/*/*.mp4"))
         real["total_chunks"] = len({promise.index // chunk for promise in source.promises})
     for key, value in real.items():
@@ -84,16 +84,19 @@ def _tasks(source: LeRobotSource) -> Iterator[Problem]:
 
 
 def _packing(source: LeRobotSource) -> Iterator[Problem]:
-    """Recordings in one video must follow each other: from_timestamp is known to drift (lerobot issue 3177)."""
-    spans: dict[tuple[str, Path], list[tuple[int, int, Promise]]] = defaultdict(list)
-    for promise in source.promises if source.version == 3 else []:
+    """Recordings in one video must follow each other: from_timestamp is known to drift (lerobot issue 3177).
+
+    In version 2, where each has its own, they do not if video_path gives several the same.
+    """
+    spans: dict[Path, list[tuple[int, int, str, Promise]]] = defaultdict(list)
+    for promise in source.promises:
         for camera, span in promise.spans.items():
-            spans[camera, span.video].append((span.start, span.start + span.frames, promise))
+            spans[span.video].append((span.start, span.start + span.frames, camera, promise))
             if span.frames != promise.length:
                 text = f"{camera}: timestamps span {span.frames} frames, the length is {promise.length}"
                 yield Problem("error", f"episode {promise.name}", text, camera)
-    for (camera, video), ranges in spans.items():
-        for (_, end, _), (start, _, promise) in pairwise(sorted(ranges, key=lambda entry: entry[0])):
+    for video, ranges in spans.items():
+        for (_, end, *_), (start, _, camera, promise) in pairwise(sorted(ranges, key=lambda entry: entry[0])):
             if start < end:
                 text = f"{camera}: begins at frame {start} of {video.name}, where another lasts until {end}"
                 yield Problem("error", f"episode {promise.name}", text, camera)
@@ -130,7 +133,7 @@ def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator
     except DataError as error:
         yield Problem("warning", where, f"{camera}: {error.what}", camera)
         return
-    there = facts.frames if source.version == 2 else max(0, facts.frames - span.start)
+    there = facts.frames if source.version == 2 else max(0, facts.frames - max(0, span.start))
     if there < promise.length or (source.version == 2 and there != promise.length):
         yield Problem("warning", where, f"{camera}: {there} frames decode, the length is {promise.length}", camera)
     if not same_rate(span, facts.fps, source.fps):
@@ -140,7 +143,11 @@ def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator
     if not facts.steady:
         yield Problem("warning", where, f"{camera}: frames not evenly spaced in time", camera)
     shape = source.info["features"][camera].get("shape", [])
-    if not isinstance(shape, list) or Counter(shape) != Counter([facts.height, facts.width, 3]):
+    if not _is_shape(shape) or Counter(shape) != Counter([facts.height, facts.width, 3]):
         yield Problem(
             "warning", where, f"{camera}: {facts.height}×{facts.width} pixels, info.json says {shape}", camera
         )
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(side, int | float) for side in value)

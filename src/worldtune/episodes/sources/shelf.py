@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from worldtune.errors import DataError, first_line
+from worldtune.errors import DataError, UserError
 
 PREFIX = "hf:"
 META = ["meta/*", "*.csv", "metas/*", "captions/*"]
@@ -36,7 +37,8 @@ class Folder:
 class HubRepository:
     """A dataset repository at one commit: `folder` is its copy in the Hub's own cache, filled file by file.
 
-    Raises DataError when it cannot be reached or there is no such one.
+    Raises DataError when `path` names none, UserError when the Hub does not give it or a file of it: that is the
+    network's fault, for which no recording may be counted as lost.
     """
 
     local = False
@@ -53,20 +55,25 @@ class HubRepository:
             info = HfApi().dataset_info(self.repo, revision=revision or None)
             self.commit = str(info.sha)
             self.files = {sibling.rfilename for sibling in info.siblings or []}
-            self.folder = Path(self._fetch(META))
+            self.folder = self._fetch(META)
 
-    def _fetch(self, patterns: list[str]) -> str:
+    def _fetch(self, patterns: list[str]) -> Path:
+        """The folder, with the files of these patterns in it."""
         from huggingface_hub import snapshot_download
 
-        return snapshot_download(self.repo, repo_type="dataset", revision=self.commit, allow_patterns=patterns)
+        found = snapshot_download(self.repo, repo_type="dataset", revision=self.commit, allow_patterns=patterns)
+        for name in self.files:
+            if any(fnmatch(name, pattern) for pattern in patterns) and not Path(found, name).is_file():
+                raise FileNotFoundError(f"{name} did not come")  # an unfinished copy is what it gives without a network
+        return Path(found)
 
     def has(self, file: Path) -> bool:
-        return str(file.relative_to(self.folder)) in self.files
+        return file.is_relative_to(self.folder) and str(file.relative_to(self.folder)) in self.files
 
     def bring(self, file: Path) -> Path:
         from huggingface_hub import hf_hub_download
 
-        if not file.is_file():
+        if self.has(file) and not file.is_file():
             with _asking(self._path):
                 name = str(file.relative_to(self.folder))
                 hf_hub_download(self.repo, name, repo_type="dataset", revision=self.commit)
@@ -82,11 +89,12 @@ class HubRepository:
 @contextmanager
 def _asking(path: str) -> Iterator[None]:
     """The Hub's and the network's errors as one line."""
-    import httpx
-    from huggingface_hub.errors import HFValidationError
+    import httpx2
 
     try:
         yield
-    except (OSError, ValueError, httpx.HTTPError, HFValidationError) as error:  # the Hub's own are of OSError
+    except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as error:
         mend = "Check the name, the network and HF_TOKEN."
-        raise DataError(f"the Hugging Face Hub does not give it: {first_line(error)}", where=path, mend=mend) from error
+        lines = [line for line in str(error).splitlines() if line and not line.startswith("For more information")]
+        said = " ".join(lines[:2]).rstrip(".") or type(error).__name__  # its first line may be a number alone
+        raise UserError(f"the Hugging Face Hub does not give it: {said}", where=path, mend=mend) from error

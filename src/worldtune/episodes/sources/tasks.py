@@ -5,10 +5,10 @@ the annotation columns, and `annotation.<source>.<type>` holds a task index
 (github.com/NVIDIA/Isaac-GR00T, "Robot data conversion guide").
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from worldtune.episodes.sources.lerobot_files import parse_json, read_text
 from worldtune.errors import DataError
 
 DESCRIPTION = "task_description"
@@ -25,10 +25,7 @@ def description_column(root: Path) -> str | None:
     path = root / "meta" / "modality.json"
     if not path.is_file():
         return None
-    try:
-        modality = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise DataError(f"not JSON: {error}", where=str(path), mend="Restore the file.") from error
+    modality = parse_json(path, read_text(path))
     annotations = modality.get("annotation", {}) if isinstance(modality, dict) else None
     if not isinstance(annotations, dict) or not all(isinstance(entry, dict) for entry in annotations.values()):
         raise DataError("annotation is no mapping of mappings", where=str(path), mend="Restore the file.")

@@ -1,0 +1,134 @@
+"""A Hugging Face Hub of one dataset repository, on this machine: what its API answers, and which files it gave."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class Hub:
+    """`revisions` are folders, each a commit of its own; `fetched` are the files that were given, in order.
+
+    A file of `broken` breaks off in the middle the first time; afterwards the Hub is out of order, or gives the rest
+    if it is of `mended` too. Where it is not `listing`, it does not say what files there are to be fetched.
+    """
+
+    repo: str
+    revisions: dict[str, Path]
+    address: str = ""
+    fetched: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    mended: set[str] = field(default_factory=set)
+    listing: bool = True
+
+    def commit(self, revision: str) -> str | None:
+        """The commit that a revision or a commit itself names."""
+        commits = {name: hashlib.sha1(name.encode()).hexdigest() for name in self.revisions}
+        return commits.get(revision, revision if revision in commits.values() else None)
+
+    def folder(self, commit: str) -> Path:
+        return next(folder for name, folder in self.revisions.items() if self.commit(name) == commit)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """The Hub, at `hub.address`."""
+
+    class Desk(_Desk):
+        at = hub
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        hub.address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Desk(BaseHTTPRequestHandler):
+    at: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        api, files = f"/api/datasets/{self.at.repo}", f"/datasets/{self.at.repo}/resolve/"
+        if path == api or path.startswith(f"{api}/"):
+            self._api(path.removeprefix(api).strip("/"))
+        elif path.startswith(files):
+            revision, _, name = path.removeprefix(files).partition("/")
+            self._file(revision, name)
+        else:
+            self._refuse(401, "RepoNotFound")  # what the Hub says of a private one, too
+
+    do_HEAD = do_GET
+
+    def _api(self, rest: str) -> None:
+        kind, _, revision = rest.partition("/")
+        commit = self.at.commit(revision or "main")
+        if commit is None:
+            return self._refuse(404, "RevisionNotFound")
+        folder = self.at.folder(commit)
+        if kind == "tree" and not self.at.listing:
+            return self._refuse(403, "")
+        if kind == "tree":
+            answer: object = [
+                {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": _etag(folder / name)}
+                for name in files_in(folder)
+            ]
+        else:
+            siblings = [{"rfilename": name} for name in files_in(folder)]
+            answer = {"id": self.at.repo, "sha": commit, "siblings": siblings}
+        self._answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, revision: str, name: str) -> None:
+        commit = self.at.commit(revision)
+        if commit is None:
+            return self._refuse(404, "RevisionNotFound")
+        file = self.at.folder(commit) / name
+        if not file.is_file():
+            return self._refuse(404, "EntryNotFound")
+        data, headers = file.read_bytes(), {"X-Repo-Commit": commit, "ETag": f'"{_etag(file)}"'}
+        if self.command == "HEAD":
+            return self._answer(200, data, headers)
+        begun = name in self.at.fetched
+        self.at.fetched.append(name)
+        if name in self.at.broken and not begun:
+            self.close_connection = True
+            return self._answer(200, data, headers, len(data) // 2)
+        if name in self.at.broken - self.at.mended:
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "")
+        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self._answer(206 if start else 200, data[start:], headers)
+
+    def _refuse(self, status: int, code: str) -> None:
+        self._answer(status, b"", {"X-Error-Code": code} if code else {})
+
+    def _answer(self, status: int, data: bytes, headers: dict[str, str], given: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data[:given])
+
+
+def _etag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
