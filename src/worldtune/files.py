@@ -148,7 +148,12 @@ def _alive(pid: int) -> bool:
 
 def cache_folder() -> Path:
     """What can be made again, shared by all runs of a user: `worldtune` in $XDG_CACHE_HOME (default ~/.cache)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldtune"
+    return _cache_in(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+
+
+@cache
+def _cache_in(folder: str) -> Path:
+    return Path(folder) / "worldtune"
 
 
 def make_folder(path: Path) -> None:

@@ -145,14 +145,15 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
     begun: set[int] = set()
     for first in starts:
         picks = tuple(start + target for target in targets[first : first + spec.frames])
-        its = replace(row, first_frame=picks[0], frames=len(picks))
         if jump := jump_within(_between(picks, start, first, times_T, spec), episode.jumps):
-            yield Candidate(replace(its, reason=f"time stamps jump (by {jump[1]:.2g} s after frame {jump[0]})"))
-        elif picks[0] in begun:
-            yield Candidate(replace(its, reason="begins at the same frame as another window"))
+            reason = f"time stamps jump (by {jump[1]:.2g} s after frame {jump[0]})"
+        else:
+            reason = "begins at the same frame as another window" if picks[0] in begun else ""
+        if reason:
+            yield Candidate(replace(row, first_frame=picks[0], frames=len(picks), reason=reason))
         else:
             begun.add(picks[0])
-            yield _candidate(episode, looks, spec, its, picks)
+            yield _candidate(episode, looks, spec, row, picks)
     if rest is not None:
         count = len(targets) - rest
         reason = f"shorter than the window ({count} of {spec.frames} frames)"
@@ -208,6 +209,8 @@ def _candidate(
     sight = see(episode.camera, looks, picks, episode.actions, episode.states)
     row = replace(
         row,
+        first_frame=picks[0],
+        frames=len(picks),
         kept=True,
         motion=sight.motion,
         still=sight.still,

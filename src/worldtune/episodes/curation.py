@@ -66,7 +66,7 @@ def see(
     sampled = np.asarray(picks)[np.linspace(0, len(picks) - 1, SAMPLED).round().astype(int)]
     return Sight(
         camera=camera,
-        motion=float(np.quantile(steps_T, 0.9)) if len(steps_T) else 0.0,
+        motion=float(np.sort(steps_T)[round(0.9 * (len(steps_T) - 1))]) if len(steps_T) else 0.0,
         still=float(alike(thumbs_TSS[BEFORE:], thumbs_TSS[:-BEFORE]).mean()) if len(its) > BEFORE else 0.0,
         spread=float(np.ptp(thumbs_TSS, axis=0).max()) if len(picks) > 1 else np.inf,
         tail=1 - (_last(~alike(thumbs_TSS, thumbs_TSS[-1])) + 1) / len(its) if len(picks) > 1 else 0.0,

@@ -130,3 +130,13 @@ def test_a_dataset_of_a_table_is_split_by_its_tasks(tmp_path: Path) -> None:
     spec = DataSpec(path=str(folder), frames=9, fps=16, height=64, width=64, held_out=0.5)
     dataset = open_dataset(spec)
     assert {clip.task for clip in dataset.held_out} == {"push", "lift"}
+
+
+def test_a_dataset_of_a_table_is_split_by_its_sessions(tmp_path: Path) -> None:
+    folder = videos(tmp_path, *(f"{number}.mp4" for number in range(6)))
+    rows = "".join(f"{number},{'monday' if number < 4 else 'friday'},The arm moves.\n" for number in range(6))
+    table(folder, f"video,session,prompt\n{rows}")
+    spec = DataSpec(path=str(folder), frames=9, fps=16, height=64, width=64, held_out=0.5, split_by="session")
+    dataset = open_dataset(spec)
+    assert {clip.episode for clip in dataset.held_out} in ({"0", "1", "2", "3"}, {"4", "5"})
+    assert {row.session for row in dataset.ledger.rows} == {"monday", "friday"}

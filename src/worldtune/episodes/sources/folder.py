@@ -88,6 +88,7 @@ class FolderSource:
             width=facts.width,
             times=times_T,
             jumps=() if times_T is None else tuple(jumps(times_T)),
+            session=self._captions.session(video.name),
             note="; ".join(filter(None, notes)),
         )
 

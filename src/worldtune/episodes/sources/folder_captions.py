@@ -15,7 +15,7 @@ from worldtune.episodes.sources.lerobot_files import parse_json, read_text
 from worldtune.episodes.sources.links import as_text
 from worldtune.errors import DataError
 
-VIDEO, PROMPT, TASK = ("video", "file_name", "path"), ("prompt", "caption", "text"), "task"
+VIDEO, PROMPT, TASK, SESSION = ("video", "file_name", "path"), ("prompt", "caption", "text"), "task", "session"
 
 
 class Captions(Protocol):
@@ -28,6 +28,8 @@ class Captions(Protocol):
         ...
 
     def task(self, video: str) -> str: ...
+
+    def session(self, video: str) -> str: ...
 
     def place(self, video: str) -> str:
         """Where the caption is, or would be."""
@@ -72,6 +74,9 @@ class TextCaptions:
     def task(self, video: str) -> str:
         return ""
 
+    def session(self, video: str) -> str:
+        return ""
+
     def place(self, video: str) -> str:
         return f"{self.inside}/{Path(video).stem}{self.suffix}"
 
@@ -98,7 +103,7 @@ class JsonCaptions(TextCaptions):
 
 
 class TableOfCaptions:
-    """A CSV file with a header: a column of videos, one of prompts, and if you like one of tasks.
+    """A CSV file with a header: a column of videos, one of prompts, and if you like one of tasks, one of sessions.
 
     A prompt that is not quoted may have commas in it, if it is the last column.
     """
@@ -110,9 +115,10 @@ class TableOfCaptions:
         rows = [row for row in self._rows() if any(row)]
         header = [cell.strip().lower() for cell in rows[0]] if rows else []
         video, prompt = (self._column(header, names) for names in (VIDEO, PROMPT))
-        task = header.index(TASK) if TASK in header else None
+        task, session = (header.index(name) if name in header else None for name in (TASK, SESSION))
         self._captions: dict[str, str] = {}
         self._tasks: dict[str, str] = {}
+        self._sessions: dict[str, str] = {}
         for number, row in enumerate(rows[1:], 2):
             cells = [*row[: len(header) - 1], ",".join(row[len(header) - 1 :])]
             if len(row) < len(header):
@@ -122,6 +128,7 @@ class TableOfCaptions:
                 raise self._fault(f"row {number} names {cells[video].strip()} again")
             self._captions[name] = cells[prompt].strip()
             self._tasks[name] = cells[task].strip() if task is not None else ""
+            self._sessions[name] = cells[session].strip() if session is not None else ""
 
     def _rows(self) -> list[list[str]]:
         try:
@@ -151,6 +158,9 @@ class TableOfCaptions:
 
     def task(self, video: str) -> str:
         return self._tasks.get(video, "")
+
+    def session(self, video: str) -> str:
+        return self._sessions.get(video, "")
 
     def place(self, video: str) -> str:
         return self._table.name

@@ -1,6 +1,7 @@
 """Files that are not simply there: empty, without a proper name, or links out of their dataset or to nothing."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -20,5 +21,11 @@ def why_unreadable(file: Path) -> str:
 
 def note_of_link(file: Path, folder: Path) -> str:
     """What the ledger says of a file that lies elsewhere, or ""."""
-    inside = Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
-    return "" if inside else "a link out of the folder"
+    within, parent = _real(str(folder)), _real(str(file.parent))
+    place = os.path.realpath(file) if file.is_symlink() else os.path.join(parent, file.name)
+    return "" if place.startswith(within.rstrip("/") + "/") else "a link out of the folder"
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
