@@ -159,13 +159,13 @@ def test_control_characters_are_left_out_of_captions_and_told(tmp_path: Path, wh
 
 @contextmanager
 def growing(file: Path) -> Iterator[None]:
-    """An empty box is added to the mp4 again and again, until the block ends."""
+    """A zero is added to the file again and again, until the block ends; that does not make an mp4 another film."""
     begun, ended = Event(), Event()
 
     def grow() -> None:
         with file.open("ab", buffering=0) as opened:
             while not ended.is_set():
-                opened.write(EMPTY_BOX)
+                opened.write(b"\0")
                 begun.set()
 
     thread = Thread(target=grow)
@@ -183,8 +183,7 @@ def test_a_video_that_is_still_written_is_a_lost_recording(tmp_path: Path) -> No
     write_video(root / "videos/b.mp4", np.tile(film(200), (3, 1, 1, 1)), 16)
     with growing(root / "videos/b.mp4"):
         found = rows(root)
-    assert found["a"] == ""
-    assert found["b"].startswith(("the file changed while it was read", "the video is cut short ("))
+    assert found == {"a": "", "b": "the file changed while it was read"}
     assert stock(root).ledger.share_lost() == 0
 
 

@@ -185,3 +185,15 @@ def test_a_still_is_not_trimmed_to_nothing(tmp_path: Path) -> None:
 
 def test_actions_that_are_not_finite_stop_a_dataset(recorded: Path) -> None:
     assert take_stock(spec(recorded)).faults[-1].startswith("episode 000032: actions hold values")
+
+
+def test_a_robot_that_rests_is_no_frozen_tail(tmp_path: Path) -> None:
+    frames_THWC = scene(LENGTH, 102)
+    frames_THWC[4:] = frames_THWC[4]
+    _, states_TS, actions_TA, task = demonstration(frames_THWC, 103)
+    rests = states_TS.copy()
+    rests[4:] = rests[4]
+    root = write_dataset(
+        tmp_path / "d", [(frames_THWC, rests, actions_TA, task), (frames_THWC, states_TS, actions_TA, task)]
+    )
+    assert reasons(aged(root)) == {"000000": "", "000001": "frozen tail"}

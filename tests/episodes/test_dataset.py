@@ -167,7 +167,25 @@ def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"frames": 0}, {"fps": 0}, {"stride": 0}, {"held_out": 1}, {"fit": "crop"}, {"caption": "{x}"}, {"windw": 3}],
+    [
+        {"frames": 0},
+        {"fps": 0},
+        {"stride": 0},
+        {"held_out": 1},
+        {"fit": "crop"},
+        {"caption": "{x}"},
+        {"windw": 3},
+        {"tasks": ["a"], "held_out_tasks": ["b"]},
+        {"augment": {"copies": 1, "colour": 0, "crop": 1}},
+        {"windows": "random"},
+        {"draws": 2},
+        {"windows": "whole", "stride": 2},
+        {"windows": "whole", "retime": "exact"},
+        {"tile": [["a"], ["b", "c"]]},
+        {"tile": [["a", "a"]]},
+        {"tile": [["", ""]]},
+        {"tile": [["a", "b", "c"]]},
+    ],
 )
 def test_settings_without_sense_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

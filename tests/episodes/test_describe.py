@@ -43,7 +43,7 @@ def test_an_endpoint_is_asked_with_the_frames_in_order(monkeypatch: pytest.Monke
         assert endpoint.describe(list(film(3, tag=5, first=7)), "What is it?") == "An arm lifts it."
     (asked,) = chat.asked
     assert (asked.path, asked.key, asked.text) == ("/v1/chat/completions", "sk-secret", "What is it?")
-    assert asked.body["model"] == "qwen"
+    assert (asked.body["model"], asked.body["temperature"]) == ("qwen", 0)
     assert read_back(np.stack(asked.frames)) == [(5, 7), (5, 8), (5, 9)]
 
 

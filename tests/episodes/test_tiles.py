@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from worldtune.episodes.footage import Film
 from worldtune.episodes.looks import look_at
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.tiles import Layout, Tiled, cameras_of, name_of
+from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
 
 from .films import SIDE, film, read_back, write_packed_v3
+from .scenes import aged
 
 LENGTHS = (9, 12)
 CAMERAS = ("front", "side", "wrist")
@@ -104,6 +107,25 @@ def test_what_is_seen_is_the_whole_picture(recorded: Path) -> None:
     seen, expected = tiled.looks(9), look_at(frames_THWC)
     assert np.abs(seen.thumbs.astype(int) - expected.thumbs).max() < 25
     assert len(tiled.looks(4).motion) == 4
+
+
+def test_what_is_seen_is_remembered_while_all_files_stay_as_they_are(tmp_path: Path) -> None:
+    files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for tag, file in enumerate(files):
+        write_video(file, film(6, tag + 1), 16)
+        aged(file)
+    tiled = Tiled(((Film(files[0]), Film(files[1])),), SIDE, 2 * SIDE, "stretch")
+    seen = tiled.looks(6)
+    in_rows = replace(tiled, cells=((Film(files[0]),), (Film(files[1]),)))
+    assert not np.array_equal(in_rows.looks(6).thumbs, seen.thumbs)
+    states = [file.stat() for file in files]
+    for file, state in zip(files, states, strict=True):
+        file.write_bytes(bytes(state.st_size))  # nothing that could be decoded
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert np.array_equal(tiled.looks(6).thumbs, seen.thumbs)
+    os.utime(files[1], ns=(0, states[1].st_mtime_ns + 1))
+    with pytest.raises(DataError, match="cannot be decoded"):
+        tiled.looks(6)
 
 
 @pytest.mark.parametrize(

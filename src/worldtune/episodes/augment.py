@@ -7,7 +7,7 @@ a clip: a camera's exposure and white balance, not a flicker.
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from worldtune.seeds import seed_of
 from worldtune.strict import Strict
@@ -21,6 +21,12 @@ class Augment(Strict):
     copies: int = Field(0, ge=0)
     colour: float = Field(0.15, ge=0, lt=1)
     crop: float = Field(0.95, gt=0.5, le=1)
+
+    @model_validator(mode="after")
+    def _a_copy_is_another(self) -> "Augment":
+        if self.copies and self.colour == 0 and self.crop == 1:
+            raise ValueError("copies of colour 0 and crop 1 are not changed: leave copies out")
+        return self
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,7 @@ def _together(found: dict[str, Episode | Lost], layout: Layout, spec: DataSpec) 
     shown = {camera: recording for camera, recording in found.items() if isinstance(recording, Episode)}
     first, frames = next(iter(shown.values())), min(recording.frames for recording in shown.values())
     notes = [recording.note for recording in shown.values() if recording.note]
-    if len({recording.fps for recording in shown.values()}) > 1 or any(e.times is not None for e in shown.values()):
-        rates = ", ".join(f"{recording.fps:g}" for recording in shown.values())
-        reason = f"the tiled cameras are of unlike rates ({rates} fps)"
+    if reason := _untimely(shown):
         return Lost(first.name, name, first.task, first.caption, frames, first.fps, reason, first.session)
     if (longest := max(recording.frames for recording in shown.values())) > frames:
         notes.append(f"as long as its shortest camera ({frames} of {longest} frames)")
@@ -69,6 +67,16 @@ def _together(found: dict[str, Episode | Lost], layout: Layout, spec: DataSpec) 
         jumps=tuple(jump for recording in shown.values() for jump in recording.jumps),
         note="; ".join(dict.fromkeys(notes)),
     )
+
+
+def _untimely(shown: dict[str, Episode]) -> str:
+    """Why frames of the same number are not of the same time, or ""."""
+    uneven = [camera for camera, recording in shown.items() if recording.times is not None]
+    if uneven:
+        return f"a tiled camera's frames are not evenly spaced in time ({uneven[0]})"
+    rates = [recording.fps for recording in shown.values()]
+    listed = ", ".join(f"{rate:g}" for rate in rates)
+    return f"the tiled cameras are of unlike rates ({listed} fps)" if len(set(rates)) > 1 else ""
 
 
 def _shortened(rows_TD: np.ndarray | None, by: int) -> np.ndarray | None:

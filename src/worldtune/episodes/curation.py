@@ -108,7 +108,7 @@ def _faults(curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits |
             yield "frozen camera (actions go on, the picture does not)"
         if curate.static:
             yield "static (nothing moves)"
-    elif curate.frozen and sight.tail > 0.5:
+    elif curate.frozen and sight.tail > 0.5 and _acts(sight, sight.tail):
         yield f"frozen tail (the last {sight.tail:.0%} of it are alike)"
     if sight.sharpness < sharp_enough:
         yield f"blurred (sharpness {sight.sharpness:.0f}, this camera's limit is {sharp_enough:.0f})"
@@ -120,10 +120,15 @@ def _faults(curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits |
         yield f"action outlier (dimension {dimension} is {sight.actions[step, dimension]:.3g} at frame {step})"
 
 
-def _acts(sight: Sight) -> bool:
-    """Do the states change, or where there are none the actions?"""
+def _acts(sight: Sight, tail: float = 1.0) -> bool:
+    """Do the states change in that share of the clip, at its end, or where there are none the actions?
+
+    Of a part of the clip that is not known: a robot that rests is no fault, a camera that stopped is.
+    """
     signal_TA = sight.states if sight.states is not None else sight.actions
-    return signal_TA is not None and bool(np.ptp(signal_TA, axis=0).max(initial=0) > 1e-3)
+    if signal_TA is None:
+        return tail < 1
+    return bool(np.ptp(signal_TA[-max(1, round(tail * len(signal_TA))) :], axis=0).max(initial=0) > 1e-3)
 
 
 def _last(which: np.ndarray) -> int:

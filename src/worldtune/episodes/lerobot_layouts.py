@@ -46,9 +46,7 @@ class Version3:
         chunk, file = divmod(episode, FILES_PER_CHUNK)
         return {"chunk_index": chunk, "file_index": file}
 
-    def describe(
-        self, root: Path, episodes: Sequence[Written], tasks: Mapping[str, int], info: dict[str, Any]
-    ) -> None:
+    def describe(self, root: Path, episodes: Sequence[Written], tasks: Mapping[str, int], info: dict[str, Any]) -> None:
         """Write what is beside info.json."""
         cameras, fps = _cameras(info), info["fps"]
         records = [self._record(episode, cameras, fps) for episode in episodes]
@@ -91,9 +89,7 @@ class Version2:
         """The fields of the paths."""
         return {"episode_chunk": episode // FILES_PER_CHUNK, "episode_index": episode}
 
-    def describe(
-        self, root: Path, episodes: Sequence[Written], tasks: Mapping[str, int], info: dict[str, Any]
-    ) -> None:
+    def describe(self, root: Path, episodes: Sequence[Written], tasks: Mapping[str, int], info: dict[str, Any]) -> None:
         """Write what is beside info.json."""
         listed = [{"episode_index": e.index, "tasks": [e.task], "length": e.length} for e in episodes]
         _write_lines(root / "meta/episodes.jsonl", listed)

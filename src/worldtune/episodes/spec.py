@@ -87,6 +87,12 @@ class DataSpec(Strict):
             raise ValueError("windows=whole stretches time: it cannot be retime=exact")
         return self
 
+    @model_validator(mode="after")
+    def _held_out_tasks_are_taken(self) -> "DataSpec":
+        if self.tasks is not None and (left_out := [task for task in self.held_out_tasks if task not in self.tasks]):
+            raise ValueError(f"held_out_tasks has {left_out[0]!r}, which tasks leaves out")
+        return self
+
     @property
     def asked_cameras(self) -> list[str] | None:
         """The cameras to read, None for all."""

@@ -10,7 +10,10 @@ import numpy as np
 
 from worldtune.episodes.footage import Footage, Place
 from worldtune.episodes.looks import Looks, look_at
+from worldtune.episodes.scan import LOOKS
+from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.video import Fit, fit_frame
+from worldtune.files import digest_json
 
 Layout = tuple[tuple[str, ...], ...]
 """Rows of cameras, all of one length; "" is a black cell."""
@@ -59,4 +62,12 @@ class Tiled:
             yield together[0][0], canvas
 
     def looks(self, frames: int) -> Looks:
-        return look_at(frame_HWC for _, frame_HWC in self.frames(range(frames)))
+        """They are remembered for as long as all of the files stay as they are."""
+        (first, inside), *others = self.places
+        made_of = [self.arrangement, frames, inside, *([state_of(file), which] for file, which in others)]
+        what = f"{LOOKS} tiled {digest_json(made_of)}"
+
+        def look() -> dict[str, bytes]:
+            return {what: look_at(frame_HWC for _, frame_HWC in self.frames(range(frames))).to_bytes()}
+
+        return Looks.from_bytes(remembered(first, what, look))

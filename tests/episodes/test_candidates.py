@@ -1,0 +1,194 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worldtune.episodes.candidates import Candidate, candidates, tiled
+from worldtune.episodes.captions import Captioner
+from worldtune.episodes.clip import read_clip
+from worldtune.episodes.episode import Episode, Lost
+from worldtune.episodes.footage import Film
+from worldtune.episodes.spec import DataSpec
+from worldtune.episodes.video import write_video
+from worldtune.errors import DataError
+
+from .films import SIDE, film, read_back
+
+LENGTH = 20
+LOST = Lost("b", "front", "lift", "lift it", 30, 16, "the video file is missing", "monday")
+
+
+def spec(**settings: Any) -> DataSpec:
+    size = {"height": SIDE, "width": SIDE}
+    return DataSpec.model_validate({"path": "here", "frames": 8, "fps": 16, "stride": 6} | size | settings)
+
+
+@pytest.fixture
+def episode(tmp_path: Path) -> Episode:
+    write_video(tmp_path / "a.mp4", film(LENGTH, 5), 16)
+    rows_TD = np.arange(2 * LENGTH, dtype=np.float32).reshape(LENGTH, 2)
+    return Episode(
+        name="a",
+        camera="front",
+        task="lift",
+        caption="lift it",
+        footage=Film(tmp_path / "a.mp4"),
+        frames=LENGTH,
+        fps=16,
+        height=SIDE,
+        width=SIDE,
+        states=rows_TD,
+        actions=-rows_TD,
+        session="monday",
+        note="two task texts",
+    )
+
+
+def found(recording: Episode | Lost, template: str = "{caption}", **settings: Any) -> list[Candidate]:
+    return list(candidates(recording, spec(**settings), Captioner(template)))
+
+
+def only(recording: Episode | Lost, template: str = "{caption}", **settings: Any) -> Candidate:
+    (one,) = found(recording, template, **settings)
+    return one
+
+
+def test_windows_are_rows_and_clips(episode: Episode) -> None:
+    made = found(episode)
+    assert [(each.row.first_frame, each.row.frames, each.row.kept) for each in made] == [
+        (0, 8, True), (6, 8, True), (12, 8, True)
+    ]  # fmt: skip
+    for each in made:
+        assert each.clip is not None
+        assert each.sight is not None
+        first = each.row.first_frame
+        assert each.clip.picks == tuple(range(first, first + 8))
+        assert read_back(read_clip(each.clip)) == [(5, t) for t in range(first, first + 8)]
+        assert np.array_equal(each.clip.states, episode.states[first : first + 8])  # type: ignore[index]
+        assert np.array_equal(each.clip.actions, each.sight.actions)
+        assert (each.clip.source, each.clip.fps, each.clip.height) == ("here", 16, SIDE)
+
+
+def test_a_row_says_where_it_is_from_and_what_was_seen(episode: Episode) -> None:
+    row = found(episode)[1].row
+    assert (row.source, row.episode, row.camera, row.task, row.session) == ("here", "a", "front", "lift", "monday")
+    assert (row.caption, row.caption_origin, row.note) == ("lift it", "source", "two task texts")
+    assert (row.fps_in, row.fps_out, row.speed, row.split) == (16, 16, 1, "")
+    assert None not in (row.motion, row.still, row.sharpness, row.brightness)
+
+
+def test_what_is_left_at_the_end_is_a_row(episode: Episode) -> None:
+    *_, rest = found(episode, stride=7)
+    assert (rest.row.kept, rest.row.first_frame, rest.row.frames) == (False, 14, 6)
+    assert rest.row.reason == "shorter than the window (6 of 8 frames)"
+    assert rest.row.note == "two task texts; what is left at the episode's end"
+    assert rest.clip is None
+    assert rest.sight is None
+
+
+def test_a_refused_candidate_keeps_its_row_and_has_no_clip(episode: Episode) -> None:
+    one = found(episode)[0]
+    refused = one.refused("static (nothing moves)")
+    assert refused.clip is None
+    assert refused.sight is None
+    assert refused.seen == one.clip
+    assert refused.row == replace(one.row, kept=False, reason="static (nothing moves)")
+
+
+def test_a_lost_recording_is_a_row() -> None:
+    one = only(LOST)
+    assert (one.row.kept, one.row.reason, one.row.frames) == (False, "the video file is missing", 30)
+    assert (one.row.session, one.row.caption, one.clip) == ("monday", "lift it", None)
+
+
+def test_a_task_that_nobody_asked_for_is_a_row_whatever_it_is(episode: Episode) -> None:
+    assert only(episode, tasks=["push"]).row.reason == "task not asked for"
+    assert only(LOST, tasks=["push"]).row.reason == "task not asked for"
+    assert found(episode, tasks=["lift", "push"])[0].row.kept
+
+
+@pytest.mark.parametrize("template", ["{robot}: {task}", "{viewpoint}"])
+def test_a_caption_that_lacks_a_part_is_a_row(episode: Episode, template: str) -> None:
+    assert only(episode, template).row.reason == "caption missing"
+    assert only(replace(episode, caption=" ")).row.reason == "caption missing"
+
+
+@pytest.mark.parametrize("rows", [0, LENGTH - 1, LENGTH + 1])
+def test_rows_that_are_not_one_a_frame_are_a_reason(episode: Episode, rows: int) -> None:
+    other = np.zeros((rows, 2), np.float32)
+    assert only(replace(episode, states=other)).row.reason == f"state rows and frames differ ({rows} and {LENGTH})"
+    assert only(replace(episode, actions=other)).row.reason == f"action rows and frames differ ({rows} and {LENGTH})"
+    assert found(replace(episode, actions=None, states=None))[0].row.kept
+
+
+def test_a_film_that_cannot_be_read_is_a_row(episode: Episode, tmp_path: Path) -> None:
+    assert only(replace(episode, footage=Film(tmp_path / "gone.mp4"))).row.reason == "the video file is missing"
+    (tmp_path / "a.mp4").write_bytes(b"no film at all")
+    assert only(episode).row.reason.startswith("the video cannot be decoded past frame 0")
+
+
+def test_a_jump_refuses_the_windows_over_it(episode: Episode) -> None:
+    """Of frames that are resampled to even times, the source says itself where time jumps."""
+    made = found(replace(episode, jumps=((7, 1.25), (11, 3.0))))
+    assert [each.row.reason for each in made] == [
+        "",
+        "time stamps jump (by 1.2 s after frame 7)",
+        "",
+    ]
+    assert [each.clip is None for each in made] == [False, True, False]
+
+
+def test_a_stride_that_is_too_fine_is_refused(episode: Episode) -> None:
+    with pytest.raises(DataError, match="stride 1 at 32 fps is finer than the source's 16 fps"):
+        found(episode, fps=32, stride=1)
+
+
+def recordings(*of: Episode | Lost) -> Iterator[Episode | Lost]:
+    yield from of
+
+
+def both(episode: Episode, **changes: Any) -> list[Episode | Lost]:
+    other = replace(episode, camera="wrist", **changes)
+    asked = spec(tile=[["front", "wrist"]], width=2 * SIDE)
+    return list(tiled(recordings(episode, other), asked))
+
+
+def test_without_tiles_recordings_pass_as_they_are(episode: Episode) -> None:
+    assert list(tiled(recordings(episode, LOST), spec())) == [episode, LOST]
+
+
+def test_tiled_cameras_are_one_recording(episode: Episode) -> None:
+    (one,) = both(episode, note="resampled", jumps=((3, 2.0),))
+    assert isinstance(one, Episode)
+    assert (one.camera, one.frames, one.height, one.width) == ("front+wrist", LENGTH, SIDE, 2 * SIDE)
+    assert one.note == "two task texts; resampled"
+    assert one.jumps == ((3, 2.0),)
+    assert one.states is not None
+    assert len(one.states) == LENGTH
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"fps": 30}, "the tiled cameras are of unlike rates (16, 30 fps)"),
+        ({"times": np.arange(LENGTH) / 16}, "a tiled camera's frames are not evenly spaced in time (wrist)"),
+    ],
+)
+def test_cameras_of_unlike_times_cannot_be_tiled(episode: Episode, changes: dict[str, Any], reason: str) -> None:
+    (one,) = both(episode, **changes)
+    assert isinstance(one, Lost)
+    assert (one.reason, one.camera, one.session) == (reason, "front+wrist", "monday")
+
+
+def test_episodes_are_tiled_each_for_itself(episode: Episode) -> None:
+    four = [replace(episode, name=name, camera=camera) for name in ("a", "b") for camera in ("front", "wrist")]
+    asked = spec(tile=[["front", "wrist"]], width=2 * SIDE)
+    assert [(one.name, one.camera) for one in tiled(recordings(*four), asked)] == [
+        ("a", "front+wrist"),
+        ("b", "front+wrist"),
+    ]
+    four[3] = replace(LOST, camera="wrist")
+    assert [isinstance(one, Lost) for one in tiled(recordings(*four), asked)] == [False, True]
