@@ -62,7 +62,8 @@ def test_a_recipe_s_plan_is_of_its_own_machine(name: str) -> None:
 @pytest.mark.parametrize("name", OF_REAL_BASES)
 def test_a_recipe_whose_data_were_not_put_in_says_so(in_process: Verb, name: str) -> None:
     path = find_recipe(name, []).data.path
-    line = f"error: the data folder does not exist [{path}]. Name the folder that holds meta/ or videos/."
+    hub = f", or hf:{path} for the Hugging Face Hub's" if path.count("/") == 1 else ""
+    line = f"error: the data folder does not exist [{path}]. Name the folder that holds meta/ or videos/{hub}."
     assert fault(in_process, "check", name) == line
 
 
