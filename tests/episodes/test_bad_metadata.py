@@ -257,3 +257,14 @@ def test_json_that_is_nested_too_deep_is_one_line(tmp_path: Path) -> None:
     (root / "captions").mkdir()
     (root / "captions/a.json").write_text("[" * 100_000)
     assert "not JSON" in refused(root)
+
+
+def test_a_caption_file_that_is_a_folder_or_leads_nowhere_is_one_line(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"a": 8})
+    caption = root / "metas/a.txt"
+    caption.unlink()
+    caption.mkdir()
+    assert "the file cannot be read: Is a directory [" in refused(root)
+    caption.rmdir()
+    caption.symlink_to(tmp_path / "gone.txt")
+    assert "the file cannot be read: No such file or directory [" in refused(root)

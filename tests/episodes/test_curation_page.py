@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ REASONS = {"static", "black", "frozen tail", "the video is cut short", "caption 
 
 def plant(root: Path) -> Path:
     """Nine good films, one of them with a hostile name, and of each fault one."""
-    good = {f"good{number}": scene(16, number) for number in range(8)} | {NAME: scene(16, 8)}
+    good = {f"good{number}": scene(16, number) for number in range(6)} | {NAME: scene(16, 8)}
+    good |= {f"late{wait}": np.concatenate([still(wait, wait), scene(16 - wait, wait)]) for wait in (6, 8)}
     bad = {
         "static": still(16),
         "black": np.clip(scene(16, 20) // 40, 0, 255),
@@ -83,16 +85,23 @@ def test_every_reason_has_its_part_and_what_is_used_its_own(made: Made) -> None:
 def test_the_worst_of_what_is_used_come_first(made: Made) -> None:
     text = made.page.read_text(encoding="utf-8")
     kept = [row for row in made.dataset.ledger.rows if row.kept]
-    for number, (_, score) in enumerate(WORST.values()):
-        (part,) = re.findall(rf'<section id="kept{number}".*?</section>', text, re.DOTALL)
+    for title, score, turned in (
+        ("least motion", "motion", False),
+        ("longest stills", "still", True),
+        ("least sharp", "sharpness", False),
+        ("darkest", "brightness", False),
+    ):
+        (part,) = re.findall(rf"<h2>Used: {title}</h2>.*?</section>", text, re.DOTALL)
         shown = [html.unescape(name) for name in re.findall(r"<b>(.*?)</b>", part)]
-        assert shown == [f"{row.episode}/video/0" for row in sorted(kept, key=score)][:EACH]
+        worst = sorted(kept, key=attrgetter(score), reverse=turned)[:EACH]
+        assert shown == [f"{row.episode}/video/0" for row in worst]
+        assert len({getattr(row, score) for row in kept}) >= 3
 
 
 def test_a_page_of_good_data_says_so(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     write_video(tmp_path / "d/a.mp4", scene(16, 0), 16)
-    spec = DataSpec(path=str(tmp_path / "d"), frames=16, fps=16, height=48, width=2, caption="a robot")
+    spec = DataSpec(path=str(tmp_path / "d"), frames=16, fps=16, height=480, width=2, caption="a robot")
     write_curation_page(tmp_path / "page.html", spec, take_stock(spec))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Everything is used." in text
