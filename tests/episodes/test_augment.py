@@ -14,7 +14,7 @@ from worldtune.episodes.dataset import open_dataset
 
 from .scenes import HEIGHT, WIDTH, demonstration, scene, spec, write_dataset
 
-SETTINGS = st.builds(Augment, copies=st.integers(1, 4), colour=st.floats(0, 0.99), crop=st.floats(0.51, 1))
+SETTINGS = st.builds(Augment, copies=st.integers(1, 4), colour=st.floats(0, 0.99), crop=st.floats(0.51, 0.999))
 FRAMES = arrays(np.uint8, (2, 24, 32, 3))
 ROUNDING = 1e-4
 

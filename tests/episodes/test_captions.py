@@ -3,9 +3,13 @@ from pathlib import Path
 import pytest
 
 from worldtune.episodes.captions import Captioner, Reviewed, fields_of, printable, read_captions, write_captions
+from worldtune.episodes.dataset import take_stock
 from worldtune.episodes.episode import Episode
 from worldtune.episodes.footage import Film
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import DataError
+
+from .films import cosmos_folder
 
 
 def recording(task: str = "", camera: str = "top", caption: str = "", robot: str = "") -> Episode:
@@ -82,3 +86,15 @@ def test_a_caption_is_one_line_without_control_characters() -> None:
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown caption field '\{tsak\}'"):
         fields_of("{tsak}")
+
+
+def test_captions_of_no_recording_are_a_problem(tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"push": 9})
+    entries = [Reviewed(episode=name, camera="video", caption="Mine.") for name in ("push", "pusch")]
+    write_captions(tmp_path / "c.yaml", entries)
+    spec = DataSpec(path=str(root), frames=9, fps=16, height=64, width=64, captions=str(tmp_path / "c.yaml"))
+    dataset = take_stock(spec)
+    assert dataset.train[0].caption == "Mine."
+    assert [problem.what for problem in dataset.problems] == [
+        "1 captions are of no recording that is read, as of pusch/video"
+    ]

@@ -16,7 +16,7 @@ from worldtune.episodes.video import read_frames, write_video
 from worldtune.episodes.windows import retime_by
 from worldtune.errors import DataError
 
-from .films import cosmos_folder, film, read_back, write_reordered_video, write_uneven_video
+from .films import cosmos_folder, film, read_back, whole, write_reordered_video, write_uneven_video
 
 ONE, MINUS = 1 << 16, (1 << 32) - (1 << 16)
 TURNS = {90: (0, ONE, 0, MINUS, 0), 180: (MINUS, 0, 0, 0, MINUS), 270: (0, MINUS, 0, ONE, 0)}
@@ -218,3 +218,20 @@ def test_uneven_times_cannot_be_retimed_exactly(tmp_path: Path) -> None:
     root = uneven_folder(tmp_path / "d", [0, 1, 2, 4, 5, 6, 8, 10, 11, 12], b=10)
     reasons = {row.episode: row.reason for row in take_stock(spec(root, retime="exact")).ledger.rows if row.frames > 7}
     assert reasons == {"a": "frames not evenly spaced in time cannot be made 16 fps exactly", "b": ""}
+
+
+def test_metadata_that_are_no_utf_8_are_no_fault(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", film(9), 16)
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert b"Lavf" in content
+    (tmp_path / "a.mp4").write_bytes(content.replace(b"Lavf", b"La\xf2\xff"))
+    assert measure(tmp_path / "a.mp4").frames == 9
+    assert read_back(read_clip(whole(tmp_path / "a.mp4", 9))) == [(0, t) for t in range(9)]
+
+
+def test_a_box_of_impossible_size_is_a_video_cut_short(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", film(9), 16)
+    with (tmp_path / "a.mp4").open("ab") as file:
+        file.write(b"\0\0\0\1free" + b"\xff" * 8 + bytes(32))
+    with pytest.raises(DataError, match="cut short"):
+        measure(tmp_path / "a.mp4")

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from worldtune.episodes.captions import printable
 from worldtune.episodes.episode import Problem
 from worldtune.episodes.ledger import Ledger
 
@@ -25,7 +26,7 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
         table.add_column(name.rstrip("#"), justify="right" if number else "left", no_wrap=number, overflow="fold")
     rows = list(rows)
     for row in rows[:SHOWN]:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(printable(str(cell)) for cell in row))
     console.print(table)
     if len(rows) > SHOWN:
         console.print(f"… and {len(rows) - SHOWN} more; --json lists all\n")

@@ -82,7 +82,8 @@ def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> D
         name: [_named(each.clip) for each in found if each.clip and each.row.split == name]
         for name in (TRAIN, HELD_OUT, HELD_OUT_TASK, HELD_OUT_CAMERA)
     }
-    ledger, problems = Ledger(tuple(each.row for each in found)), source.problems()
+    ledger = Ledger(tuple(each.row for each in found))
+    problems = source.problems() + _captions_of_nothing(spec, captioner, ledger)
     faults = find_faults(spec, source, ledger, problems, leaks)
     return Dataset(
         sets[TRAIN],
@@ -113,6 +114,14 @@ def _captioner(spec: DataSpec) -> Captioner:
     reviewed = read_captions(Path(spec.captions).expanduser()) if spec.captions else []
     by_recording = {(entry.episode, entry.camera): entry for entry in reviewed}
     return Captioner(spec.caption, spec.robot or "", spec.viewpoints, by_recording)
+
+
+def _captions_of_nothing(spec: DataSpec, captioner: Captioner, ledger: Ledger) -> list[Problem]:
+    """The reviewed captions of recordings that are not among those that were read."""
+    read = {(row.episode, row.camera) for row in ledger.rows}
+    unknown = [name for name in captioner.reviewed if name not in read]
+    what = f"{len(unknown)} captions are of no recording that is read, as of {'/'.join(unknown[0])}" if unknown else ""
+    return [Problem("warning", str(spec.captions), what)] if unknown else []
 
 
 def _curated(found: list[Candidate], spec: DataSpec) -> tuple[list[Candidate], list[tuple[str, str]]]:

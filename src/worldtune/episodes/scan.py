@@ -121,7 +121,7 @@ def _decode_all(path: Path) -> dict[str, bytes]:
 
 def _rate_and_keys(path: Path) -> tuple[float, set[int]]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             rate = stream.average_rate
             keys = {packet.pts for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None}
@@ -145,14 +145,19 @@ def _refuse_short(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise DataError("the file is empty", where=str(path), mend="Copy it again, or remove its episode.")
-    if (whole := _declared_size(path)) > size:
+    try:
+        whole = _declared_size(path)
+    except OSError as error:
+        what = f"the video cannot be read: {error.strerror}"
+        raise DataError(what, where=str(path), mend="Give yourself the right to read it.") from error
+    if whole > size:
         what = f"the video is cut short ({size:,} of {whole:,} bytes)"
         raise DataError(what, where=str(path), mend="Copy it again, or remove its episode.")
 
 
 def _declared_size(path: Path) -> int:
     """Bytes the top-level boxes claim (ISO/IEC 14496-12 §4.2): a cut between two frames decodes without an error."""
-    end = 0
+    end, length = 0, path.stat().st_size
     with path.open("rb") as file:
         while len(header := file.read(16)) >= 8:
             size, kind = int.from_bytes(header[:4]), header[4:8]
@@ -162,5 +167,7 @@ def _declared_size(path: Path) -> int:
             if size < 8:  # 0: the box goes on to the end of the file
                 break
             end += size
+            if end > length:
+                break
             file.seek(end)
     return end

@@ -27,7 +27,7 @@ def decode(path: Path, stamp: int | None = None) -> Iterator[av.VideoFrame]:
     """
     count = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError("the file has no video stream", where=str(path), mend="Export it again.")
             stream = container.streams.video[0]
