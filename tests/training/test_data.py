@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from support.films import write_films
 from support.training import recipe_data, small_data, small_recipe
+from worldtune.episodes.dataset import open_dataset
 from worldtune.errors import DataError, RecipeError
+from worldtune.latents.encode import encode_frames
 from worldtune.latents.store import LatentStore
 from worldtune.strict import parse
 from worldtune.training.data import prepare_data, prepare_held_out, spread
@@ -116,6 +118,21 @@ def test_a_copy_of_a_clip_is_not_on_both_sides(
     copy = shutil.copytree(others, tmp_path / "copy")
     with pytest.raises(DataError, match="is held out, but trained on as"):
         prepare_data(world, replaying(tiny_world, films, others, copy), LatentStore(tmp_path))
+
+
+def test_a_copy_that_another_process_encoded_is_not_on_both_sides(
+    world: World, tiny_world: Path, films: Path, others: Path, tmp_path: Path
+) -> None:
+    """The same frames in files of other bytes, encoded at the same time: each process has a shard of its own."""
+    copy = shutil.copytree(others, tmp_path / "copy")
+    for video in copy.rglob("*.mp4"):
+        video.write_bytes(video.read_bytes() + b"\0\0\0\x08free")
+    recipe = replaying(tiny_world, films, others, copy)
+    at_once = [LatentStore(tmp_path / "store") for _ in range(2)]
+    for store, name in zip(at_once, ("replay", "forgetting"), strict=True):
+        encode_frames(world, open_dataset(recipe.datasets[name]).clips, store, lambda name: None)
+    with pytest.raises(DataError, match="is held out, but trained on as"):
+        prepare_data(world, recipe, LatentStore(tmp_path / "store"))
 
 
 def test_the_ledger_tells_of_every_dataset(

@@ -76,11 +76,16 @@ def read_clips(clips: Sequence[Clip]) -> Iterator[tuple[Clip, np.ndarray]]:
 
     Clips come out by recording and by last frame. Raises DataError as `read_clip` does.
     """
-    by_footage: dict[Footage, list[Clip]] = {}
-    for clip in clips:
-        by_footage.setdefault(clip.footage, []).append(clip)
-    for footage, group in by_footage.items():
+    for footage, group in by_footage(clips).items():
         yield from _one_pass(footage, sorted(group, key=lambda clip: max(clip.picks)))
+
+
+def by_footage(clips: Sequence[Clip]) -> dict[Footage, list[Clip]]:
+    """The clips of each recording together."""
+    found: dict[Footage, list[Clip]] = {}
+    for clip in clips:
+        found.setdefault(clip.footage, []).append(clip)
+    return found
 
 
 def _one_pass(footage: Footage, waiting: list[Clip]) -> Iterator[tuple[Clip, np.ndarray]]:

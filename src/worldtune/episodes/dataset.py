@@ -27,9 +27,9 @@ from worldtune.files import digest_json
 class Dataset:
     """Clips for training and held out, the ledger, and a digest of what the clips are made of.
 
-    `new_task` and `new_camera` are the clips of the tasks and cameras that the spec holds out. `looked_at`: those and
-    the clips that curation refused, each with its row. `problems` are the
-    source's contradictions; `faults` say why it must not be trained on as it is.
+    `new_task` and `new_camera` are the clips of the tasks and cameras that the spec holds out. `looked_at`: all clips
+    and those that curation refused, each with its row. `problems` are the source's contradictions; `faults` say why
+    it must not be trained on as it is.
     """
 
     train: list[Clip]
@@ -120,8 +120,10 @@ def _captions_of_nothing(spec: DataSpec, captioner: Captioner, ledger: Ledger) -
     """The reviewed captions of recordings that are not among those that were read."""
     read = {(row.episode, row.camera) for row in ledger.rows}
     unknown = [name for name in captioner.reviewed if name not in read]
-    what = f"{len(unknown)} captions are of no recording that is read, as of {'/'.join(unknown[0])}" if unknown else ""
-    return [Problem("warning", str(spec.captions), what)] if unknown else []
+    if not unknown:
+        return []
+    what = f"{len(unknown)} captions are of no recording that is read, as of {'/'.join(unknown[0])}"
+    return [Problem("warning", str(spec.captions), what)]
 
 
 def _curated(found: list[Candidate], spec: DataSpec) -> tuple[list[Candidate], list[tuple[str, str]]]:

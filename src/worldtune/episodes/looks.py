@@ -4,14 +4,18 @@ Shapes: T frames, P×P patches, S×S thumbnail, H height, W width.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from safetensors.numpy import load, save
 
+from worldtune.episodes.seen import remembered
+
 SIDE, PATCHES, VIEW = 16, 8, (256, 192)
+FORMAT = "looks 2"  # another number for another way to look
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,15 @@ def look_at(frames: Iterable[np.ndarray]) -> Looks:
     for frame_HWC in frames:
         look.at(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY))
     return look.looks
+
+
+def remembered_looks(file: Path, of: str, frames: Callable[[], Iterable[np.ndarray]]) -> Looks:
+    """The looks of a recording in `file` that `of` tells from others; its frames are asked for once.
+
+    Raises DataError and UserError as `remembered` does.
+    """
+    what = f"{FORMAT} of {of}"
+    return Looks.from_bytes(remembered(file, what, lambda: {what: look_at(frames()).to_bytes()}))
 
 
 def _shrink(luma_HW: np.ndarray, width: int, height: int) -> np.ndarray:

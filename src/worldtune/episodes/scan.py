@@ -15,12 +15,12 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange
 from safetensors.numpy import load, save
 
-from worldtune.episodes.looks import Look, Looks
+from worldtune.episodes.looks import FORMAT, Look, Looks
 from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.video import decode, quarter_turns
 from worldtune.errors import DataError
 
-SCAN, LOOKS = f"scan 1 av {av.__version__}", f"looks 2 av {av.__version__}"
+SCAN, LOOKS = f"scan 1 av {av.__version__}", f"{FORMAT} av {av.__version__}"
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 """Luma from 0 to 255 of the usual one, which goes from 16 to 235 (ITU-R BT.601 §2.5.3)."""
@@ -146,7 +146,7 @@ def _refuse_short(path: Path) -> None:
     if size == 0:
         raise DataError("the file is empty", where=str(path), mend="Copy it again, or remove its episode.")
     try:
-        whole = _declared_size(path)
+        whole = _declared_size(path, size)
     except OSError as error:
         what = f"the video cannot be read: {error.strerror}"
         raise DataError(what, where=str(path), mend="Give yourself the right to read it.") from error
@@ -155,9 +155,12 @@ def _refuse_short(path: Path) -> None:
         raise DataError(what, where=str(path), mend="Copy it again, or remove its episode.")
 
 
-def _declared_size(path: Path) -> int:
-    """Bytes the top-level boxes claim (ISO/IEC 14496-12 §4.2): a cut between two frames decodes without an error."""
-    end, length = 0, path.stat().st_size
+def _declared_size(path: Path, length: int) -> int:
+    """Bytes that the top-level boxes of a file of that length claim (ISO/IEC 14496-12 §4.2).
+
+    A cut between two frames decodes without an error.
+    """
+    end = 0
     with path.open("rb") as file:
         while len(header := file.read(16)) >= 8:
             size, kind = int.from_bytes(header[:4]), header[4:8]

@@ -6,12 +6,12 @@ Shapes: H height, W width.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import av
 import numpy as np
 
 from worldtune.episodes.footage import Footage, Place
-from worldtune.episodes.looks import Looks, look_at
-from worldtune.episodes.scan import LOOKS
-from worldtune.episodes.seen import remembered, state_of
+from worldtune.episodes.looks import Looks, remembered_looks
+from worldtune.episodes.seen import state_of
 from worldtune.episodes.video import Fit, fit_frame
 from worldtune.files import digest_json
 
@@ -65,9 +65,5 @@ class Tiled:
         """They are remembered for as long as all of the files stay as they are."""
         (first, inside), *others = self.places
         made_of = [self.arrangement, frames, inside, *([state_of(file), which] for file, which in others)]
-        what = f"{LOOKS} tiled {digest_json(made_of)}"
-
-        def look() -> dict[str, bytes]:
-            return {what: look_at(frame_HWC for _, frame_HWC in self.frames(range(frames))).to_bytes()}
-
-        return Looks.from_bytes(remembered(first, what, look))
+        of = f"a tile {digest_json(made_of)} av {av.__version__}"
+        return remembered_looks(first, of, lambda: (frame_HWC for _, frame_HWC in self.frames(range(frames))))

@@ -87,25 +87,19 @@ def _latent_key(world: World) -> Key:
     return {**MADE_BY, "codec": world.card.codec_digest, "dtype": str(world.dtype)}
 
 
-def encode_prompts(world: World, prompts: Sequence[str], store: LatentStore) -> list[Entry]:
-    """The projected text (N, D) of each prompt."""
+def encode_prompts(world: World, prompts: Sequence[str | None], store: LatentStore) -> list[Entry]:
+    """The projected text (N, D) of each prompt, None being a dropped one."""
     with store.writing():
         for prompt in dict.fromkeys(prompts):
-            _put_text(world, store, prompt)
+            key = _text_key(world, prompt)
+            if not store.holds(key):
+                store.put((world.no_text() if prompt is None else world.encode_prompts([prompt]))[0], key)
     return [_found(store, _text_key(world, prompt)) for prompt in prompts]
 
 
 def encode_no_text(world: World, store: LatentStore) -> Entry:
     """The projected text (N, D) of a dropped prompt."""
-    with store.writing():
-        _put_text(world, store, None)
-    return _found(store, _text_key(world, None))
-
-
-def _put_text(world: World, store: LatentStore, prompt: str | None) -> None:
-    key = _text_key(world, prompt)
-    if not store.holds(key):
-        store.put((world.no_text() if prompt is None else world.encode_prompts([prompt]))[0], key)
+    return encode_prompts(world, [None], store)[0]
 
 
 def _text_key(world: World, prompt: str | None) -> Key:

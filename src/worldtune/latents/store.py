@@ -64,12 +64,9 @@ class LatentStore:
     def _take_in(self, path: Path) -> bool:
         """Was the part still there?"""
         try:
-            rows = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA).to_pydict()
+            rows = _read_part(path).to_pydict()
         except FileNotFoundError:
             return False
-        except (pa.ArrowException, OSError, KeyError) as error:
-            what = f"a part of the latent store's index cannot be read: {first_line(error)}"
-            raise DataError(what, where=str(path), mend="Delete the file: what it names is encoded again.") from error
         self._parts.add(path.name)
         for key, shard, name, sha256 in zip(*rows.values(), strict=True):
             self._entries.setdefault(key, Entry(self.folder / "shards" / shard, name, sha256))
@@ -121,8 +118,10 @@ class LatentStore:
         if self._names:
             self._write_shard()
             self._entries |= {key: self._entries[name] for key, name in self._names.items()}
-            self._write_part([self._row(key) for key in sorted(self._names)])
+            self._parts.add(self._write_part([self._row(key) for key in sorted(self._names)]).name)
             self._names.clear()
+            if len(self._listed()) > MANY_PARTS:
+                self._join_parts()
         self._since = time.monotonic()
 
     def _row(self, key: str) -> dict[str, str]:
@@ -140,26 +139,31 @@ class LatentStore:
             self._entries[name] = Entry(shard, name, _digest(tensor))
         self._unwritten.clear()
 
-    def _write_part(self, rows: list[dict[str, str]]) -> None:
+    def _write_part(self, rows: list[dict[str, str]]) -> Path:
         path = self.folder / "index" / f"{digest_json(rows)[:32]}.parquet"
         with atomic_file(path) as partial:
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
-        self._parts.add(path.name)
-        if len(self._listed()) > MANY_PARTS:
-            self._join_parts()
+        return path
 
     def _join_parts(self) -> None:
         """Many small parts become one, which is written before they go; not while another process does the same."""
         with suppress(BusyError), locked(self.folder / "index"):
             paths = self._listed()
-            tables = [pq.read_table(path, schema=SCHEMA) for path in paths]
-            rows = {row["key"]: row for row in pa.concat_tables(tables).to_pylist()}
-            whole = [rows[key] for key in sorted(rows)]
-            joined = self.folder / "index" / f"{digest_json(whole)[:32]}.parquet"
-            with atomic_file(joined) as partial:
-                pq.write_table(pa.Table.from_pylist(whole, SCHEMA), partial)
+            rows = {row["key"]: row for row in pa.concat_tables(map(_read_part, paths)).to_pylist()}
+            joined = self._write_part([rows[key] for key in sorted(rows)])
             for path in set(paths) - {joined}:
                 path.unlink()
+
+
+def _read_part(path: Path) -> pa.Table:
+    """A part of the index. Raises DataError when it is damaged, FileNotFoundError when it is not there."""
+    try:
+        return pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError) as error:
+        what = f"a part of the latent store's index cannot be read: {first_line(error)}"
+        raise DataError(what, where=str(path), mend="Delete the file: what it names is encoded again.") from error
 
 
 @lru_cache(maxsize=256)

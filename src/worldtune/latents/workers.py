@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from worldtune.episodes.clip import Clip
+from worldtune.episodes.clip import Clip, by_footage
 from worldtune.errors import UserError
 from worldtune.latents.encode import Progress, encode_frames
 from worldtune.latents.store import LatentStore
@@ -42,11 +42,8 @@ class Encoder:
 
 def tasks_of(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
     """The clips in tasks, those of one recording together, so that it is decoded once."""
-    by_footage: dict[object, list[Clip]] = {}
-    for clip in clips:
-        by_footage.setdefault(clip.footage, []).append(clip)
     task: list[Clip] = []
-    for group in by_footage.values():
+    for group in by_footage(clips).values():
         if task and len(task) + len(group) > TASK:
             yield task
             task = []

@@ -69,10 +69,9 @@ def prepare_data(
     team: Team = ALONE,
     elsewhere: Elsewhere | None = None,
 ) -> TrainingData:
-    """Open and encode the recipe's datasets, then let the codec and text encoder go; a team shares the work.
+    """Open and encode the recipe's datasets, then let the codec and text encoder go.
 
-    Or other processes do it, `elsewhere`.
-
+    A team shares the work, or processes do that are started for it (`elsewhere`).
     `on_clip` is told how many clips are done and how many there are. Raises DataError as `open_dataset` does and
     when a clip is both trained on and held out, RecipeError for clips of a size that the base cannot make.
     """
@@ -89,7 +88,7 @@ def prepare_data(
         encode_clips(world, [clip for part in parts for clip in part][team.rank :: team.size], store)
         team.wait()
     encoded = _encode(world, parts, store, on_clip, elsewhere)
-    _refuse_shared(parts, [[[clip.latent] for clip in part] for part in encoded])  # named by the frames' bytes
+    _refuse_shared(parts, [[[clip.latent.name] for clip in part] for part in encoded])  # named by the frames' bytes
     *pools, kept, probed = encoded
     mixed = dict(zip(trained, pools, strict=True))
     no_text_1ND = load_tensor(encode_no_text(world, store))[None]

@@ -11,8 +11,8 @@ import numpy as np
 
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Place
-from worldtune.episodes.looks import Looks, look_at
-from worldtune.episodes.seen import remembered, state_of
+from worldtune.episodes.looks import Looks, remembered_looks
+from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.bag_grid import rate_of, resample, seconds, shared, stretches
 from worldtune.episodes.sources.bag_messages import BagTopics, read_messages, topics_of
 from worldtune.episodes.sources.links import as_text, why_unreadable
@@ -49,13 +49,13 @@ class Topic:
     def looks(self, frames: int) -> Looks:
         """As a `Footage` does. Raises DataError when the pictures are of several sizes."""
 
-        def look() -> dict[str, bytes]:
+        def every() -> Iterator[np.ndarray]:
             shown = (frame_HWC for _, frame_HWC in self.frames(range(len(self.stamps))))
-            return {what: look_at(_of_one_size(shown, f"{self.bag} {self.topic}")).to_bytes()}
+            return _of_one_size(shown, f"{self.bag} {self.topic}")
 
         first, *others = files_of(self.bag)
-        what = f"looks 1 of {self.topic} {self.arrangement} {' '.join(map(state_of, others))}"
-        return Looks.from_bytes(remembered(first, what, look)).part(0, frames)
+        of = f"{self.topic} {self.arrangement} {' '.join(map(state_of, others))}"
+        return remembered_looks(first, of, every).part(0, frames)
 
 
 def _of_one_size(frames: Iterable[np.ndarray], where: str) -> Iterator[np.ndarray]:

@@ -13,8 +13,8 @@ import numpy as np
 
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Place
-from worldtune.episodes.looks import Looks, look_at
-from worldtune.episodes.seen import remembered, state_of
+from worldtune.episodes.looks import Looks, remembered_looks
+from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
 from worldtune.episodes.sources.links import as_text, why_unreadable
 from worldtune.errors import DataError
@@ -45,13 +45,11 @@ class Pictures:
                     yield number, np.asarray(pictures[number])
 
     def looks(self, frames: int) -> Looks:
-        what = f"looks 1 of {self.name}"
-
-        def look() -> dict[str, bytes]:
+        def every() -> Iterator[np.ndarray]:
             with opened(self.file) as file:
-                return {what: look_at(np.asarray(frame_HWC) for frame_HWC in file[self.name]).to_bytes()}
+                yield from map(np.asarray, file[self.name])
 
-        return Looks.from_bytes(remembered(self.file, what, look)).part(0, frames)
+        return remembered_looks(self.file, self.name, every).part(0, frames)
 
 
 class Hdf5Source:
