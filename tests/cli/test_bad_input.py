@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import start
 from support.training import write_recipe
 
 from ..episodes.films import cosmos_folder, truncate
 from .in_process import Verb, fault, in_process
-from .test_interrupted import interrupt
 
 __all__ = ["in_process"]
 
@@ -72,16 +70,6 @@ def test_a_store_that_cannot_be_written_is_said(
     (tmp_path / "home").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert "cannot create the folder" in fault(in_process, "encode", recipe)
-
-
-@pytest.mark.parametrize("verb", ["inspect", "check"])
-def test_ctrl_c_while_a_dataset_is_decoded(verb: str, tmp_path: Path) -> None:
-    cosmos_folder(tmp_path / "many", {f"{i:04d}": 60 for i in range(400)})
-    process = start(verb, tmp_path / "many")
-    assert process.stderr is not None
-    process.stderr.read(1)  # the progress bar: the work has begun
-    interrupt(process)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["many"]
 
 
 def test_infinity_is_no_number(in_process: Verb, recipe: Path) -> None:

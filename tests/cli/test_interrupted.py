@@ -16,6 +16,8 @@ from worldtune.cli.main import INTERRUPTED, INTERRUPTION, run
 from worldtune.cli.recipes import find_recipe
 from worldtune.training.run import RunFolder
 
+from ..episodes.films import cosmos_folder
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -31,6 +33,15 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     assert process.returncode == INTERRUPTED, err
     assert err.splitlines()[-1] == INTERRUPTION
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", ["inspect", "check"])
+def test_a_dataset_that_is_decoded_stays_as_it_is(verb: str, tmp_path: Path, home: Path) -> None:
+    cosmos_folder(tmp_path / "many", {f"{i:04d}": 60 for i in range(400)})
+    process = start(verb, tmp_path / "many")
+    wait_until(lambda: any(home.rglob("seen.sqlite")), process)  # the first of the films is read
+    interrupt(process)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "many"]
 
 
 def test_encode_keeps_whole_latents_and_goes_on(tiny_world: Path, tmp_path: Path, home: Path) -> None:

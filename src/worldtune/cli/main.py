@@ -165,6 +165,8 @@ def run(arguments: list[str]) -> int:
             raise
         mend = "Take a smaller size or machine.checkpointing=full or --device cpu; ask `worldtune plan`."
         return _say(f"error: the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
+    except KeyboardInterrupt:  # where typer does not listen
+        code = INTERRUPTED
     if code == INTERRUPTED:
         _say(INTERRUPTION)
     return code or 0
