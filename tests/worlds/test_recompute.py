@@ -88,7 +88,7 @@ def two_blocks(
 
 
 @pytest.mark.parametrize("learns", [True, False], ids=["inputs learn", "weights alone learn"])
-@pytest.mark.parametrize("how", HOWS, ids=str)
+@pytest.mark.parametrize("how", HOWS, ids=["full", "selective", "full, away", "selective, away"])
 def test_gradients_are_the_same_to_the_bit(how: Recompute, learns: bool) -> None:
     plain, again = two_blocks(None, learns=learns), two_blocks(how, learns=learns)
     assert len(plain) == len(again) == 9 + learns

@@ -4,7 +4,7 @@ Shapes: T frames, H height, W width, C colour channels, S state and A action dim
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def content_digest(clip: Clip) -> str:
     """SHA-256 of the bytes of the clip's files and of all that is done to them; where they lie does not matter."""
     sha256 = clip.sha256 or file_digests(clip)
     files = [[digest, inside] for digest, (_, inside) in zip(sha256, clip.footage.places, strict=True)]
-    done = [clip.footage.arrangement, clip.picks, clip.height, clip.width, clip.fit, astuple(clip.change)]
+    done = [clip.footage.arrangement, clip.picks, clip.height, clip.width, clip.fit, list(vars(clip.change).values())]
     return digest_json([files, done])
 
 

@@ -9,6 +9,7 @@ Shapes: T frames, P×P patches, S×S thumbnail, A action dimensions.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def see(
         still=float(alike(thumbs_TSS[BEFORE:], thumbs_TSS[:-BEFORE]).mean()) if len(its) > BEFORE else 0.0,
         spread=float(np.ptp(thumbs_TSS, axis=0).max()) if len(picks) > 1 else np.inf,
         tail=1 - (_last(~alike(thumbs_TSS, thumbs_TSS[-1])) + 1) / len(its) if len(picks) > 1 else 0.0,
-        sharpness=float(np.median(looks.sharpness[its])),
-        brightness=float(np.median(looks.brightness[its])),
+        sharpness=median(looks.sharpness[its].tolist()),
+        brightness=median(looks.brightness[its].tolist()),
         thumbs=looks.thumbs[sampled],
         actions=None if actions is None else actions[list(picks)],
         states=None if states is None else states[list(picks)],

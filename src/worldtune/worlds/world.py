@@ -108,7 +108,8 @@ class World:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.denoiser.dtype
+        """That of the weights which pictures come to first; a model's own `dtype` walks through all its modules."""
+        return self.denoiser.patch_embed.proj.weight.dtype
 
     @cached_property
     def codec(self) -> Codec:
