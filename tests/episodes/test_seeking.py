@@ -76,6 +76,7 @@ def padded(path: Path, size: int) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("by_time_of_bytes")
 def test_what_lies_before_is_not_decoded(tmp_path: Path) -> None:
     """All but the last of the key frames are destroyed, and the frame is there."""
     path = write(tmp_path / "a.mp4", *FILES["h264 with B-frames"][:2])
@@ -93,6 +94,7 @@ def test_what_lies_before_is_not_decoded(tmp_path: Path) -> None:
     assert np.array_equal(frame_HWC, expected)
 
 
+@pytest.mark.usefixtures("by_time_of_bytes")
 def test_time_stamps_that_are_others_than_before_give_the_right_frames_all_the_same(tmp_path: Path) -> None:
     size = 2**17
     path, other = (

@@ -86,7 +86,7 @@ def test_what_is_found_besides_is_remembered_too(tmp_path: Path) -> None:
     assert asked == [0]
 
 
-@pytest.mark.parametrize("change", ["content", "size", "time", "another file"])
+@pytest.mark.parametrize("change", ["content", "content alone", "size", "time", "another file"])
 def test_a_file_that_changes_is_looked_at_again(tmp_path: Path, change: str) -> None:
     path = old_file(tmp_path / "a")
     old = path.stat().st_mtime_ns
@@ -95,6 +95,9 @@ def test_a_file_that_changes_is_looked_at_again(tmp_path: Path, change: str) -> 
         case "content":
             path.write_bytes(b"xyz")
             os.utime(path, ns=(old, old + 1_000_000))
+        case "content alone":
+            path.write_bytes(b"xyz")
+            os.utime(path, ns=(old, old))
         case "size":
             path.write_bytes(b"longer")
             os.utime(path, ns=(old, old))

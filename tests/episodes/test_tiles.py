@@ -109,6 +109,7 @@ def test_what_is_seen_is_the_whole_picture(recorded: Path) -> None:
     assert len(tiled.looks(4).motion) == 4
 
 
+@pytest.mark.usefixtures("by_time_of_bytes")
 def test_what_is_seen_is_remembered_while_all_files_stay_as_they_are(tmp_path: Path) -> None:
     files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
     for tag, file in enumerate(files):

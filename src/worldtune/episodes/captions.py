@@ -77,7 +77,13 @@ def _said(error: Exception) -> str:
 
 def fields_of(template: str) -> list[str]:
     """The fields a template names. Raises ValueError for one that a recording does not have."""
-    names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    names = []
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if form or conversion:
+            raise ValueError(f"the caption field '{{{name}}}' cannot be formatted: leave out what follows its name")
+        names.append(name)
     for name in names:
         if name not in FIELDS:
             raise ValueError(f"unknown caption field '{{{name}}}'; the fields are {', '.join(FIELDS)}")

@@ -43,7 +43,7 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _strip(episode: Episode, columns: int) -> Image.Image:
-    width = round(TILE_HEIGHT * episode.width / episode.height)
+    width = max(1, round(TILE_HEIGHT * episode.width / episode.height))
     strip = Image.new("RGB", (columns * (width + GAP) - GAP, TILE_HEIGHT), PAPER)
     left = 0
     for _, frame_HWC in episode.footage.frames(_spread(episode.frames, columns)):

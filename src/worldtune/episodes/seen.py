@@ -1,7 +1,8 @@
 """What was found out about a file, remembered for as long as the file stays as it is.
 
-A file is known by its path, inode, size and time of change. One that changed within the last two seconds is not
-remembered: a further change could leave all four as they are (git calls such a file racy).
+A file is known by its path, inode, size and both times of change: that of its bytes, which a copy may be given, and
+that of its inode, which nobody can set. One that changed within the last two seconds is not remembered: a further
+change could leave all of them as they are (git calls such a file racy).
 """
 
 import os
@@ -58,7 +59,7 @@ def state_of(path: Path) -> str:
         raise DataError(
             "the video file is missing", where=str(path), mend="Restore it or remove its episode."
         ) from error
-    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {os.path.abspath(path)}"
+    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {os.path.abspath(path)}"
 
 
 def _place(folder: Path) -> Path:

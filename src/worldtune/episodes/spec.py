@@ -11,6 +11,7 @@ from worldtune.episodes.tiles import Layout, cameras_of
 from worldtune.episodes.video import Fit
 from worldtune.strict import Strict
 
+SLOWEST = 1e-6  # frames a second
 
 class DataSpec(Strict):
     """What to take from a source.
@@ -35,11 +36,11 @@ class DataSpec(Strict):
     cameras: list[str] | None = None
     tile: Layout | None = None
     frames: int = Field(ge=1)
-    fps: float = Field(gt=0)
+    fps: float = Field(ge=SLOWEST)
     height: int = Field(ge=1)
     width: int = Field(ge=1)
     fit: Fit = "stretch"
-    recorded_fps: float | None = Field(None, gt=0)
+    recorded_fps: float | None = Field(None, ge=SLOWEST)
     retime: Literal["nearest", "exact"] = "nearest"
     windows: Literal["grid", "random", "whole"] = "grid"
     stride: int | None = Field(None, ge=1)

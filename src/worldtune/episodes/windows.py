@@ -57,6 +57,8 @@ def meets(fps_in: float, fps_out: float) -> bool:
 
 
 def _exact(fps: float) -> Fraction:
+    if fps < 1:
+        return 1 / Fraction(1 / fps).limit_denominator(1001)
     return Fraction(fps).limit_denominator(1001)  # 30000/1001 is the broadcast rate 29.97…
 
 

@@ -69,17 +69,16 @@ class LatentStore:
             return False
         self._parts.add(path.name)
         for key, shard, name, sha256 in zip(*rows.values(), strict=True):
-            self._entries.setdefault(key, Entry(self.folder / "shards" / shard, name, sha256))
+            entry, known = Entry(self.folder / "shards" / shard, name, sha256), self._entries.get(key)
+            if known is None or (known.shard != entry.shard and not known.shard.is_file()):
+                self._entries[key] = entry
         return True
 
     def find(self, key: Key) -> Entry | None:
         """The tensor of `key`, None when it is not there (any more)."""
         digest = digest_json(key)
         entry = self._entries.get(digest)
-        if entry is not None and not entry.shard.is_file():
-            del self._entries[digest]
-            return None
-        return entry
+        return entry if entry is not None and entry.shard.is_file() else None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -124,6 +123,9 @@ class LatentStore:
                 self._join_parts()
         self._since = time.monotonic()
 
+    def _is_there(self, row: dict[str, str]) -> bool:
+        return (self.folder / "shards" / row["shard"]).is_file()
+
     def _row(self, key: str) -> dict[str, str]:
         entry = self._entries[key]
         return {"key": key, "shard": entry.shard.name, "name": entry.name, "sha256": entry.sha256}
@@ -149,7 +151,8 @@ class LatentStore:
         """Many small parts become one, which is written before they go; not while another process does the same."""
         with suppress(BusyError), locked(self.folder / "index"):
             paths = self._listed()
-            rows = {row["key"]: row for row in pa.concat_tables(map(_read_part, paths)).to_pylist()}
+            found = pa.concat_tables(map(_read_part, paths)).to_pylist()
+            rows = {row["key"]: row for row in sorted(found, key=self._is_there)}
             joined = self._write_part([rows[key] for key in sorted(rows)])
             for path in set(paths) - {joined}:
                 path.unlink()

@@ -47,7 +47,7 @@ def read_jsonl(path: Path, *keys: str) -> list[Record]:
     """One record a line, each with all of `keys`. Raises DataError otherwise."""
     if not path.is_file():
         raise DataError("the metadata file is missing", where=str(path), mend="Restore it from the dataset's origin.")
-    lines = read_text(path).splitlines()
+    lines = read_text(path).split("\n")  # a task's text may hold what Unicode calls the end of a line
     return _with_keys([_parse(path, line) for line in lines if line.strip()], keys, path)
 
 

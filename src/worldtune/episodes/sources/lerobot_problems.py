@@ -51,7 +51,7 @@ def _splits(source: LeRobotSource) -> Iterator[Problem]:
     episodes = len(source.promises)
     for name, text in source.info.get("splits", {}).items():
         parts = str(text).split(":")
-        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        if len(parts) != 2 or not all(part.isdecimal() for part in parts):
             yield Problem("warning", "info.json", f"split {name} is {text!r}, not a range of episodes")
         elif not int(parts[0]) <= int(parts[1]) <= episodes:
             yield Problem("warning", "info.json", f"split {name} is {text}, there are {episodes} episodes")
