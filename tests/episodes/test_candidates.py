@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worldtune.episodes.candidates import Candidate, candidates, tiled
+from worldtune.episodes.candidates import Candidate, candidates
 from worldtune.episodes.captions import Captioner
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.episode import Episode, Lost
 from worldtune.episodes.footage import Film
+from worldtune.episodes.tiling import tiled
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
@@ -83,8 +84,8 @@ def test_a_row_says_where_it_is_from_and_what_was_seen(episode: Episode) -> None
 def test_what_is_left_at_the_end_is_a_row(episode: Episode) -> None:
     *_, rest = found(episode, stride=7)
     assert (rest.row.kept, rest.row.first_frame, rest.row.frames) == (False, 14, 6)
-    assert rest.row.reason == "shorter than the window (6 of 8 frames)"
-    assert rest.row.note == "two task texts; what is left at the episode's end"
+    assert rest.row.reason == "left over at the episode's end (6 of 8 frames)"
+    assert rest.row.note == "two task texts"
     assert rest.clip is None
     assert rest.sight is None
 
@@ -112,8 +113,8 @@ def test_a_task_that_nobody_asked_for_is_a_row_whatever_it_is(episode: Episode) 
 
 @pytest.mark.parametrize("template", ["{robot}: {task}", "{viewpoint}"])
 def test_a_caption_that_lacks_a_part_is_a_row(episode: Episode, template: str) -> None:
-    assert only(episode, template).row.reason == "caption missing"
-    assert only(replace(episode, caption=" ")).row.reason == "caption missing"
+    assert only(episode, template).row.reason == f"caption missing ({{{template[1:-1].split("}")[0]}}} is empty)"
+    assert only(replace(episode, caption=" ")).row.reason == "caption missing ({caption} is empty)"
 
 
 @pytest.mark.parametrize("rows", [0, LENGTH - 1, LENGTH + 1])

@@ -183,8 +183,11 @@ def test_a_still_is_not_trimmed_to_nothing(tmp_path: Path) -> None:
     assert (row.frames, row.note, row.reason.split(" (")[0]) == (LENGTH, "", "frozen camera")
 
 
-def test_actions_that_are_not_finite_stop_a_dataset(recorded: Path) -> None:
-    assert take_stock(spec(recorded)).faults[-1].startswith("episode 000032: actions hold values")
+def test_actions_that_are_not_finite_are_said_and_cost_their_episode_alone(recorded: Path) -> None:
+    dataset = take_stock(spec(recorded, max_loss=0.5))
+    assert "actions hold values that are not finite" in {problem.what for problem in dataset.problems}
+    assert not dataset.faults
+    assert "000032" not in {clip.episode for clip in dataset.clips}
 
 
 def test_a_robot_that_rests_is_no_frozen_tail(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_windows_do_not_overlap_and_the_rest_is_told(tmp_path: Path) -> None:
     *kept, rest = dataset.ledger.rows
     assert all(row.kept and row.split == "train" and not row.reason for row in kept)
     assert (rest.kept, rest.first_frame, rest.frames, rest.reason, rest.note) == (
-        False, 16, 4, "shorter than the window (4 of 8 frames)", "what is left at the episode's end",
+        False, 16, 4, "left over at the episode's end (4 of 8 frames)", "",
     )  # fmt: skip
     assert dataset.ledger.share_lost() == 0
 
@@ -76,9 +76,9 @@ def test_bad_recordings_are_rows_with_reasons(tmp_path: Path) -> None:
     assert cut[0] == "cut"
     assert cut[1].startswith("the video is cut short (")
     assert others == [
-        ("empty", "caption missing"),
+        ("empty", "caption missing ({caption} is empty)"),
         ("fine", "shorter than the window (1 of 8 frames)"),
-        ("mute", "caption missing"),
+        ("mute", "caption missing ({caption} is empty)"),
         ("short", "shorter than the window (3 of 8 frames)"),
     ]
     dataset = open_dataset(spec(root, max_loss=0.8))

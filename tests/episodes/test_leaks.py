@@ -156,3 +156,37 @@ def test_a_duplicate_is_told_by_its_actions_not_by_their_unit(tmp_path: Path) ->
         root = write_dataset(tmp_path / f"{factor} {change}", [(pictures, states_TS, factor * actions_TA, task), other])
         kept.append(len(take_stock(spec(root)).train))
     assert kept == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("windows", [{}, {"windows": "random", "draws": 1}])
+def test_footage_that_was_cut_otherwise_is_found(tmp_path: Path, windows: dict[str, object]) -> None:
+    """One of two recordings of the same scene begins five frames later and is encoded anew."""
+    film_THWC = scene(45, 1)
+    later_THWC = recompressed(tmp_path / "later.mp4", film_THWC[5:])
+    episodes = [demonstration(scene(40, seed), seed) for seed in range(EPISODES)]
+    episodes[1] = demonstration(film_THWC[:40], 1)
+    root = write_dataset(tmp_path / "d", [*episodes, demonstration(later_THWC, 50)])
+    for held_out in (0, 1, 2):
+        dataset = take_stock(spec(root, held_out=0.4, seed=parting(held_out), **windows))
+        if held_out != 1:
+            assert not dataset.faults
+            continue
+        held, trained = sorted((SHOWN, COPY), key=lambda name: name in {clip.episode for clip in dataset.train})
+        (fault,) = dataset.faults
+        assert fault.startswith(f"the held-out recording {held}/{CAMERA} shows what {trained}/{CAMERA} for training")
+
+
+@pytest.mark.parametrize("rate", [8, 32])
+def test_footage_at_another_rate_is_found(tmp_path: Path, rate: int) -> None:
+    film_THWC = scene(90, 1)
+    reels = [
+        Reel("a", CAMERA, FPS, small(look_at(film_THWC[::2][:40]).thumbs)),
+        Reel("b", CAMERA, rate, small(look_at(film_THWC[:: 2 * FPS // rate]).thumbs)),
+    ]
+    shots = [Shot(reel, range(8, 20)) for reel in reels]
+    assert list(copies(shots[:1], shots[1:])) == [(f"a/{CAMERA}", f"b/{CAMERA}")]
+
+
+def test_what_the_built_in_datasets_hold_out_is_nowhere_else() -> None:
+    for name in ("builtin:pocket-new-view", "builtin:pocket-base"):
+        assert not take_stock(DataSpec(path=name, frames=17, fps=16, height=64, width=64, held_out=0.3)).faults

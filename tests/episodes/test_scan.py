@@ -182,7 +182,7 @@ def test_a_jump_in_one_film_leaves_the_others_as_they_are(tmp_path: Path) -> Non
     root = uneven_folder(tmp_path / "d", [0, 1, 2, 3, 40, 41, 42, 43], b=8)
     *over, rest = rows_of(root, "a")
     assert {row.reason for row in over} == {"time stamps jump (by 2.3 s after frame 3)"}
-    assert rest.reason == "shorter than the window (4 of 8 frames)"
+    assert rest.reason == "left over at the episode's end (4 of 8 frames)"
     assert [clip.name for clip in open_dataset(spec(root, max_loss=0.5)).train] == ["b/video/0"]
 
 

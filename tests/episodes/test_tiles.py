@@ -189,7 +189,7 @@ def test_the_shortest_camera_is_how_long_it_is(tmp_path: Path, lengths: tuple[in
     dataset = stock(write_demos(tmp_path / "d.hdf5", a=a, b=b, actions=a))
     kept, rest = dataset.ledger.rows
     assert kept.note == "as long as its shortest camera (8 of 10 frames)"
-    assert (rest.frames, rest.reason) == (2, "shorter than the window (2 of 6 frames)")
+    assert (rest.frames, rest.reason) == (2, "left over at the episode's end (2 of 6 frames)")
     (clip,) = dataset.train
     assert cells(read_clip(clip), (("a", "b"),)) == [[[(tag, t) for t in range(6)] for tag in (1, 2)]]
     assert clip.actions is not None

@@ -160,3 +160,36 @@ def test_the_same_keys_and_tensors_give_the_same_files(tmp_path: Path) -> None:
         for name in ("x", "y")
     )
     assert one == other
+
+
+def test_a_shard_that_is_written_again_is_found_again(tmp_path: Path) -> None:
+    """By a process that writes the very files that were there, and by one whose shard has another content."""
+    key, tensor = {"a": 1}, torch.ones(2)
+    mine = LatentStore(tmp_path)
+    mine.save(tensor, key).shard.unlink()
+    assert mine.find(key) is None
+    LatentStore(tmp_path).save(tensor, key)
+    mine.refresh()
+    found = mine.find(key)
+    assert found is not None
+    for number in range(8):
+        found.shard.unlink()
+        with (other := LatentStore(tmp_path)).writing():
+            other.put(tensor, key)
+            other.put(torch.full((1,), float(number)), {"b": number})
+        found = LatentStore(tmp_path).find(key)
+        assert found is not None
+        assert torch.equal(load_tensor(found), tensor)
+
+
+def test_joined_parts_keep_what_is_there(tmp_path: Path) -> None:
+    key = {"a": 1}
+    LatentStore(tmp_path).save(torch.ones(2), key).shard.unlink()
+    store = LatentStore(tmp_path)
+    with store.writing():
+        store.put(torch.ones(2), key)
+        store.put(torch.zeros(3), {"b": 0})
+    for number in range(MANY_PARTS):
+        store.save(torch.full((1,), float(number)), {"c": number})
+    assert len(list((tmp_path / "index").glob("*.parquet"))) < MANY_PARTS
+    assert LatentStore(tmp_path).find(key) is not None

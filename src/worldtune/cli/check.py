@@ -43,49 +43,60 @@ def check(
     given = {"frames": frames, "fps": fps, "height": height, "width": width, "cameras": camera, "max_loss": max_loss}
     given["recorded_fps"] = recorded_fps
     specs = _specs(source, overrides or [], {key: value for key, value in given.items() if value is not None})
+    pages = [page.with_stem(f"{page.stem}{f'-{n + 1}' if n else ''}") for n in range(len(specs))] if page else []
     for file in filter(None, [ledger, page]):
         from worldtune.files import make_folder
 
         make_folder(file.parent)  # before the long work
-    reports = [(spec, _take_stock(spec)) for spec in specs]
+    reports = [(name, spec, _take_stock(spec)) for name, spec in specs.items()]
     if ledger is not None:
         from worldtune.episodes.ledger import join_ledgers
 
-        join_ledgers(dataset.ledger for _, dataset in reports).write(ledger)
+        join_ledgers(dataset.ledger for *_, dataset in reports).write(ledger)
     if page is not None:
         from worldtune.episodes.curation_page import write_curation_page
 
-        for number, (spec, dataset) in enumerate(reports):
-            write_curation_page(page if number == 0 else page.with_stem(f"{page.stem}-{number + 1}"), spec, dataset)
+        for place, (_, spec, dataset) in zip(pages, reports, strict=True):
+            write_curation_page(place, spec, dataset)
     if as_json:
         typer.echo(json.dumps([_as_json(*report) for report in reports], indent=2, ensure_ascii=False))
     else:
+        for file in filter(None, [ledger, *pages]):
+            typer.echo(f"written: {file}")
         for report in reports:
             _print(*report)
-    if any(dataset.faults for _, dataset in reports):
+    if any(dataset.faults for *_, dataset in reports):
         raise typer.Exit(2)
 
 
-def _specs(source: str, overrides: list[str], given: dict[str, Any]) -> "list[DataSpec]":
-    """What to check: every dataset of a recipe, or one dataset with the options."""
+def _specs(source: str, overrides: list[str], given: dict[str, Any]) -> "dict[str, DataSpec]":
+    """What to check: every dataset of a recipe by its name there, or one dataset with the options.
+
+    Raises RecipeError for clips of a size that the recipe's base cannot make.
+    """
     from worldtune.cli.recipes import find_recipe, recipe_names
     from worldtune.episodes.spec import DataSpec
     from worldtune.errors import RecipeError
     from worldtune.strict import parse
+    from worldtune.worlds.size import check_size, config_of
 
     if not source.endswith((".yaml", ".yml")) and (source not in recipe_names() or Path(source).exists()):
         if overrides:
             what = f"'{overrides[0]}' goes with a recipe, not with a dataset"
             raise RecipeError(what, where=source, mend="Use the options, or name a recipe.")
         settings = {"frames": 21, "fps": 16, "height": 64, "width": 64, "path": source, **given}
-        return [parse(DataSpec, settings, "command line")]
+        return {"": parse(DataSpec, settings, "command line")}
     if given:
         raise RecipeError(
             f"--{next(iter(given)).replace('cameras', 'camera').replace('_', '-')} does not go with a recipe",
             where=source,
             mend="Change the recipe's data section.",
         )
-    return list(find_recipe(source, overrides).datasets.values())
+    recipe = find_recipe(source, overrides)
+    if config := config_of(recipe.base):
+        for name, spec in recipe.datasets.items():
+            check_size(config, recipe.base, spec.frames, spec.height, spec.width, name)
+    return recipe.datasets
 
 
 def _take_stock(spec: "DataSpec") -> "Dataset":
@@ -98,10 +109,11 @@ def _take_stock(spec: "DataSpec") -> "Dataset":
         return take_stock(spec, advance)
 
 
-def _as_json(spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
+def _as_json(name: str, spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
+        "name": name,
         "usable": not dataset.faults,
         "faults": dataset.faults,
         "data": spec.model_dump(mode="json"),
@@ -117,15 +129,16 @@ def _as_json(spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
     }
 
 
-def _print(spec: "DataSpec", dataset: "Dataset") -> None:
+def _print(name: str, spec: "DataSpec", dataset: "Dataset") -> None:
     from worldtune.cli.data_tables import open_console, print_lost, print_notes, print_problems
 
     console = open_console()
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}"
-    console.print(f"{spec.path}\n{size}\n")
+    console.print(f"{f'{name}: ' if name else ''}{spec.path}\n{size}\n")
     apart = {"of new tasks": dataset.new_task, "of new cameras": dataset.new_camera}
     more = "".join(f", {len(clips)} {what}" for what, clips in apart.items() if clips)
-    console.print(f"{len(dataset.train)} clips for training, {len(dataset.held_out)} held out{more}\n")
+    use = "to measure forgetting" if name == "forgetting" else "for training"
+    console.print(f"{len(dataset.train)} clips {use}, {len(dataset.held_out)} held out{more}\n")
     print_lost(console, dataset.ledger)
     print_notes(console, dataset.ledger)
     print_problems(console, dataset.problems)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 
@@ -10,10 +9,10 @@ from worldtune.episodes.captions import Captioner
 from worldtune.episodes.clip import Clip
 from worldtune.episodes.curation import Sight, moving_part, see
 from worldtune.episodes.episode import Episode, Lost
+from worldtune.episodes.leaks import Reel, small
 from worldtune.episodes.ledger import UNASKED, Row
 from worldtune.episodes.looks import Looks
 from worldtune.episodes.spec import DataSpec
-from worldtune.episodes.tiles import Layout, Tiled, name_of
 from worldtune.episodes.windows import cut, draw, jump_within, meets, nearest, recorded, retime, retime_by, stretch
 from worldtune.errors import DataError
 from worldtune.seeds import seed_of
@@ -21,66 +20,20 @@ from worldtune.seeds import seed_of
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A row of the ledger; where it may be used, its clip and what to judge that by. `seen`: that clip even so."""
+    """A row of the ledger; where it may be used, its clip, what to judge that by, and the recording that it is of.
+
+    `seen`: the clip although it may not be used.
+    """
 
     row: Row
     clip: Clip | None = None
     sight: Sight | None = None
+    reel: Reel | None = None
     seen: Clip | None = None
 
     def refused(self, reason: str) -> "Candidate":
         """The same, not to be used."""
         return Candidate(replace(self.row, kept=False, reason=reason), seen=self.clip)
-
-
-def tiled(recordings: Iterator[Episode | Lost], spec: DataSpec) -> Iterator[Episode | Lost]:
-    """The recordings; if the spec tiles cameras, those of each episode as one."""
-    if spec.tile is None:
-        yield from recordings
-        return
-    for _, group in groupby(recordings, key=lambda recording: recording.name):
-        yield _together({recording.camera: recording for recording in group}, spec.tile, spec)
-
-
-def _together(found: dict[str, Episode | Lost], layout: Layout, spec: DataSpec) -> Episode | Lost:
-    name = name_of(layout)
-    lost = next((recording for recording in found.values() if isinstance(recording, Lost)), None)
-    if lost is not None:
-        return replace(lost, camera=name, reason=f"{lost.reason} ({lost.camera})")
-    shown = {camera: recording for camera, recording in found.items() if isinstance(recording, Episode)}
-    first, frames = next(iter(shown.values())), min(recording.frames for recording in shown.values())
-    notes = [recording.note for recording in shown.values() if recording.note]
-    if reason := _untimely(shown):
-        return Lost(first.name, name, first.task, first.caption, frames, first.fps, reason, first.session)
-    if (longest := max(recording.frames for recording in shown.values())) > frames:
-        notes.append(f"as long as its shortest camera ({frames} of {longest} frames)")
-    cells = tuple(tuple(shown[camera].footage if camera else None for camera in row) for row in layout)
-    return replace(
-        first,
-        camera=name,
-        footage=Tiled(cells, spec.height, spec.width, spec.fit),
-        frames=frames,
-        height=spec.height,
-        width=spec.width,
-        states=_shortened(first.states, first.frames - frames),
-        actions=_shortened(first.actions, first.frames - frames),
-        jumps=tuple(jump for recording in shown.values() for jump in recording.jumps),
-        note="; ".join(dict.fromkeys(notes)),
-    )
-
-
-def _untimely(shown: dict[str, Episode]) -> str:
-    """Why frames of the same number are not of the same time, or ""."""
-    uneven = [camera for camera, recording in shown.items() if recording.times is not None]
-    if uneven:
-        return f"a tiled camera's frames are not evenly spaced in time ({uneven[0]})"
-    rates = [recording.fps for recording in shown.values()]
-    listed = ", ".join(f"{rate:g}" for rate in rates)
-    return f"the tiled cameras are of unlike rates ({listed} fps)" if len(set(rates)) > 1 else ""
-
-
-def _shortened(rows_TD: np.ndarray | None, by: int) -> np.ndarray | None:
-    return None if rows_TD is None else rows_TD[: max(len(rows_TD) - by, 0)]
 
 
 def candidates(recording: Episode | Lost, spec: DataSpec, captioner: Captioner) -> Iterator[Candidate]:
@@ -93,8 +46,8 @@ def candidates(recording: Episode | Lost, spec: DataSpec, captioner: Captioner) 
         yield Candidate(replace(row, reason=recording.reason))
         return
     caption, origin = captioner.caption(recording)
-    row = replace(row, caption=caption or "", caption_origin=origin, note=recording.note)
-    if reason := _unfit(recording, spec) or ("" if caption else "caption missing"):
+    row = replace(row, caption=caption or "", caption_origin=origin if caption else "", note=recording.note)
+    if reason := _unfit(recording, spec) or ("" if caption else f"caption missing ({origin})"):
         yield Candidate(replace(row, reason=reason))
         return
     try:
@@ -132,7 +85,7 @@ def _unfit(episode: Episode, spec: DataSpec) -> str:
 
 
 def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterator[Candidate]:
-    start, frames, notes = 0, episode.frames, [row.note]
+    start, frames, notes = 0, episode.frames, [row.note, _stretched(episode, spec)]
     if spec.curate.trim:
         start, frames = moving_part(looks)
         cut_off = (start, episode.frames - start - frames)
@@ -151,6 +104,7 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
     if times_T is None:
         _refuse_twice(starts, targets, episode, spec)
     begun: set[int] = set()
+    reel = Reel(episode.name, episode.camera, episode.fps, small(looks.thumbs)) if spec.holds_out else None
     for first in starts:
         picks = tuple(start + target for target in targets[first : first + spec.frames])
         if jump := jump_within(_between(picks, start, first, times_T, spec), episode.jumps):
@@ -161,13 +115,20 @@ def _windows(episode: Episode, looks: Looks, spec: DataSpec, row: Row) -> Iterat
             yield Candidate(replace(row, first_frame=picks[0], frames=len(picks), reason=reason))
         else:
             begun.add(picks[0])
-            yield _candidate(episode, looks, spec, row, picks)
+            yield _candidate(episode, looks, spec, row, picks, reel)
     if rest is not None:
         count = len(targets) - rest
-        reason = f"shorter than the window ({count} of {spec.frames} frames)"
-        note = "; ".join(filter(None, [row.note, "what is left at the episode's end" if starts else ""]))
+        what = "left over at the episode's end" if starts else "shorter than the window"
+        reason = f"{what} ({count} of {spec.frames} frames)"
         begin = start + targets[rest] if targets else 0
-        yield Candidate(replace(row, first_frame=begin, frames=count, reason=reason, note=note))
+        yield Candidate(replace(row, first_frame=begin, frames=count, reason=reason))
+
+
+def _stretched(episode: Episode, spec: DataSpec) -> str:
+    shape, asked = episode.width / episode.height, spec.width / spec.height
+    if spec.fit != "stretch" or abs(shape / asked - 1) < 0.02:
+        return ""
+    return f"stretched from {episode.width}×{episode.height} out of its shape"
 
 
 def _targets(frames: int, times_T: np.ndarray | None, fps: float, spec: DataSpec) -> Sequence[int]:
@@ -213,6 +174,7 @@ def _candidate(
     spec: DataSpec,
     row: Row,
     picks: tuple[int, ...],
+    reel: Reel | None,
 ) -> Candidate:
     sight = see(episode.camera, looks, picks, episode.actions, episode.states)
     row = replace(
@@ -240,4 +202,4 @@ def _candidate(
         states=sight.states,
         actions=sight.actions,
     )
-    return Candidate(row, clip, sight)
+    return Candidate(row, clip, sight, reel)

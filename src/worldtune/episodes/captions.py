@@ -100,7 +100,7 @@ class Captioner:
     reviewed: dict[tuple[str, str], Reviewed] = field(default_factory=dict)
 
     def caption(self, episode: Episode) -> tuple[str | None, str]:
-        """The caption and its origin. None when a field that the template names is empty: a missing one is never ''."""
+        """The caption and its origin, or None and which field is empty that the template names."""
         text, origin = self._text(episode)
         values = {
             "task": printable(episode.task),
@@ -110,13 +110,13 @@ class Captioner:
             "viewpoint": self.viewpoints.get(episode.camera, ""),
         }
         names = fields_of(self.template)
-        if not all(values[name] for name in names):
-            return None, ""
+        if empty := next((name for name in names if not values[name]), None):
+            return None, f"{{{empty}}} is empty"
         if "caption" not in names:
             origin = "template"
         elif self.template != "{caption}":
             origin = f"template over {origin}"
-        return self.template.format(**values).strip() or None, origin
+        return (said, origin) if (said := self.template.format(**values).strip()) else (None, "the template is empty")
 
     def _text(self, episode: Episode) -> tuple[str, str]:
         found = self.reviewed.get((episode.name, episode.camera))

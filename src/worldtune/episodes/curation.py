@@ -1,7 +1,8 @@
 """What a robot's clips should not be: static, black, frozen, blurred, twice there, wild in their actions.
 
-Every threshold is a camera's own, from the quantiles of its clips, between bounds that hold for any camera. A fixed
-camera's picture hardly changes as a whole, so that what moves is looked for patch by patch.
+What is blurred or a wild action is judged against the quantiles of the dataset's own clips, sharpness camera by camera;
+what is black or does not move, by bounds that hold for any camera. A fixed camera's picture hardly changes as a whole,
+so that what moves is looked for patch by patch.
 
 Shapes: T frames, P×P patches, S×S thumbnail, A action dimensions.
 """
@@ -19,6 +20,7 @@ from worldtune.strict import Strict
 SAME = 2.0  # luma levels of 255: two frames are alike if no cell of their thumbnails differs by more
 BEFORE = 4  # frames, between the two that are compared to see whether anything moves
 BLACK = 12.0  # luma of 255
+ACTS = 0.05  # of a dimension's range over the dataset: what changes less rests
 SAMPLED = 9  # thumbnails that a clip is recognised by
 ENOUGH = 20  # clips of a camera, before its quantiles say anything
 
@@ -98,18 +100,24 @@ def judge(curate: Curate, sights: Sequence[Sight]) -> list[str]:
     """For each clip why it should not be used, or ""."""
     blurred = blur_limits(sights) if curate.blurred else {}
     spread = action_limits(sights) if curate.outliers else None
-    return [next(filter(None, _faults(curate, sight, blurred.get(sight.camera, 0.0), spread)), "") for sight in sights]
+    reach = _reach(sights)
+    return [
+        next(filter(None, _faults(curate, sight, blurred.get(sight.camera, 0.0), spread, reach)), "")
+        for sight in sights
+    ]
 
 
-def _faults(curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits | None") -> Iterable[str]:
+def _faults(
+    curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits | None", reach: dict[int, np.ndarray]
+) -> Iterable[str]:
     if curate.black and sight.brightness < BLACK:
         yield f"black (brightness {sight.brightness:.0f} of 255)"
     if sight.spread <= SAME:
-        if curate.frozen and _acts(sight):
+        if curate.frozen and _acts(sight, reach):
             yield "frozen camera (actions go on, the picture does not)"
         if curate.static:
             yield "static (nothing moves)"
-    elif curate.frozen and sight.tail > 0.5 and _acts(sight, sight.tail):
+    elif curate.frozen and sight.tail > 0.5 and _acts(sight, reach, sight.tail):
         yield f"frozen tail (the last {sight.tail:.0%} of it are alike)"
     if sight.sharpness < sharp_enough:
         yield f"blurred (sharpness {sight.sharpness:.0f}, this camera's limit is {sharp_enough:.0f})"
@@ -121,15 +129,31 @@ def _faults(curate: Curate, sight: Sight, sharp_enough: float, spread: "Limits |
         yield f"action outlier (dimension {dimension} is {sight.actions[step, dimension]:.3g} at frame {step})"
 
 
-def _acts(sight: Sight, tail: float = 1.0) -> bool:
-    """Do the states change in that share of the clip, at its end, or where there are none the actions?
+def _signal(sight: Sight) -> np.ndarray | None:
+    """(T, A): the states, or where there are none the actions."""
+    return sight.states if sight.states is not None else sight.actions
+
+
+def _reach(sights: Sequence[Sight]) -> dict[int, np.ndarray]:
+    """(A,): how far each dimension of the signal goes over all clips, by A."""
+    ends: dict[int, list[np.ndarray]] = defaultdict(list)
+    for sight in sights:
+        signal_TA = _signal(sight)
+        if signal_TA is not None and np.isfinite(signal_TA).all():
+            ends[signal_TA.shape[1]] += [signal_TA.min(0), signal_TA.max(0)]
+    return {dimensions: np.ptp(both, axis=0) for dimensions, both in ends.items()}
+
+
+def _acts(sight: Sight, reach: dict[int, np.ndarray], tail: float = 1.0) -> bool:
+    """Does the signal change in that share of the clip, at its end, by more than a sensor's noise?
 
     Of a part of the clip that is not known: a robot that rests is no fault, a camera that stopped is.
     """
-    signal_TA = sight.states if sight.states is not None else sight.actions
+    signal_TA = _signal(sight)
     if signal_TA is None:
         return tail < 1
-    return bool(np.ptp(signal_TA[-max(1, round(tail * len(signal_TA))) :], axis=0).max(initial=0) > 1e-3)
+    change_A = np.ptp(signal_TA[-max(1, round(tail * len(signal_TA))) :], axis=0)
+    return bool((change_A > ACTS * reach.get(len(change_A), np.zeros(len(change_A)))).any())
 
 
 def _last(which: np.ndarray) -> int:

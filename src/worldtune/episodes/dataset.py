@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from worldtune.episodes.augment import changes
-from worldtune.episodes.candidates import Candidate, candidates, tiled
+from worldtune.episodes.candidates import Candidate, candidates
 from worldtune.episodes.captions import Captioner, read_captions
 from worldtune.episodes.clip import Clip, content_digest, file_digests
 from worldtune.episodes.curation import judge
 from worldtune.episodes.episode import Problem
 from worldtune.episodes.faults import find_faults
+from worldtune.episodes.leaks import Shot, copies
 from worldtune.episodes.ledger import Ledger, Row
 from worldtune.episodes.sources import Advance, Source, choose_cameras, open_source, read_all
 from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.split import HELD_OUT, HELD_OUT_CAMERA, HELD_OUT_TASK, TRAIN, split
+from worldtune.episodes.tiles import name_of
+from worldtune.episodes.tiling import tiled
 from worldtune.episodes.twins import twins
 from worldtune.errors import DataError
 from worldtune.files import digest_json
@@ -76,7 +79,7 @@ def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> D
     found = [each for recording in recordings for each in candidates(recording, spec, captioner)]
     found, pairs = _curated(found, spec)
     found = split(found, spec)
-    leaks = _leaks(found, pairs)
+    leaks = _leaks(found, pairs) or list(_copies(found))
     found = [copy for each in found for copy in _with_copies(each, spec)]
     sets: dict[str, list[Clip]] = {
         name: [_named(each.clip) for each in found if each.clip and each.row.split == name]
@@ -123,7 +126,10 @@ def _captions_of_nothing(spec: DataSpec, captioner: Captioner, ledger: Ledger) -
     if not unknown:
         return []
     what = f"{len(unknown)} captions are of no recording that is read, as of {'/'.join(unknown[0])}"
-    return [Problem("warning", str(spec.captions), what)]
+    if len(unknown) < len(captioner.reviewed):
+        return [Problem("warning", str(spec.captions), what)]
+    tile = f": the tiled camera is called {name_of(spec.tile)}" if spec.tile else ""
+    return [Problem("error", str(spec.captions), f"none of its captions is of a recording that is read{tile}")]
 
 
 def _curated(found: list[Candidate], spec: DataSpec) -> tuple[list[Candidate], list[tuple[str, str]]]:
@@ -161,7 +167,17 @@ def _leaks(found: Sequence[Candidate], pairs: Sequence[tuple[str, str]]) -> list
     """Of the pairs that show the same, those of a clip for training and one that is held out: (held out, training)."""
     split_of = {each.clip.name: each.row.split for each in found if each.clip}
     ordered = [sorted(pair, key=lambda name: split_of.get(name) == TRAIN) for pair in pairs]
-    return [(a, b) for a, b in ordered if split_of.get(b) == TRAIN and split_of.get(a, TRAIN) != TRAIN]
+    return [(f"clip {a}", b) for a, b in ordered if split_of.get(b) == TRAIN and split_of.get(a, TRAIN) != TRAIN]
+
+
+def _copies(found: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
+    """(held out, for training): recordings that share footage, however their clips were cut."""
+    sides: dict[bool, list[Shot]] = {True: [], False: []}
+    for each in found:
+        if each.clip is not None and each.reel is not None:
+            sides[each.row.split == TRAIN].append(Shot(each.reel, each.clip.picks))
+    if all(sides.values()):
+        yield from ((f"recording {held}", trained) for held, trained in copies(sides[False], sides[True]))
 
 
 def _with_copies(each: Candidate, spec: DataSpec) -> Iterator[Candidate]:

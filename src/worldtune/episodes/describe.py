@@ -5,6 +5,7 @@ Shapes: T frames, H height, W width.
 
 import base64
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from worldtune.errors import UserError, first_line
 LONGEST = 512  # pixels of a picture's longer side, as the model sees it
 WORDS = 256  # tokens of an answer, at most
 SAFE = {"trust_remote_code": False}  # a model's own code does not run here
+THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)  # what some models say before they answer
 QUESTION = (
     "These are {count} frames, in order, of a video of a robot{view}.{task} Describe the video in one paragraph of at "
     "most 80 words, for a model that makes such videos: the viewpoint first, then the robot and what stands where in "
@@ -70,9 +72,12 @@ class Endpoint:
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:  # UnicodeError: of a name that is none
             raise self._fault(f"the endpoint cannot be reached: {first_line(error)}") from error
         try:
-            text = answer.json()["choices"][0]["message"]["content"]
+            choice = answer.json()["choices"][0]
+            text, end = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
+        if end == "length":
+            raise self._fault(f"the answer is cut off after {WORDS} tokens: take a model that does not think aloud")
         return _refuse_empty(text, self._fault)
 
     def _fault(self, what: str) -> UserError:
@@ -115,7 +120,7 @@ class LocalModel:
 
 
 def _refuse_empty(text: Any, fault: Any) -> str:
-    answer = printable(text) if isinstance(text, str) else ""
+    answer = printable(THOUGHT.sub("", text)) if isinstance(text, str) else ""
     if not answer:
         raise fault("the model gives no answer")
     return answer

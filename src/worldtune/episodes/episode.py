@@ -52,7 +52,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Problem:
-    """A contradiction in a source; `camera` is "" when it concerns all of them.
+    """A contradiction in a source; `camera` is "" when it concerns all of them, `episode` too.
 
     An error means that frames, states and actions cannot be trusted to belong together; a warning
     does not (what it makes unusable is a lost recording besides).
@@ -62,3 +62,4 @@ class Problem:
     where: str
     what: str
     camera: str = ""
+    episode: str = ""

@@ -6,6 +6,7 @@ from worldtune.episodes.episode import Problem
 from worldtune.episodes.ledger import Ledger
 from worldtune.episodes.sources import Source
 from worldtune.episodes.spec import DataSpec
+from worldtune.episodes.split import HELD_OUT_CAMERA, HELD_OUT_TASK
 
 
 def find_faults(
@@ -14,14 +15,19 @@ def find_faults(
     """The faults, gravest first. `leaks` are pairs of a held-out clip and one for training that show the same."""
     cameras = source.cameras if spec.asked_cameras is None else spec.asked_cameras
     faults = [*_split(spec, ledger), *_losses(spec, source, ledger, cameras)]
-    errors = [problem for problem in problems if problem.level == "error" and problem.camera in ("", *cameras)]
+    kept = {row.episode for row in ledger.rows if row.kept}
+    errors = [
+        problem
+        for problem in problems
+        if problem.level == "error" and problem.camera in ("", *cameras) and problem.episode in ("", *kept)
+    ]
     if errors:
         more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
         faults.append(f"{errors[0].where}: {errors[0].what}{more}")
     if leaks:
         held, trained = leaks[0]
         more = f", and {len(leaks) - 1} more" if len(leaks) > 1 else ""
-        faults.append(f"the held-out clip {held} shows what {trained} for training shows{more}")
+        faults.append(f"the held-out {held} shows what {trained} for training shows{more}")
     return faults
 
 
@@ -37,6 +43,12 @@ def _split(spec: DataSpec, ledger: Ledger) -> list[str]:
         return [f"nothing is left for training: {share}"]
     if spec.held_out > 0 and "held_out" not in splits:
         return [f"the held-out set is empty: {share}"]
+    for asked, name, field in (
+        (spec.held_out_tasks, HELD_OUT_TASK, "held_out_tasks"),
+        (spec.held_out_cameras, HELD_OUT_CAMERA, "held_out_cameras"),
+    ):
+        if asked and name not in splits:
+            return [f"no clip of {field} can be used: {', '.join(asked)}"]
     return []
 
 
@@ -47,7 +59,7 @@ def _losses(spec: DataSpec, source: Source, ledger: Ledger, cameras: Sequence[st
     lost = [f"{episode}/{camera}" for (episode, camera), some in recordings.items() if not some]
     names = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
     share = f"{ledger.share_lost():.0%}, allowed are {spec.max_loss:.0%}"
-    fault = f"{len(lost)} of {len(recordings)} recordings give no clip ({share})"
+    fault = f"{len(lost)} of {len(recordings)} recordings give no clip ({share}): {names}"
     if not set(cameras) <= set(source.present):
-        fault += f"; cameras with files: {', '.join(source.present)}"
-    return [f"{fault}: {names}"]
+        fault += f". Of the cameras {', '.join(source.present) or 'none'} has files: choose by data.cameras or --camera"
+    return [fault]

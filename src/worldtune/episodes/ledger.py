@@ -92,7 +92,7 @@ class Ledger:
         """For each (episode, camera) that was asked for: is any clip of it kept?"""
         found: dict[tuple[str, str], bool] = {}
         for row in self.rows:
-            if row.reason != UNASKED:
+            if row.reason not in (UNASKED, DEPTH):
                 found[row.episode, row.camera] = found.get((row.episode, row.camera), False) or row.kept
         return found
 
@@ -100,14 +100,6 @@ class Ledger:
         """The share of the recordings asked for that give no clip at all; 1 when there are none."""
         found = self.recordings()
         return sum(not kept for kept in found.values()) / len(found) if found else 1.0
-
-    def summary(self) -> str:
-        """Counts and reasons, a few lines of at most 80 columns."""
-        splits = Counter(row.split for row in self.rows if row.kept)
-        lost = sum(not row.kept for row in self.rows)
-        lines = [f"{splits['train']} clips for training, {splits['held_out']} held out, {lost} rows not used"]
-        lines += [f"  {count:>5}  {reason}" for reason, count in self.reasons().items()]
-        return "\n".join(line if len(line) <= 80 else line[:79] + "…" for line in lines)
 
     def write(self, path: Path) -> None:
         """Write `ledger.parquet`, atomically. Raises UserError when the folder cannot be written."""
@@ -140,3 +132,4 @@ def join_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
 
 
 UNASKED = "task not asked for"
+DEPTH = "a depth map, not a picture"

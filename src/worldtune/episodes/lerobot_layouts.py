@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldtune.episodes.statistics import Statistics
+from worldtune.errors import DataError
 from worldtune.files import write_json
 
 Version = Literal["v3.0", "v2.1"]
@@ -101,6 +102,10 @@ class Version2:
     def _modality(self, features: dict[str, Any]) -> dict[str, Any]:
         whole = {"state": features["observation.state"]["shape"][0], "action": features["action"]["shape"][0]}
         parts = {kind: self._groups.get(kind, {kind: (0, end)}) for kind, end in whole.items()}  # type: ignore[call-overload]
+        for kind, part in parts.items():
+            if wrong := [name for name, (start, end) in part.items() if not 0 <= start < end <= whole[kind]]:
+                what = f"the group {wrong[0]} of {kind} is no part of its {whole[kind]} numbers"
+                raise DataError(what, where="modality.json", mend="Give its first number and the one after its last.")
         ranges = {
             kind: {name: {"start": start, "end": end} for name, (start, end) in part.items()}
             for kind, part in parts.items()

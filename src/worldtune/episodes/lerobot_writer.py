@@ -49,8 +49,10 @@ def write_lerobot(
     frames are a mapping. `groups` are the parts of states and actions that version 2.1's modality.json names. The
     dataset appears under `folder` only when it is whole, in the place of an older dataset there.
     Raises DataError for an episode whose parts do not fit each other or the first episode, for no
-    episodes, and for a `folder` that holds something else.
+    episodes, for groups of version 3.0, and for a `folder` that holds something else.
     """
+    if groups is not None and version == "v3.0":
+        raise DataError("version 3.0 has no modality.json", where=str(folder), mend="Leave groups out, or write v2.1.")
     if folder.exists() and not (folder / "meta" / "info.json").is_file():
         raise DataError("the folder exists and is no dataset", where=str(folder), mend="Name a new folder.")
     cameras = [camera] if isinstance(camera, str) else list(camera)

@@ -84,6 +84,11 @@ def scan(path: Path) -> Scan:
 
 def looks_of(path: Path) -> Looks:
     """What every frame of the file looks like. Raises DataError as `measure` does."""
+    return _looks(path, state_of(path))
+
+
+@lru_cache(maxsize=2)  # episodes share files
+def _looks(path: Path, state: str) -> Looks:
     return Looks.from_bytes(remembered(path, LOOKS, lambda: _decode_all(path)))
 
 

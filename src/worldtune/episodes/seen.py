@@ -59,7 +59,9 @@ def state_of(path: Path) -> str:
         raise DataError(
             "the video file is missing", where=str(path), mend="Restore it or remove its episode."
         ) from error
-    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {os.path.abspath(path)}"
+    return (
+        f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {os.path.abspath(path)}"
+    )
 
 
 def _place(folder: Path) -> Path:

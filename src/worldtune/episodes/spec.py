@@ -13,6 +13,7 @@ from worldtune.strict import Strict
 
 SLOWEST = 1e-6  # frames a second
 
+
 class DataSpec(Strict):
     """What to take from a source.
 
@@ -25,8 +26,8 @@ class DataSpec(Strict):
     each recording, or the whole episode stretched to `frames`.
 
     caption: a template with the fields task, camera, caption, robot, viewpoint. captions: a file of captions by
-    recording, as `worldtune caption` writes it. viewpoints: what to call each camera. robot: its name, where the
-    source states none. tasks: exact task texts to keep.
+    recording, as `worldtune caption` writes it. viewpoints: what to call each camera. robot: its name, in place of
+    the source's. tasks: exact task texts to keep.
 
     held_out: share of the episodes, or of the sessions by split_by. held_out_tasks, held_out_cameras: sets of their
     own, never trained on. max_loss: share of the recordings that may give no clip before the dataset is refused.
@@ -93,6 +94,11 @@ class DataSpec(Strict):
         if self.tasks is not None and (left_out := [task for task in self.held_out_tasks if task not in self.tasks]):
             raise ValueError(f"held_out_tasks has {left_out[0]!r}, which tasks leaves out")
         return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Is anything held out?"""
+        return bool(self.held_out or self.held_out_tasks or self.held_out_cameras)
 
     @property
     def asked_cameras(self) -> list[str] | None:

@@ -26,9 +26,9 @@ def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
     if not thumbs:
         return
     flat_ND = np.stack([clip.reshape(-1) for clip in thumbs])
-    within_N = np.array([_within(clip) for clip in thumbs], np.float32)
+    within_N = np.array([within(clip) for clip in thumbs], np.float32)
     norm_N = np.array([np.square(_centred(row)).sum() for row in flat_ND], np.float32)
-    limit_N = np.maximum(np.maximum(ALIKE * within_N, SAME), np.minimum(APART * within_N, NOISE))
+    limit_N = limits(within_N)
     for first in range(0, len(flat_ND), BLOCK):
         a_ND, its = _centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
         for second in range(first, len(flat_ND), BLOCK):
@@ -39,11 +39,16 @@ def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
             yield from ((first + int(i), second + int(j)) for i, j in close if first + i < second + j)
 
 
+def limits(within_N: np.ndarray) -> np.ndarray:
+    """How far from clips that change so much within themselves others may be that show the same, in luma levels."""
+    return np.maximum(np.maximum(ALIKE * within_N, SAME), np.minimum(APART * within_N, NOISE))
+
+
 def _centred(thumbs: np.ndarray) -> np.ndarray:
     return thumbs.astype(np.float32) - 128
 
 
-def _within(clip_FSS: np.ndarray) -> float:
-    """How far the thumbnails lie from their mean, in luma levels: root mean square."""
+def within(clip_FSS: np.ndarray) -> float:
+    """How far a clip's pictures lie from their mean, in luma levels: root mean square."""
     clip = clip_FSS.astype(np.float32)
     return float(np.sqrt(np.square(clip - clip.mean(0)).mean()))

@@ -81,6 +81,7 @@ def _start(encoder: Encoder) -> None:
 
 def _encode(clips: list[Clip]) -> list[str]:
     ((world, store),) = _opened
+    store.refresh()
     names: list[str] = []
     encode_frames(world, clips, store, names.append)
     return names

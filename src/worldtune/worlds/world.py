@@ -13,13 +13,14 @@ import torch
 from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor
 
-from worldtune.errors import RecipeError, UserError
+from worldtune.errors import UserError
 from worldtune.worlds.catalog import KnownBase, Schedule
-from worldtune.worlds.codec import SPATIAL, TEMPORAL, Codec
+from worldtune.worlds.codec import Codec
 from worldtune.worlds.denoiser import PLAIN, Execution, ReadText, denoise, project_text, read_text
 from worldtune.worlds.offload import Offload, Turns, stay, visit_one_by_one
 from worldtune.worlds.prompt_encoder import PromptEncoder
 from worldtune.worlds.quantised import Kind, quantise
+from worldtune.worlds.size import check_size
 from worldtune.worlds.t5 import T5Text
 from worldtune.worlds.text import TextEncoder
 from worldtune.worlds.weights import load_module
@@ -148,23 +149,7 @@ class World:
 
     def check_size(self, frames: int, height: int, width: int, where: str) -> None:
         """Raises RecipeError unless the base can make clips of that size."""
-        config = self.denoiser.config
-        steps = (TEMPORAL, SPATIAL * config.patch_size[1], SPATIAL * config.patch_size[2])
-        if min(frames, height, width) < 1 or (frames - 1) % steps[0] or height % steps[1] or width % steps[2]:
-            raise RecipeError(
-                f"{frames} frames of {height}×{width}: frames must be 1 + {steps[0]}n, height and width multiples of "
-                f"{steps[1]}",
-                where=where,
-                mend="Change the size.",
-            )
-        limits = (1 + TEMPORAL * (config.max_size[0] - 1), SPATIAL * config.max_size[1], SPATIAL * config.max_size[2])
-        if frames > limits[0] or height > limits[1] or width > limits[2]:
-            raise RecipeError(
-                f"{frames} frames of {height}×{width} are more than {self.card.name} can make: {limits[0]} of "
-                f"{limits[1]}×{limits[2]}",
-                where=where,
-                mend="Change the size.",
-            )
+        check_size(self.denoiser.config, self.card.name, frames, height, width, where)
 
     def encode(self, frames_BTHWC: Tensor) -> Tensor:
         """Normalised latents z_BCTHW of uint8 pictures."""

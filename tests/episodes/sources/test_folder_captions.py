@@ -71,7 +71,7 @@ def test_a_video_that_a_table_alone_knows_is_lost(tmp_path: Path) -> None:
         ("", "it has no column video or file_name or path, but nothing"),
         ("film,prompt\na,one\n", "it has no column video or file_name or path, but film, prompt"),
         ("video,words\na,one\n", "it has no column prompt or caption or text"),
-        ("video,prompt\na\n", "row 2 has 1 of 2 cells"),
+        ("video,prompt\na\n", "row 2 has 1 cells, the header 2"),
         ("video,prompt\na,one\na.mp4,two\n", "row 3 names a.mp4 again"),
     ],
 )
@@ -140,3 +140,53 @@ def test_a_dataset_of_a_table_is_split_by_its_sessions(tmp_path: Path) -> None:
     dataset = open_dataset(spec)
     assert {clip.episode for clip in dataset.held_out} in ({"0", "1", "2", "3"}, {"4", "5"})
     assert {row.session for row in dataset.ledger.rows} == {"monday", "friday"}
+
+
+def test_a_table_of_semicolons_or_tabs_and_of_windows_paths(tmp_path: Path) -> None:
+    for place, separator in enumerate(";\t"):
+        folder = videos(tmp_path / str(place), "clips/a.mp4")
+        table(folder, separator.join(("video", "prompt")) + "\n" + separator.join((r"clips\a.mp4", "Lift, it.")) + "\n")
+        assert read(folder) == [("a", "", "Lift, it.")]
+
+
+def test_a_row_with_a_cell_too_many_is_refused_unless_the_prompt_is_last(tmp_path: Path) -> None:
+    folder = table(videos(tmp_path, "a.mp4"), "video,prompt,task\na.mp4,pick, place it,pp\n")
+    with pytest.raises(DataError, match="row 2 has 4 cells, the header 3"):
+        open_source(str(folder))
+    table(folder, "video,task,prompt\na.mp4,pp,pick, place it\n")
+    assert read(folder) == [("a", "pp", "pick, place it")]
+
+
+def test_a_table_leads_to_videos_anywhere_in_its_folder_and_nowhere_else(tmp_path: Path) -> None:
+    folder, other = videos(tmp_path / "d", "a.mp4", "clips/b.mp4"), videos(tmp_path / "other", "c.mp4")
+    names = ("a.mp4", str(folder / "clips/b.mp4"), str(other / "c.mp4"), "../other/c.mp4", "gone.mp4")
+    table(folder, "video,prompt\n" + "".join(f"{name},Lift.\n" for name in names))
+    assert read(folder) == [("a", "", "Lift."), ("b", "", "Lift.")]
+    lost = {one.name: one.reason for one in open_source(str(folder)).recordings(["video"]) if isinstance(one, Lost)}
+    outside = "named in metadata.csv, but outside of the folder"
+    assert lost == {names[2]: outside, names[3]: outside, names[4]: "named in metadata.csv, but not there"}
+
+
+def test_metadata_jsonl_is_a_table(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "a.mp4", "b.mp4")
+    lines = [{"file_name": "a.mp4", "text": "Lift.\u2028Now."}, {"file_name": "b.mp4", "text": "Push.", "task": "push"}]
+    table(folder, "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n", "metadata.jsonl")
+    assert read(folder) == [("a", "", "Lift.\u2028Now."), ("b", "push", "Push.")]
+
+
+def test_texts_beside_the_videos_are_their_captions(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "a.mp4", "b.mp4")
+    (folder / "a.txt").write_text("Lift.\n")
+    (folder / "LICENSE.txt").write_text("free")
+    assert read(folder) == [("a", "", "Lift."), ("b", "", "")]
+    source = open_source(str(folder))
+    assert source.kind == "videos with a text beside each"
+    assert [(problem.where, problem.what) for problem in source.problems()] == [("b.mp4", "no caption in b.txt")]
+
+
+def test_who_names_a_file_or_the_folder_above_is_told_the_right_one(tmp_path: Path) -> None:
+    folder = videos(tmp_path, "all/front/a.mp4") / "all"
+    with pytest.raises(DataError, match=f"There are some in it: name {folder / 'front'}"):
+        open_source(str(folder))
+    with pytest.raises(DataError, match=f"Name the folder that it is in: {folder / 'front'}"):
+        open_source(str(folder / "front/a.mp4"))

@@ -66,7 +66,7 @@ def test_a_task_is_the_demonstrations_own_or_the_files(tmp_path: Path) -> None:
     said = ENV_ARGS | {"language_instruction": "open it"}
     assert open_source(str(write_demos(tmp_path / "b.hdf5", env_args=said, problem={}))).tasks == ["open it"]
     untold = write_demos(tmp_path / "c.hdf5", problem={})
-    assert {row.reason for row in stock(untold).ledger.rows} == {"caption missing"}
+    assert {row.reason for row in stock(untold).ledger.rows} == {"caption missing ({caption} is empty)"}
 
 
 def test_every_file_of_a_folder_is_a_session(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_truncated_file_is_lost_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "d/folder.hdf5").mkdir()
     dataset = stock(tmp_path / "d")
     assert [clip.episode for clip in dataset.train] == ["a/demo_0", "z/demo_0"]
-    reasons = {row.episode: row.reason for row in dataset.ledger.rows if not row.kept and not row.note}
+    reasons = {row.episode: row.reason for row in dataset.ledger.rows if not (row.kept or row.frames)}
     assert sorted(reasons) == ["\\xff", "cut", "folder", "link", "text"]
     assert (reasons["\\xff"], reasons["link"]) == ("its name is not UTF-8", "a link to nothing")
     assert "truncated file" in reasons["cut"]

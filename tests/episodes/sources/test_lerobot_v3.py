@@ -167,8 +167,8 @@ def test_annotations_of_another_shape_are_refused(packed: Path, annotation: obje
 def test_data_without_episode_numbers_are_refused(packed: Path) -> None:
     (path,) = (packed / "data").rglob("*.parquet")
     pq.write_table(pq.read_table(path).drop_columns("episode_index"), path)
-    with pytest.raises(DataError, match="no column episode_index"):
-        list(open_source(str(packed)).recordings(["front"]))
+    found = list(open_source(str(packed)).recordings(["front"]))
+    assert all(isinstance(one, Lost) and one.reason == "there is no column episode_index" for one in found)
 
 
 @pytest.mark.parametrize(
@@ -201,3 +201,53 @@ def test_a_shape_that_is_none_is_a_problem(packed: Path) -> None:
 def test_a_camera_named_twice_does_not_count_double(packed: Path) -> None:
     with pytest.raises(DataError, match="named twice"):
         choose_cameras(open_source(str(packed)), ["front", "front"])
+
+
+DATA = "data/chunk-000/file-000.parquet"
+
+
+def with_column(root: Path, name: str, values: list[float]) -> None:
+    table = pq.read_table(root / DATA)
+    if name in table.column_names:
+        table = table.drop_columns(name)
+    pq.write_table(table.append_column(name, pa.array(values)), root / DATA)
+
+
+def test_rows_out_of_order_are_refused(packed: Path) -> None:
+    table = pq.read_table(packed / DATA)
+    order = [*range(LENGTHS[0]), *reversed(range(LENGTHS[0], sum(LENGTHS)))]
+    pq.write_table(table.take(pa.array(order)), packed / DATA)
+    first, *others = open_source(str(packed)).recordings(["front"])
+    assert isinstance(first, Episode)
+    assert {one.reason for one in others if isinstance(one, Lost)} == {
+        "its rows are not in order: frame_index does not count from 0"
+    }
+    assert len(others) == len(LENGTHS) - 1
+
+
+def test_no_clip_goes_over_a_gap_of_the_rows_times(packed: Path) -> None:
+    times = [t / 16 + (3 if t >= 4 else 0) for length in LENGTHS for t in range(length)]
+    with_column(packed, "timestamp", times)
+    source = open_source(str(packed))
+    for one in source.recordings(["front"]):
+        assert isinstance(one, Episode)
+        assert one.jumps == ((3, pytest.approx(3 + 1 / 16)),)
+    assert "its time stamps are up to 48 frames off frame_index/fps" in [problem.what for problem in source.problems()]
+
+
+@pytest.mark.parametrize(("late", "level"), [(1, "error"), (30, "warning")])
+def test_a_recording_that_begins_late_is_said(packed: Path, late: int, level: str) -> None:
+    root = write_packed_v3(packed.parent / "late", LENGTHS, {"front": [[0, 1, 2, 3]]}, shift=late / 16)
+    said = {(problem.level, problem.what) for problem in open_source(str(root)).problems()}
+    assert (level, f"front: begins {late} frames after the recording before it in file-000.mp4 ends") in said
+
+
+def test_one_unreadable_episode_costs_itself_alone(packed: Path) -> None:
+    table = pq.read_table(packed / DATA)
+    values = table.column("action").to_pylist()
+    values[LENGTHS[0] + 1] = [float("nan")]
+    pq.write_table(table.drop_columns("action").append_column("action", pa.array(values)), packed / DATA)
+    spec = DataSpec(path=str(packed), frames=5, fps=16, height=64, width=64, cameras=["front"], max_loss=0.3)
+    dataset = take_stock(spec)
+    assert not dataset.faults
+    assert {clip.episode for clip in dataset.train} == {"000000", "000002", "000003"}

@@ -10,6 +10,7 @@ from worldtune.episodes.builtin import resolve
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.sources.bags import BagSource, is_bag
 from worldtune.episodes.sources.folder import FolderSource
+from worldtune.episodes.sources.folder_captions import tables_in
 from worldtune.episodes.sources.hdf5 import SUFFIXES, Hdf5Source
 from worldtune.episodes.sources.lerobot import LeRobotSource
 from worldtune.episodes.sources.shelf import PREFIX, Folder, HubRepository
@@ -71,14 +72,28 @@ def _of_files(path: str, place: Path, recorded_fps: float | None) -> Source:
         return Hdf5Source(path, place, recorded_fps)
     if is_bag(place) or any(is_bag(each) for each in inside):
         return BagSource(path, place)
-    if place.is_dir() and any(each.suffix.lower() == ".mp4" for each in chain((place / "videos").glob("*"), inside)):
+    films = chain((place / "videos").glob("*"), inside, *(place.glob("*/*.mp4") for _ in tables_in(place)[:1]))
+    if place.is_dir() and any(each.suffix.lower() == ".mp4" for each in films):
         return FolderSource(path, place)
     raise DataError(
         "no dataset of a known kind: LeRobot (meta/info.json), mp4 (videos/*.mp4 with metas/*.txt, or a table), "
         "robomimic (*.hdf5), ROS (*.mcap, *.bag, rosbag2)",
         where=path,
-        mend="Name the folder that holds meta/ or videos/, or the file.",
+        mend=_mend(place),
     )
+
+
+def _mend(place: Path) -> str:
+    """What is there that was perhaps meant."""
+    folder = place if place.is_dir() else place.parent
+    if place.suffix.lower() in (".mp4", ".csv", ".jsonl"):
+        return f"Name the folder that it is in: {folder}."
+    below = sorted(inside.parents[1] for inside in folder.glob("*/meta/info.json"))
+    below += sorted({film.parent for film in folder.glob("*/*.mp4")})
+    if not below:
+        return "Name the folder that holds meta/ or videos/, or the file."
+    more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+    return f"There are some in it: name {', '.join(map(str, below[:3]))}{more}."
 
 
 def read_all(

@@ -72,6 +72,12 @@ def _repeated(frames: int) -> str:
     return f", {frames} frame{'s repeat' if frames > 1 else ' repeats'}" if frames else ""
 
 
+def _unshared(stamps_T: np.ndarray, parts: list[tuple[int, int]], fps: float) -> str:
+    """What of a camera's recording is not shown because another camera has none of that time."""
+    lost = seconds(stretches(stamps_T)) - seconds(parts)
+    return f", {lost:.1f} s of it left out, which not all cameras have" if lost * fps > 1.5 else ""
+
+
 def files_of(bag: Path) -> list[Path]:
     """The recording's data files: itself, or those of a rosbag2 folder."""
     if not bag.is_dir():
@@ -179,7 +185,7 @@ class BagSource:
             width=width,
             jumps=tuple((int(at), (b[0] - a[1]) * 1e-9) for at, (a, b) in zip(ends, pairwise(parts), strict=False)),
             session=as_text(Path(os.path.abspath(bag)).parent.name),
-            note=f"resampled to {fps:g} Hz{_repeated(repeats)}",
+            note=f"resampled to {fps:g} Hz{_repeated(repeats)}{_unshared(stamps, parts, fps)}",
         )
 
     def problems(self) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""A folder of mp4 files, in `videos/` or at its top, with their captions: see `folder_captions`."""
+"""A folder of mp4 files, in `videos/`, at its top or where a table says, with their captions: see `folder_captions`."""
 
 import os
 from collections import Counter
@@ -48,7 +48,8 @@ class FolderSource:
         in_videos = (folder / "videos").is_dir()
         found = sorted(name for name in os.listdir(folder / "videos" if in_videos else folder) if name[0] != ".")
         films = [name for name in found if name.lower().endswith(".mp4")]
-        self._videos = _videos(folder, "videos/" if in_videos else "", films)
+        inside = "videos/" if in_videos else ""
+        self._videos = _videos(folder, [*(inside + name for name in films), *self._captions.elsewhere()])
         foreign = set(found).difference(films) if in_videos else set()
         self._lost = {f"videos/{as_text(name)}": "not read: only videos/*.mp4 is" for name in sorted(foreign)}
         self._lost |= self._captions.without_video({video.name for video in self._videos})
@@ -107,14 +108,14 @@ class FolderSource:
         return found
 
 
-def _videos(folder: Path, inside: str, names: Sequence[str]) -> list[Video]:
-    """The files of these names; an episode is called as its file without the ending, where that is no other's too."""
+def _videos(folder: Path, names: Sequence[str]) -> list[Video]:
+    """The files of these paths; an episode is called as its file without the ending, where that is no other's too."""
     stems = Counter(Path(name).stem for name in names)
     found = []
     for name in names:
-        file, shown = folder / inside / name, as_text(name)
-        episode = Path(shown).stem if stems[Path(name).stem] == 1 else shown
-        found.append(Video(file, inside + shown, episode, why_unreadable(file)))
+        file, shown = folder / name, as_text(name)
+        episode = Path(shown).stem if stems[Path(name).stem] == 1 else shown.removeprefix("videos/")
+        found.append(Video(file, shown, episode, why_unreadable(file)))
     return found
 
 

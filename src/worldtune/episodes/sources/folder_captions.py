@@ -8,10 +8,11 @@ how GR1's public datasets come (huggingface.co/datasets/nvidia/GR1-100, `metadat
 import csv
 import io
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from worldtune.episodes.sources.lerobot_files import parse_json, read_text
+from worldtune.episodes.sources.lerobot_files import parse_json, read_jsonl, read_text
 from worldtune.episodes.sources.links import as_text
 from worldtune.errors import DataError
 
@@ -35,13 +36,17 @@ class Captions(Protocol):
         """Where the caption is, or would be."""
         ...
 
+    def elsewhere(self) -> list[str]:
+        """The videos that it names and that are neither at the folder's top nor in videos/."""
+        ...
+
     def without_video(self, videos: set[str]) -> dict[str, str]:
         """The captions of videos that are not among those that are there: the name of each, and why it is lost."""
         ...
 
 
 def find_captions(folder: Path) -> Captions:
-    """`captions/*.json` if there are any, as NVIDIA's loader has it; then `metas/*.txt`; then a table.
+    """`captions/*.json` if there are any, as NVIDIA's loader has it; then `metas/*.txt`; a table; a text by each video.
 
     Raises DataError when there are several tables, or the one cannot be read.
     """
@@ -49,11 +54,20 @@ def find_captions(folder: Path) -> Captions:
         return JsonCaptions(folder)
     if any((folder / "metas").glob("*.txt")):
         return TextCaptions(folder)
-    tables = sorted(folder.glob("*.csv"))
+    tables = tables_in(folder)
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise DataError(f"there are several tables: {names}", where=str(folder), mend="Leave the one with the prompts.")
-    return TableOfCaptions(tables[0]) if tables else TextCaptions(folder)
+    if tables:
+        return TableOfCaptions(tables[0])
+    texts = chain(folder.glob("*.txt"), folder.glob("videos/*.txt"))
+    beside = any(text.with_suffix(".mp4").is_file() for text in texts)
+    return TextsBeside(folder) if beside else TextCaptions(folder)
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The files that may say which videos there are and what they show."""
+    return sorted([*folder.glob("*.csv"), *folder.glob("metadata.jsonl")])
 
 
 class TextCaptions:
@@ -80,9 +94,29 @@ class TextCaptions:
     def place(self, video: str) -> str:
         return f"{self.inside}/{Path(video).stem}{self.suffix}"
 
+    def elsewhere(self) -> list[str]:
+        return []
+
     def without_video(self, videos: set[str]) -> dict[str, str]:
         known = {self.place(video) for video in videos}
         return {name: "a caption without a video" for name in self._files if name not in known}
+
+
+class TextsBeside(TextCaptions):
+    """`X.txt` beside `X.mp4`, as other trainers have it."""
+
+    kind = "videos with a text beside each"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        files = sorted([*folder.glob("*.txt"), *folder.glob("videos/*.txt")])
+        self._files = {as_text(str(file.relative_to(folder))): file for file in files}
+
+    def place(self, video: str) -> str:
+        return str(Path(video).with_suffix(self.suffix))
+
+    def without_video(self, videos: set[str]) -> dict[str, str]:
+        return {}  # a text of another name may be anything: a licence, a list
 
 
 class JsonCaptions(TextCaptions):
@@ -103,9 +137,10 @@ class JsonCaptions(TextCaptions):
 
 
 class TableOfCaptions:
-    """A CSV file with a header: a column of videos, one of prompts, and if you like one of tasks, one of sessions.
+    """A table with a header: a column of videos, one of prompts, and if you like one of tasks, one of sessions.
 
-    A prompt that is not quoted may have commas in it, if it is the last column.
+    It is a CSV file, its cells separated by what its first line has most of: commas, semicolons or tabs; a prompt that
+    is not quoted may have them in it if it is the last column. Or it is `metadata.jsonl`, an object a line.
     """
 
     kind = "folder with a table of prompts"
@@ -120,9 +155,9 @@ class TableOfCaptions:
         self._tasks: dict[str, str] = {}
         self._sessions: dict[str, str] = {}
         for number, row in enumerate(rows[1:], 2):
+            if len(row) < len(header) or (len(row) > len(header) and prompt < len(header) - 1):
+                raise self._fault(f"row {number} has {len(row)} cells, the header {len(header)}")
             cells = [*row[: len(header) - 1], ",".join(row[len(header) - 1 :])]
-            if len(row) < len(header):
-                raise self._fault(f"row {number} has {len(row)} of {len(header)} cells")
             name = self._find(cells[video].strip())
             if name in self._captions:
                 raise self._fault(f"row {number} names {cells[video].strip()} again")
@@ -131,8 +166,15 @@ class TableOfCaptions:
             self._sessions[name] = cells[session].strip() if session is not None else ""
 
     def _rows(self) -> list[list[str]]:
+        if self._table.suffix == ".jsonl":
+            records = read_jsonl(self._table)
+            header = list(dict.fromkeys(key for record in records for key in record))
+            return [header, *([str(record.get(key, "")) for key in header] for record in records)]
+        text = read_text(self._table)
+        first = text.partition("\n")[0]
         try:
-            return list(csv.reader(io.StringIO(read_text(self._table), newline=""), strict=True))
+            separated = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=first.count))
+            return list(separated)
         except csv.Error as error:
             raise self._fault(f"not a table: {error}") from error
 
@@ -145,9 +187,11 @@ class TableOfCaptions:
     def _find(self, name: str) -> str:
         """The video's path from the folder: the table may leave out `videos/` and the ending."""
         folder = self._table.parent
-        for each in (f"{inside}{name}{ending}" for inside in ("", "videos/") for ending in ("", ".mp4")):
-            if os.path.isfile(folder / each):
-                return str(Path(each))
+        for said in (name, name.replace("\\", "/")):  # as Windows writes it
+            for each in (f"{inside}{said}{ending}" for inside in ("", "videos/") for ending in ("", ".mp4")):
+                if os.path.isfile(folder / each):
+                    file = (folder / each).absolute()
+                    return str(file.relative_to(folder.absolute()) if is_within(file, folder) else Path(each))
         return name
 
     def _fault(self, what: str) -> DataError:
@@ -166,4 +210,25 @@ class TableOfCaptions:
         return self._table.name
 
     def without_video(self, videos: set[str]) -> dict[str, str]:
-        return {name: f"named in {self._table.name}, but not there" for name in self._captions if name not in videos}
+        return {name: self._why_lost(name) for name in self._captions if name not in videos}
+
+    def elsewhere(self) -> list[str]:
+        films = [name for name in self._captions if name.lower().endswith(".mp4") and self._is_within(name)]
+        near = ("", "videos")
+        return [name for name in films if str(Path(name).parent).strip(".") not in near and self._is_there(name)]
+
+    def _is_within(self, name: str) -> bool:
+        return is_within(self._table.parent / name, self._table.parent)
+
+    def _is_there(self, name: str) -> bool:
+        return os.path.isfile(self._table.parent / name)
+
+    def _why_lost(self, name: str) -> str:
+        if self._is_there(name) and not self._is_within(name):
+            return f"named in {self._table.name}, but outside of the folder"
+        return f"named in {self._table.name}, but {'no mp4' if self._is_there(name) else 'not there'}"
+
+
+def is_within(file: Path, folder: Path) -> bool:
+    """Does the path lead to a place in the folder, as it is written?"""
+    return ".." not in file.parts and file.absolute().is_relative_to(folder.absolute())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from safetensors.numpy import load, save
 from worldtune.episodes.captions import note_of_controls
 from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Film
-from worldtune.episodes.scan import measure
+from worldtune.episodes.ledger import DEPTH
+from worldtune.episodes.scan import measure, scan
 from worldtune.episodes.seen import remembered
 from worldtune.episodes.sources.lerobot_files import read_column, read_info, read_table
 from worldtune.episodes.sources.lerobot_meta import Promise, Span, read_promises, read_tasks, same_rate
@@ -20,6 +22,7 @@ from worldtune.episodes.sources.lerobot_problems import find_problems
 from worldtune.episodes.sources.links import note_of_link
 from worldtune.episodes.sources.shelf import Shelf
 from worldtune.episodes.sources.tasks import description_column, texts_of
+from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError, first_line
 
 STATE, ACTION = "observation.state", "action"
@@ -27,13 +30,14 @@ STATE, ACTION = "observation.state", "action"
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """An episode's rows: states (T, S), actions (T, A) float32, its task text, the count of rows."""
+    """An episode's rows: states (T, S), actions (T, A) float32, its task text, how many; seconds (T, 1) if stated."""
 
     states: np.ndarray | None
     actions: np.ndarray | None
     rows: int
     task: str
     note: str
+    seconds: np.ndarray | None = None
 
 
 class LeRobotSource:
@@ -63,19 +67,20 @@ class LeRobotSource:
     def count(self) -> int:
         return len(self.promises)
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
-        if self._description:
-            found = [self.data(promise).task for promise in self.promises]
-        else:
-            found = [next(iter(texts_of(promise.tasks)), "") for promise in self.promises]
-        return [task for task in dict.fromkeys(found) if task]
+        """Raises DataError when the rows name the tasks and cannot be read."""
+        described = self.data if self._description else self._without_rows
+        return [task for task in dict.fromkeys(described(promise).task for promise in self.promises) if task]
 
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for promise in self.promises:
-            data = self.data(promise)
+            try:
+                data, unreadable = self.data(promise), ""
+            except DataError as error:
+                data, unreadable = self._without_rows(promise), error.what
             for camera in cameras:
-                reason = self._fault(promise, camera)
+                reason = unreadable or self._fault(promise, camera)
                 if reason:
                     task = data.task
                     yield Lost(promise.name, camera, task, task, promise.length, self.fps, reason, promise.session)
@@ -97,6 +102,7 @@ class LeRobotSource:
             width=facts.width,
             states=data.states,
             actions=data.actions,
+            jumps=_jumps(span, promise.length, data),
             session=promise.session,
             robot=str(self.info.get("robot_type") or ""),
             note="; ".join(filter(None, [data.note, facts.note, link, note_of_controls(data.task)])),
@@ -107,7 +113,7 @@ class LeRobotSource:
         if camera not in self.present:
             return "camera named in info.json but absent on disk"
         if _is_depth(self.info["features"][camera]):
-            return "a depth map, not a picture"
+            return DEPTH
         if camera not in promise.spans:
             return "the episode names no video for this camera"
         span = promise.spans[camera]
@@ -127,14 +133,17 @@ class LeRobotSource:
     def data(self, promise: Promise) -> Data:
         """The episode's rows; without a data file, the task text of the episode list alone."""
         if not self.shelf.has(promise.data):
-            texts, note = texts_of(promise.tasks), "no data rows"
-            return Data(None, None, 0, texts[0] if texts else "", _several(texts) or note)
-        what = f"rows 1 of {promise.index} in version {self.version}, {self._description}"
+            return self._without_rows(promise)
+        what = f"rows 2 of {promise.index} in version {self.version}, {self._description}"
         file = self.shelf.bring(promise.data)
         found = load(remembered(file, what, lambda: {what: save(self._rows(promise, file))}))
         texts = self._texts(promise, found.get("texts"))
         states, actions, rows = found.get(STATE), found.get(ACTION), int(found["rows"][0])
-        return Data(states, actions, rows, texts[0] if texts else "", _several(texts))
+        return Data(states, actions, rows, texts[0] if texts else "", _several(texts), found.get("timestamp"))
+
+    def _without_rows(self, promise: Promise) -> Data:
+        texts = texts_of(promise.tasks)
+        return Data(None, None, 0, texts[0] if texts else "", _several(texts) or "no data rows")
 
     def _texts(self, promise: Promise, indices: np.ndarray | None) -> list[str]:
         if indices is None:
@@ -154,8 +163,12 @@ class LeRobotSource:
             if "episode_index" not in table.column_names:
                 raise DataError("there is no column episode_index", where=str(file), mend="Restore the file.")
             table = table.filter(pc.equal(table.column("episode_index"), promise.index))
-        columns = {name: read_column(table, name, file) for name in (STATE, ACTION)}
+        columns = {name: read_column(table, name, file) for name in (STATE, ACTION, "timestamp", "frame_index")}
         found = {name: column for name, column in columns.items() if column is not None}
+        order, counted = np.arange(promise.length)[:, None], found.pop("frame_index", None)
+        if counted is not None and len(counted) == len(order) and not np.array_equal(counted, order):
+            what = "its rows are not in order: frame_index does not count from 0"
+            raise DataError(what, where=str(file), mend="Sort them.")
         if self._description in table.column_names:
             indices = table.column(self._description).unique().to_pylist()
             found["texts"] = np.asarray([index for index in indices if isinstance(index, int)], np.int64)
@@ -163,6 +176,14 @@ class LeRobotSource:
 
     def problems(self) -> list[Problem]:
         return find_problems(self)
+
+
+def _jumps(span: Span, length: int, data: Data) -> tuple[tuple[int, float], ...]:
+    """Where nothing was recorded, by the video's time stamps or those of the rows."""
+    seconds = [scan(span.video).times[span.start : span.start + length]]
+    if data.seconds is not None:
+        seconds.append(data.seconds[:, 0])
+    return tuple(sorted({jump for its in seconds for jump in jumps(its)}))
 
 
 def _several(texts: Sequence[str]) -> str:

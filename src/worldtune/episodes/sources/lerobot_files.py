@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError("not UTF-8 text", where=str(path), mend="Restore the file.") from error
+        raise DataError("not UTF-8 text", where=str(path), mend="Save it as UTF-8, or restore it.") from error
     except OSError as error:
         what = f"the file cannot be read: {error.strerror}"
         raise DataError(what, where=str(path), mend="Check its permissions, or restore it.") from error

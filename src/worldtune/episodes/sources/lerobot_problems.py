@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from worldtune.errors import DataError
 
 if TYPE_CHECKING:
     from worldtune.episodes.sources.lerobot import LeRobotSource
+
+
+DRIFT = 8  # frames: a recording that begins so much later than it could has drifted; one much later was cut
 
 
 def find_problems(source: LeRobotSource) -> list[Problem]:
@@ -94,59 +97,75 @@ def _packing(source: LeRobotSource) -> Iterator[Problem]:
             spans[span.video].append((span.start, span.start + span.frames, camera, promise))
             if span.frames != promise.length:
                 text = f"{camera}: timestamps span {span.frames} frames, the length is {promise.length}"
-                yield Problem("error", f"episode {promise.name}", text, camera)
+                yield _of("error", promise, text, camera)
     for video, ranges in spans.items():
-        for (_, end, *_), (start, _, camera, promise) in pairwise(sorted(ranges, key=lambda entry: entry[0])):
+        begun = sorted(ranges, key=lambda entry: entry[0])
+        for (_, end, *_), (start, _, camera, promise) in pairwise([(0, 0, "", begun[0][3]), *begun]):
             if start < end:
                 text = f"{camera}: begins at frame {start} of {video.name}, where another lasts until {end}"
-                yield Problem("error", f"episode {promise.name}", text, camera)
+                yield _of("error", promise, text, camera)
+            elif start > end:
+                drifts = start - end <= DRIFT
+                text = f"{camera}: begins {start - end} frames after the recording before it in {video.name} ends"
+                yield _of("error" if drifts else "warning", promise, text, camera)
+
+
+def _of(level: Literal["warning", "error"], promise: Promise, what: str, camera: str = "") -> Problem:
+    return Problem(level, f"episode {promise.name}", what, camera, promise.name)
 
 
 def _rows(source: LeRobotSource, promise: Promise) -> Iterator[Problem]:
-    where = f"episode {promise.name}"
     if not source.shelf.has(promise.data):
-        yield Problem("error", where, f"its data file {promise.data.name} is missing")
+        yield _of("error", promise, f"its data file {promise.data.name} is missing")
         return
-    data = source.data(promise)
+    try:
+        data = source.data(promise)
+    except DataError as error:
+        yield _of("error", promise, f"{promise.data.name}: {error.what}")
+        return
     if not data.task:
-        yield Problem("warning", where, "no task text")
+        yield _of("warning", promise, "no task text")
     if data.rows != promise.length:
-        yield Problem("error", where, f"{data.rows} rows of states and actions, the length is {promise.length}")
+        yield _of("error", promise, f"{data.rows} rows of states and actions, the length is {promise.length}")
+    if data.seconds is not None and (off := _off_the_grid(data.seconds[:, 0], source.fps)) > 0.5:
+        yield _of("warning", promise, f"its time stamps are up to {off:.2g} frames off frame_index/fps")
     if promise.rows is not None and promise.rows[1] - promise.rows[0] != promise.length:
         text = f"dataset_from_index … dataset_to_index is {promise.rows[0]} … {promise.rows[1]}"
-        yield Problem("error", where, f"{text}, the length is {promise.length}")
+        yield _of("error", promise, f"{text}, the length is {promise.length}")
     for name, array_TD in (("states", data.states), ("actions", data.actions)):
         if array_TD is not None and not np.isfinite(array_TD).all():
-            yield Problem("error", where, f"{name} hold values that are not finite")
+            yield _of("error", promise, f"{name} hold values that are not finite")
+
+
+def _off_the_grid(seconds_T: np.ndarray, fps: float) -> float:
+    """By how many frames a time stamp differs from its place, at most."""
+    places_T = (seconds_T - seconds_T[:1]) * fps
+    return float(np.abs(places_T - np.arange(len(places_T))).max(initial=0))
 
 
 def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator[Problem]:
-    where = f"episode {promise.name}"
     span = promise.spans.get(camera)
     if span is None:
-        yield Problem("warning", where, f"{camera}: no video is named", camera)
+        yield _of("warning", promise, f"{camera}: no video is named", camera)
         return
     if source.shelf.has(span.video) and not span.video.is_file():
         return  # on the Hub, and not asked for
     try:
         facts = measure(span.video)
     except DataError as error:
-        yield Problem("warning", where, f"{camera}: {error.what}", camera)
+        yield _of("warning", promise, f"{camera}: {error.what}", camera)
         return
     there = facts.frames if source.version == 2 else max(0, facts.frames - max(0, span.start))
     if there < promise.length or (source.version == 2 and there != promise.length):
-        yield Problem("warning", where, f"{camera}: {there} frames decode, the length is {promise.length}", camera)
+        yield _of("warning", promise, f"{camera}: {there} frames decode, the length is {promise.length}", camera)
     if not same_rate(span, facts.fps, source.fps):
-        yield Problem(
-            "warning", where, f"{camera}: {facts.fps:g} fps in the video, {source.fps:g} in info.json", camera
-        )
+        yield _of("warning", promise, f"{camera}: {facts.fps:g} fps in the video, {source.fps:g} in info.json", camera)
     if not facts.steady:
-        yield Problem("warning", where, f"{camera}: frames not evenly spaced in time", camera)
+        yield _of("warning", promise, f"{camera}: frames not evenly spaced in time", camera)
     shape = source.info["features"][camera].get("shape", [])
     if not _is_shape(shape) or Counter(shape) != Counter([facts.height, facts.width, 3]):
-        yield Problem(
-            "warning", where, f"{camera}: {facts.height}×{facts.width} pixels, info.json says {shape}", camera
-        )
+        said = f"{camera}: {facts.height}×{facts.width} pixels, info.json says {shape}"
+        yield _of("warning", promise, said, camera)
 
 
 def _is_shape(value: object) -> bool:

@@ -1,0 +1,32 @@
+"""The sizes of clips that a base can make."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worldtune.errors import RecipeError
+from worldtune.worlds.catalog import BY_NAME
+from worldtune.worlds.codec import SPATIAL, TEMPORAL
+from worldtune.worlds.weights import read_json
+
+
+def check_size(config: Mapping[str, Any], name: str, frames: int, height: int, width: int, where: str) -> None:
+    """Raises RecipeError unless a base whose denoiser has that `config` can make clips of that size."""
+    steps = (TEMPORAL, SPATIAL * config["patch_size"][1], SPATIAL * config["patch_size"][2])
+    if min(frames, height, width) < 1 or (frames - 1) % steps[0] or height % steps[1] or width % steps[2]:
+        what = f"{frames} frames of {height}×{width}: frames must be 1 + {steps[0]}n, height and width multiples of "
+        raise RecipeError(f"{what}{steps[1]}", where=where, mend="Change the size.")
+    most = config["max_size"]
+    limits = (1 + TEMPORAL * (most[0] - 1), SPATIAL * most[1], SPATIAL * most[2])
+    if frames > limits[0] or height > limits[1] or width > limits[2]:
+        what = f"{frames} frames of {height}×{width} are more than {name} can make: {limits[0]} of "
+        raise RecipeError(f"{what}{limits[1]}×{limits[2]}", where=where, mend="Change the size.")
+
+
+def config_of(base: str) -> Mapping[str, Any] | None:
+    """The denoiser's config of a base of the catalogue or in a folder here, without its weights; None of others."""
+    known = BY_NAME.get(base.partition("=")[0])
+    if known is not None:
+        return known.architecture.config()
+    file = Path(base.partition("+")[0]) / "transformer" / "config.json"
+    return read_json(file) if file.is_file() else None
