@@ -67,11 +67,30 @@ def test_the_real_dataset_passes_with_the_camera_it_has(in_process: Verb, real_d
     done = in_process("check", real_data / "gr1_picknplace")
     assert done.code == 2
     text = " ".join(done.out.split())
-    assert (
-        "5 of 10 recordings give no clip (50%, allowed are 5%): 000000/observation.images.egoview" in text
-    )
+    assert "5 of 10 recordings give no clip (50%, allowed are 5%): 000000/observation.images.egoview" in text
     done = in_process("check", real_data / "gr1_picknplace", "--camera", "observation.images.ego_view")
     assert done.code == 0
     assert "75 clips for training" in done.out
     assert "action outlier" in done.out  # the arm that rests in all other clips comes down at the start of one
     assert "Problems (5)" in done.out
+
+
+def test_clips_that_the_base_cannot_make_are_refused(in_process: Verb, tmp_path: Path) -> None:
+    cosmos_folder(tmp_path / "d", dict.fromkeys(STEMS, 25))
+    for setting in ("frames=20", "height=60"):
+        sizes = [f"{name}.{setting}" for name in ("data", "replay.data", "validate.forgetting")]
+        done = in_process("check", "pocket-new-view", "data.path=d", *sizes)
+        assert (done.code, done.out) == (2, "")
+        assert "frames must be 1 + 4n, height and width multiples of 16 [data]" in done.err
+
+
+def test_pictures_out_of_their_shape_are_said(in_process: Verb, tmp_path: Path) -> None:
+    cosmos_folder(tmp_path / "d", dict.fromkeys(STEMS, 21))
+    assert "stretched from 64×64 out of its shape" in in_process("check", "d", "--width", "128").out
+    assert "stretched" not in in_process("check", "d", "--width", "65").out
+
+
+def test_every_dataset_of_a_recipe_has_its_name(in_process: Verb) -> None:
+    said = in_process("check", "pocket-new-view").out
+    assert "data: builtin:pocket-new-view" in said
+    assert "clips to measure forgetting" in said

@@ -41,9 +41,9 @@ class Chat:
     asked: list[Asked] = field(default_factory=list)
 
 
-def completion(content: object) -> Reply:
+def completion(content: object, end: str = "stop") -> Reply:
     message = {"role": "assistant", "content": content}
-    answer = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    answer = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": end}]}
     return Reply(json.dumps(answer).encode())
 
 

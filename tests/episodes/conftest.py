@@ -12,5 +12,9 @@ def by_time_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     def state(path: Path) -> str:
         return f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
-    for name in ("worldtune.episodes.scan.state_of", "worldtune.episodes.seen.state_of"):
+    for name in (
+        "worldtune.episodes.scan.state_of",
+        "worldtune.episodes.seen.state_of",
+        "worldtune.episodes.tiles.state_of",
+    ):
         monkeypatch.setattr(name, state)

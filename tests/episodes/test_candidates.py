@@ -11,8 +11,8 @@ from worldtune.episodes.captions import Captioner
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.episode import Episode, Lost
 from worldtune.episodes.footage import Film
-from worldtune.episodes.tiling import tiled
 from worldtune.episodes.spec import DataSpec
+from worldtune.episodes.tiling import tiled
 from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
 
@@ -113,7 +113,7 @@ def test_a_task_that_nobody_asked_for_is_a_row_whatever_it_is(episode: Episode) 
 
 @pytest.mark.parametrize("template", ["{robot}: {task}", "{viewpoint}"])
 def test_a_caption_that_lacks_a_part_is_a_row(episode: Episode, template: str) -> None:
-    assert only(episode, template).row.reason == f"caption missing ({{{template[1:-1].split("}")[0]}}} is empty)"
+    assert only(episode, template).row.reason == f"caption missing ({{{template[1:-1].split('}')[0]}}} is empty)"
     assert only(replace(episode, caption=" ")).row.reason == "caption missing ({caption} is empty)"
 
 

@@ -49,7 +49,10 @@ def test_the_origin_of_a_caption_is_told(tmp_path: Path) -> None:
     said = read_captions(tmp_path / "c.yaml")[0]
     assert Captioner("{caption}").caption(recording(caption="own")) == ("own", "source")
     assert Captioner("{caption}", reviewed={("000012", "top"): said}).caption(recording()) == ("An arm.", "qwen")
-    assert Captioner("{caption}", reviewed={("000012", "side"): said}).caption(recording()) == (None, "{caption} is empty")
+    assert Captioner("{caption}", reviewed={("000012", "side"): said}).caption(recording()) == (
+        None,
+        "{caption} is empty",
+    )
     text = (tmp_path / "c.yaml").read_text().replace("An arm.", "A grey arm.")
     (tmp_path / "c.yaml").write_text(text)
     edited = {("000012", "top"): read_captions(tmp_path / "c.yaml")[0]}

@@ -7,6 +7,7 @@ from PIL import Image
 from worldtune.episodes.contact_sheet import GAP, LABEL, MARGIN, TILE_HEIGHT, write_sheet
 from worldtune.episodes.inspection import inspect_source
 from worldtune.episodes.sources import open_source
+from worldtune.episodes.video import write_video
 from worldtune.errors import DataError
 
 from .films import read_back, write_packed_v3
@@ -28,6 +29,13 @@ def test_rows_show_evenly_spaced_frames_of_the_right_episodes(tmp_path: Path) ->
 def test_an_episode_of_one_frame_is_one_tile(tmp_path: Path) -> None:
     root = write_packed_v3(tmp_path / "d", (1, 3), {"front": [[0, 1]]})
     assert write_sheet(tmp_path / "sheet.png", inspect_source(open_source(str(root))).usable) == 2
+
+
+def test_a_very_wide_or_high_picture_is_drawn(tmp_path: Path) -> None:
+    for place, sides in enumerate([(4, 640), (640, 4)]):
+        (tmp_path / str(place)).mkdir()
+        write_video(tmp_path / str(place) / "a.mp4", np.zeros((3, *sides, 3), np.uint8), 16)
+        assert write_sheet(tmp_path / "s.png", inspect_source(open_source(str(tmp_path / str(place)))).usable) == 1
 
 
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:

@@ -190,12 +190,14 @@ def test_actions_that_are_not_finite_are_said_and_cost_their_episode_alone(recor
     assert "000032" not in {clip.episode for clip in dataset.clips}
 
 
-def test_a_robot_that_rests_is_no_frozen_tail(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0, 0.005])
+def test_a_robot_that_rests_is_no_frozen_tail(tmp_path: Path, noise: float) -> None:
     frames_THWC = scene(LENGTH, 102)
     frames_THWC[4:] = frames_THWC[4]
     _, states_TS, actions_TA, task = demonstration(frames_THWC, 103)
     rests = states_TS.copy()
     rests[4:] = rests[4]
+    rests += np.random.default_rng(0).normal(0, noise, rests.shape).astype(np.float32)
     root = write_dataset(
         tmp_path / "d", [(frames_THWC, rests, actions_TA, task), (frames_THWC, states_TS, actions_TA, task)]
     )

@@ -84,11 +84,18 @@ def test_without_a_key_none_is_sent() -> None:
         (completion(" \n\x00"), "the model gives no answer"),
         (completion(None), "the model gives no answer"),
         (completion([{"type": "text"}]), "the model gives no answer"),
+        (completion("<think>Is it an arm?</think>"), "the model gives no answer"),
+        (completion("<think>Is it an", "length"), "the answer is cut off after 256 tokens"),
         (Reply(completion("An arm.").body, cut=True), "the endpoint cannot be reached: "),
     ],
 )
 def test_whatever_goes_wrong_is_one_line(reply: Reply, said: str) -> None:
     assert told(film(1), lambda asked: reply).startswith(said)
+
+
+def test_what_a_model_thinks_aloud_is_no_part_of_its_answer() -> None:
+    with serving(lambda asked: completion("<think>An arm?\nOr two.</think>\nAn arm lifts it.")) as chat:
+        assert Endpoint(chat.url, "m").describe(list(film(1)), "What?") == "An arm lifts it."
 
 
 def test_what_an_endpoint_says_is_told_in_part() -> None:

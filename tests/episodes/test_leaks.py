@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from worldtune.episodes.dataset import Dataset, open_dataset, take_stock
+from worldtune.episodes.leaks import Reel, Shot, copies, small
 from worldtune.episodes.lerobot_writer import Trajectory
+from worldtune.episodes.looks import look_at
+from worldtune.episodes.spec import DataSpec
 from worldtune.episodes.split import held_out_episodes
 from worldtune.errors import DataError
 
 from .films import cosmos_folder
-from .scenes import aged, demonstration, recompressed, scene, spec, write_dataset
+from .scenes import FPS, aged, demonstration, recompressed, scene, spec, write_dataset
 
 LENGTH, EPISODES = 12, 6
 SHOWN, COPY = "000001", f"{EPISODES:06d}"

@@ -156,6 +156,18 @@ def test_episodes_that_do_not_fit_are_refused(tmp_path: Path, episodes: Any, mes
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("version", "end", "says"),
+    [("v3.0", 1, "version 3.0 has no modality.json"), ("v2.1", 99, "the group arm of state is no part of its")],
+)
+def test_groups_that_cannot_be_written_are_refused(tmp_path: Path, version: Any, end: int, says: str) -> None:
+    rows = np.zeros((2, 3), np.float32)
+    episodes = [(np.zeros((2, 64, 64, 3), np.uint8), rows, rows, "t")]
+    with pytest.raises(DataError, match=says):
+        write_lerobot(tmp_path / "d", episodes, 16, "arm", "cam", version=version, groups={"state": {"arm": (0, end)}})
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_name_for_every_dimension(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 names for 2 dimensions"):
         write_lerobot(tmp_path / "d", [trajectory(4)], 16, "arm", CAMERA, state_names=["x"])

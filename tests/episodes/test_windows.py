@@ -156,3 +156,10 @@ def test_a_frame_stands_for_half_a_step_on_either_side() -> None:
     assert recorded(times_T, 7.5, 9.5) == (3, 4)
     assert recorded(times_T, 7.4, 9.5) == (2, 4)
     assert recorded(times_T, 4, 5) == (2, 3)
+
+
+@pytest.mark.parametrize("slow", [1e-4, 0.03, 1 / 3])
+def test_very_slow_rates_are_rates(slow: float) -> None:
+    assert retime(3, slow, slow) == [0, 1, 2]
+    assert retime(2, slow, 2 * slow) == [0, 1, 1]
+    assert meets(2 * slow, slow)

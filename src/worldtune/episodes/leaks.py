@@ -14,6 +14,7 @@ import numpy as np
 from worldtune.episodes.twins import limits, within
 
 SIDE, SHOWN = 8, 5  # a small picture's pixels a side, and how many of them a clip is recognised by
+WIDER = 1.3  # so much more a thumbnail changes than the small picture of it, by whose measure `twins` has its limits
 CLIPS, FRAMES = 256, 1 << 14  # that are compared at once
 
 
@@ -83,7 +84,7 @@ def _found(shots: Sequence[Shot], reels: Sequence[Reel]) -> Iterator[tuple[Reel,
 
 def _matches(shots: Sequence[Shot], reels: Sequence[Reel], steps: tuple[int, ...]) -> Iterator[tuple[Shot, Reel]]:
     wanted_NKD = np.stack([shot.reel.views[shot.shown] for shot in shots])
-    limit_N = limits(np.array([within(views_KD) for views_KD in wanted_NKD], np.float32))
+    limit_N = limits(WIDER * np.array([within(views_KD) for views_KD in wanted_NKD], np.float32))
     a_NKD = wanted_NKD.astype(np.float32) - 128
     most_N1 = (np.square(limit_N) * wanted_NKD[0].size)[:, None]
     for views_FD, reel_F in _reels_together(reels, steps[-1]):

@@ -124,7 +124,11 @@ def test_a_video_that_the_repository_lacks_is_a_lost_recording(
     worldtune: CommandLine, hub: Hub, tmp_path: Path
 ) -> None:
     (tmp_path / "films" / LEFT.format(1)).unlink()
-    (lost,) = [row for row in checked(worldtune, "hf:someone/films", "--max-loss", "1")["not_used"] if "left over" not in row["reason"]]
+    (lost,) = [
+        row
+        for row in checked(worldtune, "hf:someone/films", "--max-loss", "1")["not_used"]
+        if "left over" not in row["reason"]
+    ]
     assert (lost["episode"], lost["camera"], lost["reason"]) == ("000001", "left", "the video file is missing")
 
 

@@ -2,12 +2,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from worldtune.episodes.clip import read_clip
+from worldtune.episodes.dataset import take_stock
 from worldtune.episodes.episode import Episode, Lost
 from worldtune.episodes.sources import choose_cameras, open_source
+from worldtune.episodes.spec import DataSpec
 from worldtune.errors import DataError
 
 from ..films import edit_info, read_back, truncate, whole, write_packed_v3
@@ -242,12 +245,13 @@ def test_a_recording_that_begins_late_is_said(packed: Path, late: int, level: st
     assert (level, f"front: begins {late} frames after the recording before it in file-000.mp4 ends") in said
 
 
-def test_one_unreadable_episode_costs_itself_alone(packed: Path) -> None:
+def test_a_value_that_is_not_finite_costs_its_clip_alone(packed: Path) -> None:
     table = pq.read_table(packed / DATA)
     values = table.column("action").to_pylist()
-    values[LENGTHS[0] + 1] = [float("nan")]
+    values[LENGTHS[0] + 1] = float("nan")
     pq.write_table(table.drop_columns("action").append_column("action", pa.array(values)), packed / DATA)
     spec = DataSpec(path=str(packed), frames=5, fps=16, height=64, width=64, cameras=["front"], max_loss=0.3)
     dataset = take_stock(spec)
     assert not dataset.faults
-    assert {clip.episode for clip in dataset.train} == {"000000", "000002", "000003"}
+    assert ("000001", 0) not in {(clip.episode, clip.picks[0]) for clip in dataset.train}
+    assert {clip.episode for clip in dataset.train} == {"000000", "000001", "000002", "000003"}

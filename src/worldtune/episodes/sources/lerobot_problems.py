@@ -134,7 +134,7 @@ def _rows(source: LeRobotSource, promise: Promise) -> Iterator[Problem]:
         yield _of("error", promise, f"{text}, the length is {promise.length}")
     for name, array_TD in (("states", data.states), ("actions", data.actions)):
         if array_TD is not None and not np.isfinite(array_TD).all():
-            yield _of("error", promise, f"{name} hold values that are not finite")
+            yield _of("warning", promise, f"{name} hold values that are not finite")
 
 
 def _off_the_grid(seconds_T: np.ndarray, fps: float) -> float:
