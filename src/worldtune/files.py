@@ -148,12 +148,12 @@ def _alive(pid: int) -> bool:
 
 def cache_folder() -> Path:
     """What can be made again, shared by all runs of a user: `worldtune` in $XDG_CACHE_HOME (default ~/.cache)."""
-    return _cache_in(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return _cache_in(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
 
 
 @cache
-def _cache_in(folder: str) -> Path:
-    return Path(folder) / "worldtune"
+def _cache_in(folder: str | None, home: str | None) -> Path:
+    return Path(folder or os.path.expanduser("~/.cache")) / "worldtune"  # which asks for `home`
 
 
 def make_folder(path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_base_domain_stays_out_of_the_headline_and_its_tables() -> None:
 def test_the_horizon_pools_the_error_of_each_frame() -> None:
     judged = cases(2)
     comparison = compare(judged, candidates(judged))
-    horizon = comparison.headline.horizon_psnr_db["base"]
+    horizon = comparison.headline.horizon["psnr_db"]["base"]
     errors = [
         np.mean((candidates(judged)["base"][case.name][5].astype(float) - case.reference_THWC[5]) ** 2)
         for case in judged
@@ -62,8 +62,8 @@ def test_a_still_reference_gives_nulls_and_no_made_up_number() -> None:
     still = np.full((5, 16, 16, 3), 80, np.uint8)
     comparison = compare([Case("a", "a", "", "", "", still)], {"base": {"a": still}, "LoRA": {"a": still}})
     scores = comparison.rows[0].scores["LoRA"]
-    assert scores.moving_psnr_db is None
-    assert scores.motion_ratio is None
+    assert scores.values["moving_psnr_db"] is None
+    assert scores.values["motion_ratio"] is None
     assert comparison.headline.results["LoRA"].means["moving_psnr_db"].mean is None
     assert "too few clips" in verdict(comparison, "LoRA").text
 

@@ -12,6 +12,7 @@ The file is YAML, one entry a recording, written by `worldtune caption` and mean
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 
@@ -75,7 +76,8 @@ def _said(error: Exception) -> str:
     return f"{where}: {first['msg'].lower()}" if where else first["msg"].lower()
 
 
-def fields_of(template: str) -> list[str]:
+@lru_cache(maxsize=64)
+def fields_of(template: str) -> tuple[str, ...]:
     """The fields a template names. Raises ValueError for one that a recording does not have."""
     names = []
     for _, name, form, conversion in Formatter().parse(template):
@@ -87,7 +89,7 @@ def fields_of(template: str) -> list[str]:
     for name in names:
         if name not in FIELDS:
             raise ValueError(f"unknown caption field '{{{name}}}'; the fields are {', '.join(FIELDS)}")
-    return names
+    return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,13 @@ class Captioner:
         return found.caption, f"{origin}, edited by hand" if found.sha256 and found.edited else origin
 
 
+@lru_cache(maxsize=4096)
 def printable(text: str) -> str:
     """The text in one line, each control character (a line break, a tab, an escape) a space."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
+@lru_cache(maxsize=4096)
 def note_of_controls(text: str) -> str:
     """What the ledger says of a caption with control characters that are no white space, or ""."""
     found = any(unicodedata.category(char) == "Cc" and not char.isspace() for char in text)

@@ -112,7 +112,7 @@ class Ledger:
 def read_ledger(path: Path) -> Ledger:
     """What `Ledger.write` wrote. Raises DataError when the file cannot be read."""
     try:
-        table = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+        table = pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, OSError, KeyError) as error:
         what = f"not a readable ledger: {first_line(error)}"
         raise DataError(what, where=str(path), mend="Write it again: `worldtune check --ledger`.") from error

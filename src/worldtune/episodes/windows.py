@@ -25,6 +25,9 @@ def retime(frames: int, fps_in: float, fps_out: float) -> Sequence[int]:
     return picks
 
 
+SHORT = 0.25  # seconds that are no jump at any rate
+
+
 def retime_by(times_T: np.ndarray, fps_out: float) -> list[int]:
     """As `retime`, of frames at rising `times_T` seconds: the nearest to each time k / fps_out after the first."""
     end = times_T[-1] - times_T[0] + _half_step(times_T)
@@ -91,9 +94,9 @@ def stretch(source_frames: int, frames: int) -> list[int]:
 def jumps(times_T: np.ndarray) -> list[tuple[int, float]]:
     """(frame after which time jumps, by how many seconds): more than three frames' time and a quarter of a second."""
     steps = np.diff(times_T)
-    if not len(steps):
+    if steps.max(initial=0) <= SHORT:
         return []
-    most = max(3 * float(np.median(steps)), 0.25)
+    most = max(3 * float(np.median(steps)), SHORT)
     return [(int(frame), float(steps[frame])) for frame in np.flatnonzero(steps > most)]
 
 

@@ -10,21 +10,14 @@ import numpy as np
 
 from worldtune.errors import UserError
 from worldtune.evaluation.case import BASE_DOMAIN, Case, Frames, check_frames
-from worldtune.evaluation.comparison import (
-    FROZEN,
-    METRICS,
-    PAIRED_METRICS,
-    REFERENCE,
-    CandidateResult,
-    CaseRow,
-    Comparison,
-    Group,
-    Scores,
-)
-from worldtune.evaluation.metrics.fidelity import PEAK, moving_psnr, mse_by_frame, psnr_from_mse, ssim
-from worldtune.evaluation.metrics.motion import motion_ratio
-from worldtune.statistics import estimate, paired
+from worldtune.evaluation.comparison import FROZEN, REFERENCE, CandidateResult, CaseRow, Comparison, Group
+from worldtune.evaluation.measures import MEASURES
+from worldtune.evaluation.metrics.fidelity import PEAK, psnr_from_mse
+from worldtune.evaluation.metrics.film import Film
+from worldtune.evaluation.scoring import Real, score
+from worldtune.statistics import Paired, estimate, paired
 
+Values = Mapping[str, Sequence[float | None]]
 Candidates = Mapping[str, Mapping[str, Frames]]
 
 
@@ -60,60 +53,55 @@ def frozen(case: Case) -> Frames:
     return np.broadcast_to(case.reference_THWC[:1], case.reference_THWC.shape)
 
 
-def score(frames_THWC: Frames, reference_THWC: Frames) -> Scores:
-    """Every metric of one generated clip; both (T, H, W, 3) uint8."""
-    mse_t = mse_by_frame(frames_THWC, reference_THWC)
-    return Scores(
-        psnr_db=psnr_from_mse(float(mse_t.mean())),
-        moving_psnr_db=moving_psnr(frames_THWC, reference_THWC),
-        ssim=ssim(frames_THWC, reference_THWC),
-        motion_ratio=motion_ratio(frames_THWC, reference_THWC),
-        psnr_by_frame_db=[psnr_from_mse(mse) for mse in mse_t.tolist()],
-    )
-
-
 def _row(case: Case, candidates: Candidates, order: Sequence[str]) -> CaseRow:
     frames, height, width, _ = case.reference_THWC.shape
     clips = {name: frozen(case) if name == FROZEN else candidates[name][case.name] for name in order}
-    scores = {name: score(clip_THWC, case.reference_THWC) for name, clip_THWC in clips.items()}
+    real = Real(Film(case.reference_THWC))
+    scores = {name: score(clip_THWC, real) for name, clip_THWC in clips.items()}
     asked = (case.name, case.episode, case.task, case.camera, case.domain, case.prompt)
     return CaseRow(*asked, frames, height, width, scores)
 
 
 def _group(name: str, rows: Sequence[CaseRow], order: Sequence[str], reference_candidate: str) -> Group:
     values = {
-        candidate: {metric: [_metric(row.scores[candidate], metric) for row in rows] for metric in METRICS}
+        candidate: {metric: [row.scores[candidate].values[metric] for row in rows] for metric in MEASURES}
         for candidate in order
     }
     episodes = [row.episode for row in rows]
     results = {
         candidate: CandidateResult(
-            means={metric: estimate(values[candidate][metric], episodes) for metric in METRICS},
+            means={metric: estimate(values[candidate][metric], episodes) for metric in MEASURES},
             against={
-                rival: {
-                    metric: paired(values[candidate][metric], values[rival][metric], episodes)
-                    for metric in PAIRED_METRICS
-                }
+                rival: _against(values[candidate], values[rival], episodes)
                 for rival in (reference_candidate, FROZEN)
                 if rival != candidate
             },
         )
         for candidate in order
     }
-    horizon = {candidate: _horizon([row.scores[candidate].psnr_by_frame_db for row in rows]) for candidate in order}
+    horizon = {
+        curve: {name: _horizon(curve, [row.scores[name].curves[curve] for row in rows]) for name in order}
+        for curve in rows[0].scores[order[0]].curves
+    }
     return Group(name, [row.name for row in rows], results, horizon)
 
 
-def _metric(scores: Scores, metric: str) -> float | None:
-    value: float | None = getattr(scores, metric)
-    return value
+def _against(mine: Values, rival: Values, episodes: Sequence[str]) -> dict[str, Paired]:
+    """How much better one candidate is than another, by metric; what is only shown is left out."""
+    judged = {metric: measure.goodness for metric, measure in MEASURES.items() if measure.better != "shown"}
+    return {
+        metric: paired(list(map(good, mine[metric])), list(map(good, rival[metric])), episodes)
+        for metric, good in judged.items()
+    }
 
 
-def _horizon(psnr_by_clip_db: Sequence[Sequence[float]]) -> list[float]:
-    """PSNR at each frame 1..T-1 of the squared error pooled over the clips that reach it."""
-    length = max(len(clip) for clip in psnr_by_clip_db)
-    mse = [[PEAK**2 / 10 ** (clip[t] / 10) for clip in psnr_by_clip_db if t < len(clip)] for t in range(length)]
-    return [psnr_from_mse(float(np.mean(at_frame))) for at_frame in mse]
+def _horizon(curve: str, clips: Sequence[Sequence[float]]) -> list[float]:
+    """The mean at each frame 1..T-1 over the clips that reach it; of PSNR, that of the squared error."""
+    length = max(map(len, clips))
+    reached = [[clip[t] for clip in clips if t < len(clip)] for t in range(length)]
+    if curve != "psnr_db":
+        return [float(np.mean(at_frame)) for at_frame in reached]
+    return [psnr_from_mse(float(np.mean([PEAK**2 / 10 ** (db / 10) for db in at_frame]))) for at_frame in reached]
 
 
 def _refuse_unfit(cases: Sequence[Case], candidates: Candidates, reference_candidate: str) -> None:

@@ -1,7 +1,4 @@
-"""The outcome of an evaluation as plain values: what results.json holds.
-
-Metrics by name: `psnr_db`, `moving_psnr_db`, `ssim` (higher is better) and `motion_ratio` (1 is right).
-"""
+"""The outcome of an evaluation as plain values: what results.json holds. Metrics are called as in `measures`."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -14,23 +11,25 @@ FROZEN: Final = "first frame frozen"
 """The control that every comparison adds by itself: the given frame, held still."""
 REFERENCE: Final = "reference"
 """The name of the real video's column: no candidate may bear it."""
-METRICS: Final = ("psnr_db", "moving_psnr_db", "ssim", "motion_ratio")
-PAIRED_METRICS: Final = ("psnr_db", "moving_psnr_db", "ssim")
 
 _EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One candidate on one clip; frame 0 is given and not scored. Null: the metric does not apply."""
+    """One candidate on one clip, by metric. Null: the metric does not apply. `curves`: by frame, from 1 on."""
 
     __pydantic_config__ = _EXACT
 
-    psnr_db: float
-    moving_psnr_db: float | None
-    ssim: float
-    motion_ratio: float | None
-    psnr_by_frame_db: list[float]
+    values: dict[str, float | None]
+    curves: dict[str, list[float]]
+
+    @property
+    def psnr_db(self) -> float:
+        """PSNR, which every clip has."""
+        value = self.values["psnr_db"]
+        assert value is not None
+        return value
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,10 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """One candidate over a group of clips: means by metric, and paired results by rival and metric."""
+    """One candidate over a group of clips: means by metric, and paired results by rival and metric.
+
+    What is paired is how good the values are (`Measure.goodness`): positive is better, whichever way the metric goes.
+    """
 
     __pydantic_config__ = _EXACT
 
@@ -67,14 +69,17 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class Group:
-    """A set of clips that belong together: a task, a camera, a domain, or all that the headline counts."""
+    """A set of clips that belong together: a task, a camera, a domain, or all that the headline counts.
+
+    `horizon`: by curve and candidate, the mean over the clips that reach each of the frames 1..T-1.
+    """
 
     __pydantic_config__ = _EXACT
 
     name: str
     cases: list[str]
     results: dict[str, CandidateResult]
-    horizon_psnr_db: dict[str, list[float]]
+    horizon: dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from worldtune.evaluation.comparison import FROZEN, REFERENCE, CaseRow, Group
+from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.plots import STYLE, Series, gain_chart, line_chart, loss_charts
 from worldtune.evaluation.saved_report import SavedReport
 from worldtune.evaluation.verdict import STILL, WILD, interval, remarks, signed, verdict
@@ -69,6 +70,7 @@ def render_page(saved: SavedReport) -> str:
         base=base,
         subject=saved.verdict_subject,
         frozen=FROZEN,
+        measures=MEASURES,
         styles=styles,
         verdict=verdict(comparison, saved.verdict_subject),
         remarks=remarks(comparison, saved.verdict_subject),
@@ -155,7 +157,7 @@ def _grid_row(
         if column == REFERENCE:
             cells.append(Cell(column, styles[column], path, None, None, ""))
             continue
-        ratio = row.scores[column].motion_ratio
+        ratio = row.scores[column].values["motion_ratio"]
         note = "" if ratio is None else "barely moves" if ratio < STILL else "restless" if ratio > WILD else ""
         gain = None if column == base else row.gain_db(column, base)
         cells.append(Cell(column, styles[column], path, row.scores[column].psnr_db, gain, note))
@@ -166,7 +168,7 @@ def _grid_row(
 def _horizon(group: Group, styles: Mapping[str, str]) -> str:
     series = [
         Series(name, [(t, db) for t, db in enumerate(values, start=1)], styles[name])
-        for name, values in group.horizon_psnr_db.items()
+        for name, values in group.horizon["psnr_db"].items()
     ]
     return line_chart(series, title="PSNR over the horizon, dB", x_label="frame (0 is given)")
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, Validation
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.comparison import FROZEN, REFERENCE, Comparison
 
-FORMAT: Final = "worldtune report 1"
+FORMAT: Final = "worldtune report 2"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
 Plain = str | bool | int | FiniteFloat | None
 

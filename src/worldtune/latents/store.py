@@ -161,7 +161,7 @@ class LatentStore:
 def _read_part(path: Path) -> pa.Table:
     """A part of the index. Raises DataError when it is damaged, FileNotFoundError when it is not there."""
     try:
-        return pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+        return pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, KeyError) as error:

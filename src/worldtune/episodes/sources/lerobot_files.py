@@ -109,7 +109,7 @@ def read_table(path: Path) -> pa.Table:
 @lru_cache(maxsize=2)
 def _read_table(path: Path, size: int, changed_ns: int) -> pa.Table:
     try:
-        return pq.read_table(path)
+        return pq.ParquetFile(path).read()  # read_table's way makes columns of a path's k=v, and costs an import
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"not a readable parquet file: {first_line(error)}", where=str(path), mend="Restore the file."

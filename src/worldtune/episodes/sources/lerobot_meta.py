@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -115,14 +116,19 @@ def _texts(record: Record) -> tuple[str, ...]:
 
 def _place(root: Path, info: Record, key: str, **at: int | str) -> Path:
     """Where a template of info.json leads. Raises ValueError for other fields, and for a path out of the dataset."""
-    for _, field, form, conversion in Formatter().parse(info[key]):
-        if field is not None and (field not in at or conversion or not NUMBER.fullmatch(form or "")):
-            raise ValueError(f"{key} is {info[key]!r}: its fields are {', '.join(at)}")
+    _refuse_fields(key, info[key], tuple(at))
     path = Path(info[key].format(**at))
     too_long = any(len(part.encode()) > 255 for part in path.parts)
     if path.is_absolute() or ".." in path.parts or "\0" in str(path) or too_long:
         raise ValueError(f"{key} leads to {str(path)!r}, which is no path in the dataset")
     return root / path
+
+
+@lru_cache(maxsize=16)
+def _refuse_fields(key: str, template: str, known: tuple[str, ...]) -> None:
+    for _, field, form, conversion in Formatter().parse(template):
+        if field is not None and (field not in known or conversion or not NUMBER.fullmatch(form or "")):
+            raise ValueError(f"{key} is {template!r}: its fields are {', '.join(known)}")
 
 
 def _version_2(root: Path, info: Record, cameras: list[str]) -> list[Promise]:

@@ -8,8 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from worldtune.episodes.episode import Problem
 from worldtune.episodes.scan import measure
 from worldtune.episodes.sources.lerobot_meta import Promise, same_rate
@@ -119,28 +117,21 @@ def _rows(source: LeRobotSource, promise: Promise) -> Iterator[Problem]:
         yield _of("error", promise, f"its data file {promise.data.name} is missing")
         return
     try:
-        data = source.data(promise)
+        seen = source.rows_seen.get(promise.index) or source.look_at_rows(promise)
     except DataError as error:
         yield _of("error", promise, f"{promise.data.name}: {error.what}")
         return
-    if not data.task:
+    if not seen.task:
         yield _of("warning", promise, "no task text")
-    if data.rows != promise.length:
-        yield _of("error", promise, f"{data.rows} rows of states and actions, the length is {promise.length}")
-    if data.seconds is not None and (off := _off_the_grid(data.seconds[:, 0], source.fps)) > 0.5:
-        yield _of("warning", promise, f"its time stamps are up to {off:.2g} frames off frame_index/fps")
+    if seen.count != promise.length:
+        yield _of("error", promise, f"{seen.count} rows of states and actions, the length is {promise.length}")
+    if seen.off > 0.5:
+        yield _of("warning", promise, f"its time stamps are up to {seen.off:.2g} frames off frame_index/fps")
     if promise.rows is not None and promise.rows[1] - promise.rows[0] != promise.length:
         text = f"dataset_from_index … dataset_to_index is {promise.rows[0]} … {promise.rows[1]}"
         yield _of("error", promise, f"{text}, the length is {promise.length}")
-    for name, array_TD in (("states", data.states), ("actions", data.actions)):
-        if array_TD is not None and not np.isfinite(array_TD).all():
-            yield _of("warning", promise, f"{name} hold values that are not finite")
-
-
-def _off_the_grid(seconds_T: np.ndarray, fps: float) -> float:
-    """By how many frames a time stamp differs from its place, at most."""
-    places_T = (seconds_T - seconds_T[:1]) * fps
-    return float(np.abs(places_T - np.arange(len(places_T))).max(initial=0))
+    for name in seen.endless:
+        yield _of("warning", promise, f"{name} hold values that are not finite")
 
 
 def _recording(source: LeRobotSource, promise: Promise, camera: str) -> Iterator[Problem]:

@@ -1,0 +1,60 @@
+"""A video with what several metrics want to know of it, computed once.
+
+Shape letters: T frames, H height, W width, C channels; t = T-1 steps.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worldtune.evaluation.case import Frames
+
+Floats = npt.NDArray[np.float32]
+LEAST_SIDE = 128  # pixels: dense flow of smaller pictures is found on enlarged ones
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """`frames_THWC` is uint8 RGB."""
+
+    frames_THWC: Frames
+
+    @cached_property
+    def grey_THW(self) -> Frames:
+        """Luma, 0 to 255."""
+        return np.stack([cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY) for frame_HWC in self.frames_THWC])
+
+    @cached_property
+    def lab_THWC(self) -> Floats:
+        """CIE L*a*b* (D65): differences of about 2.3 can just be seen."""
+        return np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in self.frames_THWC])
+
+    @cached_property
+    def flow_tHWC(self) -> Floats:
+        """Where each pixel of frames 0..T-2 goes in the next one, (x, y) in pixels: DIS (Kroeger et al. 2016)."""
+        return _flows(self.grey_THW[:-1], self.grey_THW[1:])
+
+    @cached_property
+    def back_tHWC(self) -> Floats:
+        """Where each pixel of frames 1..T-1 was in the one before."""
+        return _flows(self.grey_THW[1:], self.grey_THW[:-1])
+
+
+def _flows(ones_tHW: Frames, others_tHW: Frames) -> Floats:
+    H, W = ones_tHW.shape[1:]
+    scale = max(1, -(-LEAST_SIDE // min(H, W)))
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flows = np.empty((len(ones_tHW), H, W, 2), np.float32)
+    for one_HW, other_HW, flow_HWC in zip(ones_tHW, others_tHW, flows, strict=True):
+        found_HWC = dis.calc(_larger(one_HW, scale), _larger(other_HW, scale), None)  # type: ignore[call-overload]
+        flow_HWC[:] = cv2.resize(found_HWC, (W, H), interpolation=cv2.INTER_AREA) / scale
+    return flows
+
+
+def _larger(grey_HW: Frames, scale: int) -> Frames:
+    if scale == 1:
+        return np.ascontiguousarray(grey_HW)
+    return np.asarray(cv2.resize(grey_HW, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,55 @@
+"""What dense flow tells: whether a video flickers, and whether it moves as the real one does.
+
+Shape letters: T frames, H height, W width, C channels; t = T-1 steps.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worldtune.evaluation.metrics.film import Film, Floats
+
+CONSISTENT = 1.0  # pixels: a point that does not come back nearer to where it was is hidden, or was not followed
+SMOOTH = 2.0  # pixels: σ of the flow's blur before two are compared
+MOVES = 0.1  # pixels a step: less, as a root mean square over the clip, is no motion
+
+
+def warp_error(film: Film) -> float:
+    """How far each frame lies from the one before when that is warped by the flow, in levels: root mean square.
+
+    Only where forward and backward flow agree (Lai et al. 2018, "Learning blind video temporal consistency", §4.1).
+    """
+    T, H, W = film.grey_THW.shape
+    y, x = np.mgrid[:H, :W].astype(np.float32)
+    total, count = 0.0, 0
+    for t in range(T - 1):
+        back_HWC = film.back_tHWC[t]
+        at_x, at_y = x + back_HWC[..., 0], y + back_HWC[..., 1]
+        before_HWC = cv2.remap(film.frames_THWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        forth_HWC = cv2.remap(film.flow_tHWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen_HW = np.square(back_HWC + forth_HWC).sum(-1) < CONSISTENT**2
+        error_HWC = film.frames_THWC[t + 1][seen_HW].astype(np.float32) - before_HWC[seen_HW]
+        total, count = total + float(np.square(error_HWC).sum()), count + error_HWC.size
+    return float(np.sqrt(total / count)) if count else 0.0
+
+
+def flicker_ratio(film: Film, reference: Film) -> float:
+    """The warp error over the real video's, neither counted below half a level: 1 is right, above it flickers."""
+    return max(warp_error(film), 0.5) / max(warp_error(reference), 0.5)
+
+
+def motion_agreement(film: Film, reference: Film) -> float | None:
+    """Cosine between both videos' flow over all pixels and steps: 1 moves alike, 0 not at all or elsewhere, −1 back.
+
+    None when the reference does not move.
+    """
+    mine, real = _smooth(film.flow_tHWC), _smooth(reference.flow_tHWC)
+    norms = float(np.linalg.norm(mine)), float(np.linalg.norm(real))
+    least = MOVES * np.sqrt(mine.size / 2)
+    if norms[1] < least:
+        return None
+    return float((mine * real).sum() / (max(norms[0], least) * norms[1]))
+
+
+def _smooth(flow_tHWC: Floats) -> npt.NDArray[np.float64]:
+    return np.stack([cv2.GaussianBlur(flow_HWC, (0, 0), SMOOTH) for flow_HWC in flow_tHWC]).astype(np.float64)
