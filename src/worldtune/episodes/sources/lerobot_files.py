@@ -1,6 +1,7 @@
 """Reading the metadata files of a LeRobot dataset, with one line about what is wrong with them."""
 
 import json
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
@@ -109,11 +110,14 @@ def read_table(path: Path) -> pa.Table:
 @lru_cache(maxsize=2)
 def _read_table(path: Path, size: int, changed_ns: int) -> pa.Table:
     try:
-        return pq.ParquetFile(path).read()  # read_table's way makes columns of a path's k=v, and costs an import
+        table = pq.ParquetFile(path).read()  # read_table's way makes columns of a path's k=v, and costs an import
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"not a readable parquet file: {first_line(error)}", where=str(path), mend="Restore the file."
         ) from error
+    if twice := next((name for name, count in Counter(table.column_names).items() if count > 1), None):
+        raise DataError(f"the column {twice} is there twice", where=str(path), mend="Restore the file.")
+    return table
 
 
 def read_column(table: pa.Table, name: str, path: Path) -> np.ndarray | None:
