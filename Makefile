@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/worldtune demo
 
 test: check
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet .
