@@ -1,0 +1,61 @@
+"""Generated videos that an evaluation keeps, so that one that was cut off goes on, and another may compare them again.
+
+A video is a file by the digest of all that made it, without loss: H.264 of RGB at quantiser 0 in Matroska.
+
+Shape letters: T frames, H height, W width, C channels.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from worldtune.errors import DataError, first_line
+from worldtune.evaluation.case import Frames
+from worldtune.files import atomic_file, digest_json
+
+Key = dict[str, Any]
+RATE = 16  # frames a second of the file, which nobody asks for
+
+
+class KeptFilms:
+    """Videos under `folder`; `key` is everything that a video depends on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, key: Key) -> Path:
+        """Where the video is, or would be."""
+        return self.folder / f"{digest_json(key)}.mkv"
+
+    def put(self, key: Key, frames_THWC: Frames) -> None:
+        """Write uint8 RGB frames, as a whole or not at all. Raises UserError when the folder cannot be written."""
+        with atomic_file(self.place(key)) as partial:
+            _write(partial, frames_THWC)
+
+    def get(self, key: Key) -> Frames | None:
+        """The frames as they were put, None when there are none. Raises DataError when the file is damaged."""
+        path = self.place(key)
+        if not path.is_file():
+            return None
+        try:
+            with av.open(str(path)) as container:
+                return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        except (FFmpegError, ValueError, IndexError) as error:
+            what = f"a kept video cannot be read: {first_line(error)}"
+            raise DataError(what, where=str(path), mend="Delete it: it is generated again.") from error
+
+
+def _write(path: Path, frames_THWC: Frames) -> None:
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream(
+            "libx264rgb", rate=RATE, options={"qp": "0", "preset": "veryfast", "threads": "1"}
+        )
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = frames_THWC.shape[1], frames_THWC.shape[2], "rgb24"
+        for frame_HWC in frames_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")))
+        container.mux(stream.encode(None))
