@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldtune.episodes.twins import limits, within
+from worldtune.episodes.twins import centred, limits, within
 
 SIDE, SHOWN = 8, 5  # a small picture's pixels a side, and how many of them a clip is recognised by
 WIDER = 1.3  # so much more a thumbnail changes than the small picture of it, by whose measure `twins` has its limits
@@ -85,10 +85,10 @@ def _found(shots: Sequence[Shot], reels: Sequence[Reel]) -> Iterator[tuple[Reel,
 def _matches(shots: Sequence[Shot], reels: Sequence[Reel], steps: tuple[int, ...]) -> Iterator[tuple[Shot, Reel]]:
     wanted_NKD = np.stack([shot.reel.views[shot.shown] for shot in shots])
     limit_N = limits(WIDER * np.array([within(views_KD) for views_KD in wanted_NKD], np.float32))
-    a_NKD = wanted_NKD.astype(np.float32) - 128
+    a_NKD = centred(wanted_NKD)
     most_N1 = (np.square(limit_N) * wanted_NKD[0].size)[:, None]
     for views_FD, reel_F in _reels_together(reels, steps[-1]):
-        b_FD, last = views_FD.astype(np.float32) - 128, len(views_FD) - steps[-1]
+        b_FD, last = centred(views_FD), len(views_FD) - steps[-1]
         if last < 1:
             continue
         norm_F = np.square(b_FD).sum(1)

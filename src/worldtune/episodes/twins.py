@@ -27,12 +27,12 @@ def twins(thumbs: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
         return
     flat_ND = np.stack([clip.reshape(-1) for clip in thumbs])
     within_N = np.array([within(clip) for clip in thumbs], np.float32)
-    norm_N = np.array([np.square(_centred(row)).sum() for row in flat_ND], np.float32)
+    norm_N = np.array([np.square(centred(row)).sum() for row in flat_ND], np.float32)
     limit_N = limits(within_N)
     for first in range(0, len(flat_ND), BLOCK):
-        a_ND, its = _centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
+        a_ND, its = centred(flat_ND[first : first + BLOCK]), slice(first, first + BLOCK)
         for second in range(first, len(flat_ND), BLOCK):
-            b_ND, others = _centred(flat_ND[second : second + BLOCK]), slice(second, second + BLOCK)
+            b_ND, others = centred(flat_ND[second : second + BLOCK]), slice(second, second + BLOCK)
             square_NN = norm_N[its, None] + norm_N[None, others] - 2 * a_ND @ b_ND.T
             limit_NN = np.minimum(limit_N[its, None], limit_N[None, others])
             close = np.argwhere(square_NN <= np.square(limit_NN) * flat_ND.shape[1])
@@ -44,7 +44,8 @@ def limits(within_N: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(ALIKE * within_N, SAME), np.minimum(APART * within_N, NOISE))
 
 
-def _centred(thumbs: np.ndarray) -> np.ndarray:
+def centred(thumbs: np.ndarray) -> np.ndarray:
+    """float32, about zero: then squares and products keep their digits."""
     return thumbs.astype(np.float32) - 128
 
 

@@ -72,7 +72,8 @@ def _of_files(path: str, place: Path, recorded_fps: float | None) -> Source:
         return Hdf5Source(path, place, recorded_fps)
     if is_bag(place) or any(is_bag(each) for each in inside):
         return BagSource(path, place)
-    films = chain((place / "videos").glob("*"), inside, *(place.glob("*/*.mp4") for _ in tables_in(place)[:1]))
+    by_table = place.glob("*/*.mp4") if tables_in(place) else ()
+    films = chain((place / "videos").glob("*"), inside, by_table)
     if place.is_dir() and any(each.suffix.lower() == ".mp4" for each in films):
         return FolderSource(path, place)
     raise DataError(

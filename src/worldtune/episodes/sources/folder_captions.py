@@ -60,9 +60,8 @@ def find_captions(folder: Path) -> Captions:
         raise DataError(f"there are several tables: {names}", where=str(folder), mend="Leave the one with the prompts.")
     if tables:
         return TableOfCaptions(tables[0])
-    texts = chain(folder.glob("*.txt"), folder.glob("videos/*.txt"))
-    beside = any(text.with_suffix(".mp4").is_file() for text in texts)
-    return TextsBeside(folder) if beside else TextCaptions(folder)
+    beside = chain.from_iterable(map(folder.glob, TextsBeside.patterns))
+    return TextsBeside(folder) if any(text.with_suffix(".mp4").is_file() for text in beside) else TextCaptions(folder)
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -75,11 +74,12 @@ class TextCaptions:
 
     kind = "Cosmos folder"
     inside, suffix = "metas", ".txt"
+    patterns: tuple[str, ...] = ("metas/*.txt",)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        files = sorted((folder / self.inside).glob(f"*{self.suffix}"))
-        self._files = {f"{self.inside}/{as_text(file.name)}": file for file in files}
+        files = sorted(chain.from_iterable(map(folder.glob, self.patterns)))
+        self._files = {as_text(str(file.relative_to(folder))): file for file in files}
 
     def caption(self, video: str) -> str:
         file = self._files.get(self.place(video))
@@ -106,11 +106,7 @@ class TextsBeside(TextCaptions):
     """`X.txt` beside `X.mp4`, as other trainers have it."""
 
     kind = "videos with a text beside each"
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        files = sorted([*folder.glob("*.txt"), *folder.glob("videos/*.txt")])
-        self._files = {as_text(str(file.relative_to(folder))): file for file in files}
+    patterns: tuple[str, ...] = ("*.txt", "videos/*.txt")
 
     def place(self, video: str) -> str:
         return str(Path(video).with_suffix(self.suffix))
@@ -124,6 +120,7 @@ class JsonCaptions(TextCaptions):
 
     kind = "Cosmos folder with captions/*.json"
     inside, suffix = "captions", ".json"
+    patterns = ("captions/*.json",)
 
     def caption(self, video: str) -> str:
         text = super().caption(video)

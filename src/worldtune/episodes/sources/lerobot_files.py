@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from worldtune.episodes.seen import state_of
 from worldtune.errors import DataError, first_line
 
 Record = dict[str, Any]
@@ -103,12 +104,11 @@ def read_table(path: Path) -> pa.Table:
     """A parquet file; the last two stay in memory, since episodes share files. Raises DataError when unreadable."""
     if not path.is_file():
         raise DataError("the metadata file is missing", where=str(path), mend="Restore it from the dataset's origin.")
-    state = path.stat()
-    return _read_table(path, state.st_size, state.st_mtime_ns)
+    return _read_table(path, state_of(path))
 
 
 @lru_cache(maxsize=2)
-def _read_table(path: Path, size: int, changed_ns: int) -> pa.Table:
+def _read_table(path: Path, state: str) -> pa.Table:
     try:
         table = pq.ParquetFile(path).read()  # read_table's way makes columns of a path's k=v, and costs an import
     except (pa.ArrowException, OSError) as error:

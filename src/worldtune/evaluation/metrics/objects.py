@@ -9,6 +9,7 @@ Shape letters: T frames, H height, W width, C channels.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -36,6 +37,12 @@ class Region:
     reach: float
     pixels: int
 
+    @cached_property
+    def box(self) -> tuple[int, int, int, int]:
+        """Its first and last row, first and last column."""
+        ys, xs = np.nonzero(self.mask_HW)
+        return int(ys.min()), int(ys.max()), int(xs.min()), int(xs.max())
+
     @property
     def centre(self) -> tuple[float, float]:
         """(y, x)."""
@@ -44,8 +51,8 @@ class Region:
 
     def around(self, y: float, x: float) -> tuple[slice, slice]:
         """A window about a place, of three times the region's height and width."""
-        ys, xs = np.nonzero(self.mask_HW)
-        tall, wide = 1.5 * np.ptp(ys) + 4, 1.5 * np.ptp(xs) + 4
+        top, bottom, left, right = self.box
+        tall, wide = 1.5 * (bottom - top) + 4, 1.5 * (right - left) + 4
         return slice(max(0, round(y - tall)), round(y + tall) + 1), slice(max(0, round(x - wide)), round(x + wide) + 1)
 
 
@@ -89,9 +96,9 @@ def _region(mask_HW: Mask, lab_HWC: Floats) -> Region | None:
 
 def _is_rim(region: Region, other: Region) -> bool:
     """Is it a part of the other, as its rim is?"""
-    ys, xs = np.nonzero(other.mask_HW)
+    top, bottom, left, right = other.box
     y, x = region.centre
-    return bool(ys.min() - 2 <= y <= ys.max() + 2 and xs.min() - 2 <= x <= xs.max() + 2)
+    return top - 2 <= y <= bottom + 2 and left - 2 <= x <= right + 2
 
 
 def _seen(lab_HWC: Floats, region: Region, y: float, x: float) -> tuple[Places, Places]:
