@@ -109,3 +109,19 @@ def test_episodes_of_other_lengths_weigh_by_their_clips() -> None:
 def test_an_episode_is_needed_for_every_value() -> None:
     with pytest.raises(ValueError, match="shorter"):
         estimate([1.0, 2.0], ["a"])
+
+
+def test_weights_make_a_ratio_of_sums() -> None:
+    values, weights = [1.0, 0.0, 0.5, 0.2, 0.9, 0.4], [1.0, 9.0, 2.0, 3.0, 1.0, 4.0]
+    weighted = estimate(values, weights=weights)
+    assert weighted.mean == pytest.approx(sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights))
+    assert weighted.low is not None
+    assert weighted.high is not None
+    assert weighted.low < weighted.mean < weighted.high
+    alike, plain = estimate(values, weights=[3.0] * 6), estimate(values)
+    assert (alike.mean, alike.low, alike.high) == pytest.approx((plain.mean, plain.low, plain.high))
+
+
+def test_what_weighs_nothing_does_not_count() -> None:
+    assert estimate([1.0, 5.0, 1.0], weights=[1.0, 0.0, 1.0]).n == 2
+    assert paired([1.0, 5.0], [0.0, 9.0], weights=[1.0, 0.0]).losses == 0

@@ -11,9 +11,13 @@ from pathlib import Path
 import torch
 
 from worldtune.bench.machine import machine
+from worldtune.evaluation.case import held
 from worldtune.evaluation.compare import compare
+from worldtune.evaluation.generated import Maker, candidates_of
+from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.runs import read_runs
-from worldtune.evaluation.suite import SamplingPlan, candidates_of, cases_of, image2world
+from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world
+from worldtune.files import cache_folder
 from worldtune.training.batches import Batches
 from worldtune.training.data import default_store, prepare_data
 from worldtune.training.held_out import held_out_losses
@@ -31,7 +35,8 @@ def main() -> None:
     recipe, settings = run.recipe, run.recipe.train
     world, plan = open_world(recipe.base), SamplingPlan()
     data = prepare_data(world, recipe, default_store())
-    videos = candidates_of(world, {"LoRA": run.folder.adapter}, data.held_out, plan)
+    maker = Maker(plan, KeptFilms(cache_folder() / "films"))
+    videos = candidates_of(world, {"LoRA": run.folder.adapter}, data.held_out, maker)
 
     parameters = [p.requires_grad_() for p in world.denoiser.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=settings.weight_decay)
@@ -51,7 +56,8 @@ def main() -> None:
 
     check = recipe.check
     losses = held_out_losses(world, data.held_out, check.modes[0], check.sigmas, settings.shift, settings.batch)
-    videos["full fine-tuning"] = image2world(world, data.held_out, plan)
+    made = image2world(world, data.held_out, plan)
+    videos["full fine-tuning"] = {name: [held(frames_THWC)] for name, frames_THWC in made.items()}
     comparison = compare(cases_of(data.held_out, "held out"), videos)
     gains = {name: comparison.gain(name).mean for name in ("LoRA", "full fine-tuning")}
     full = sum(losses) / len(losses)

@@ -6,8 +6,9 @@ episodes are given, each value is one of its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -55,51 +56,75 @@ class Paired:
 
 
 def bootstrap_interval(
-    values: Sequence[float], episodes: Sequence[str] | None = None, seed: int = SEED
+    values: Sequence[float],
+    episodes: Sequence[str] | None = None,
+    seed: int = SEED,
+    weights: Sequence[float] | None = None,
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, from 10,000 resamples of the episodes (Efron 1979).
+    """The 95 % percentile interval of the (weighted) mean, from 10,000 resamples of the episodes (Efron 1979).
 
     Raises ValueError for fewer than two episodes: one has no spread to resample.
     """
-    sums, counts = _by_episode(_known(values, episodes))
+    sums, counts = _by_episode(_known(values, episodes, weights))
     n = sums.size
     if n < 2:
         raise ValueError(f"an interval needs two episodes or more, not {n}")
-    rng = np.random.default_rng(seed)
-    rows = max(1, min(RESAMPLES, BLOCK // n))
-    means: list[npt.NDArray[np.float64]] = []
-    for start in range(0, RESAMPLES, rows):
-        picks = rng.integers(0, n, size=(min(rows, RESAMPLES - start), n))
-        means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
+    drawn = _few_drawn(n, seed) if n * RESAMPLES <= BLOCK else _drawn(n, seed)
+    means = np.concatenate([(times_RN @ sums) / (times_RN @ counts) for times_RN in drawn])
     tail = (1.0 - LEVEL) / 2.0
-    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
+    low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
 
 
-def estimate(values: Sequence[float | None], episodes: Sequence[str] | None = None, seed: int = SEED) -> Estimate:
+def _drawn(n: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each of n episodes is drawn in each resample, (R, N), some resamples at once."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, min(RESAMPLES, BLOCK // n))
+    for start in range(0, RESAMPLES, rows):
+        picks = rng.integers(0, n, size=(min(rows, RESAMPLES - start), n))
+        flat = (picks + n * np.arange(len(picks))[:, None]).ravel()
+        yield np.bincount(flat, minlength=picks.size).reshape(picks.shape).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _few_drawn(n: int, seed: int) -> list[npt.NDArray[np.float64]]:
+    """Of few episodes, whose every metric and candidate asks for the same draws."""
+    return list(_drawn(n, seed))
+
+
+def estimate(
+    values: Sequence[float | None],
+    episodes: Sequence[str] | None = None,
+    seed: int = SEED,
+    weights: Sequence[float] | None = None,
+) -> Estimate:
     """Mean and interval of the values that exist; `n` and `episodes` say how many they were."""
-    known = _known(values, episodes)
+    known = _known(values, episodes, weights)
     if not known:
         return Estimate(None, None, None, 0, 0)
-    numbers, theirs = [value for value, _ in known], [episode for _, episode in known]
+    numbers, theirs, their_weights = zip(*known, strict=True)
+    mean = math.fsum(value * weight for value, _, weight in known) / math.fsum(their_weights)
     count = len(set(theirs))
-    low, high = bootstrap_interval(numbers, theirs, seed) if count >= 2 else (None, None)
-    return Estimate(math.fsum(numbers) / len(numbers), low, high, len(numbers), count)
+    low, high = bootstrap_interval(numbers, theirs, seed, their_weights) if count >= 2 else (None, None)
+    return Estimate(mean, low, high, len(numbers), count)
 
 
-def _known(values: Sequence[float | None], episodes: Sequence[str] | None) -> list[tuple[float, str]]:
-    """The values that exist, each with its episode."""
+def _known(
+    values: Sequence[float | None], episodes: Sequence[str] | None, weights: Sequence[float] | None
+) -> list[tuple[float, str, float]]:
+    """The values that exist, each with its episode and its weight, which is above 0."""
     named = episodes or [str(place) for place in range(len(values))]
-    return [(value, episode) for value, episode in zip(values, named, strict=True) if value is not None]
+    every = zip(values, named, weights or [1.0] * len(values), strict=True)
+    return [(value, episode, weight) for value, episode, weight in every if value is not None and weight > 0]
 
 
-def _by_episode(known: Sequence[tuple[float, str]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Sum and count of each episode's values, in order of first appearance."""
-    groups: dict[str, list[float]] = {}
-    for value, episode in known:
-        groups.setdefault(episode, []).append(value)
-    sums = np.array([math.fsum(group) for group in groups.values()], dtype=np.float64)
-    return sums, np.array([len(group) for group in groups.values()], dtype=np.float64)
+def _by_episode(known: Sequence[tuple[float, str, float]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sum of each episode's values and of their weights, in order of first appearance."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for value, episode, weight in known:
+        groups.setdefault(episode, []).append((value * weight, weight))
+    sums = np.array([math.fsum(value for value, _ in group) for group in groups.values()], dtype=np.float64)
+    return sums, np.array([math.fsum(weight for _, weight in group) for group in groups.values()], dtype=np.float64)
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -114,16 +139,17 @@ def paired(
     against: Sequence[float | None],
     episodes: Sequence[str] | None = None,
     seed: int = SEED,
+    weights: Sequence[float] | None = None,
 ) -> Paired:
-    """Compare two candidates clip by clip; a pair counts when both values exist.
+    """Compare two candidates clip by clip; a pair counts when both values exist, in the mean by its weight.
 
     Raises ValueError when the lengths differ.
     """
     pairs = list(zip(candidate, against, strict=True))
     differences = [None if a is None or b is None else a - b for a, b in pairs]
-    gain = estimate(differences, episodes, seed)
-    known = _known(differences, episodes)
-    wins, losses = sum(d > 0 for d, _ in known), sum(d < 0 for d, _ in known)
+    gain = estimate(differences, episodes, seed, weights)
+    known = _known(differences, episodes, weights)
+    wins, losses = sum(d > 0 for d, _, _ in known), sum(d < 0 for d, _, _ in known)
     sums, _ = _by_episode(known)
     return Paired(
         mean=gain.mean,

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from worldtune.cli.report import report
 from worldtune.errors import DataError
-from worldtune.evaluation.case import Case
+from worldtune.evaluation.case import Case, held
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.report import ReportContent, write_report
 
@@ -22,8 +22,8 @@ def test_help_shows_an_example() -> None:
 
 def test_a_run_s_report_is_drawn_again(tmp_path: Path) -> None:
     clip_THWC = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    cases = [Case("a", "a", "push", "top", "push it", clip_THWC)]
-    clips = {"base": {"a": clip_THWC}, "LoRA": {"a": clip_THWC}}
+    cases = [Case("a", "a", "push", "top", "push it", held(clip_THWC))]
+    clips = {"base": {"a": [held(clip_THWC)]}, "LoRA": {"a": [held(clip_THWC)]}}
     made = ReportContent("Title", "LoRA", compare(cases, clips), cases, clips, [], {}, {}, [], "make demo", 16.0)
     index = write_report(tmp_path / "run" / "report", made)
     page = index.read_bytes()

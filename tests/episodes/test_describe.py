@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig
 
+from support.chat import Asked, Reply, completion, serving
+from support.tiny_vlm import make_tiny_llava
 from worldtune.episodes.captions import printable
 from worldtune.episodes.describe import LONGEST, WORDS, Endpoint, LocalModel, question_for
 from worldtune.errors import UserError
 
-from .chat import Asked, Reply, completion, serving
 from .films import film, read_back
-from .tiny_vlm import make_tiny_llava
 
 
 @pytest.fixture(autouse=True)

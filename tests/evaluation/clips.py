@@ -5,9 +5,14 @@ Shape letters: T frames, H height, W width, C channels.
 
 import numpy as np
 
-from worldtune.evaluation.case import Case, Frames
+from worldtune.evaluation.case import Case, Frames, Video, held
+from worldtune.evaluation.metrics.film import Film
 
 T, SIDE, SQUARE = 11, 64, 14
+
+
+def film(frames_THWC: Frames) -> Film:
+    return Film(held(frames_THWC))
 
 
 def moving_square(seed: int, *, lag: float = 0.0, noise: float = 0.0, frames: int = T) -> Frames:
@@ -32,17 +37,17 @@ def cases(count: int, domain: str = "new camera", first: int = 0) -> list[Case]:
             task=tasks[seed % 3],
             camera="top",
             prompt=f"Seen from above: the robot arm is to {tasks[seed % 3]}.",
-            reference_THWC=moving_square(seed),
+            reference=held(moving_square(seed)),
             domain=domain,
         )
         for seed in range(first, first + count)
     ]
 
 
-def candidates(of: list[Case]) -> dict[str, dict[str, Frames]]:
+def candidates(of: list[Case]) -> dict[str, dict[str, list[Video]]]:
     """A base that lags far behind, and two adapters that hardly do."""
 
-    def clips(lag: float, noise: float) -> dict[str, Frames]:
-        return {case.name: moving_square(int(case.name[:6]), lag=lag, noise=noise) for case in of}
+    def clips(lag: float, noise: float) -> dict[str, list[Video]]:
+        return {case.name: [held(moving_square(int(case.name[:6]), lag=lag, noise=noise))] for case in of}
 
     return {"base": clips(0.8, 6), "LoRA": clips(0.15, 3), "DoRA": clips(0.2, 3)}

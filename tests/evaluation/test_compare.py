@@ -6,9 +6,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.case import BASE_DOMAIN, Case
-from worldtune.evaluation.compare import compare, frozen
+from worldtune.evaluation.case import BASE_DOMAIN, Case, Video, held
+from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN, Comparison
+from worldtune.evaluation.controls import frozen
 from worldtune.evaluation.metrics.fidelity import psnr
 from worldtune.evaluation.verdict import remarks, verdict
 from worldtune.statistics import paired
@@ -20,9 +21,9 @@ def test_the_paired_gain_is_that_of_the_clips_psnr() -> None:
     judged = cases(7)
     clips = candidates(judged)
     comparison = compare(judged, clips)
-    lora = [psnr(clips["LoRA"][case.name], case.reference_THWC) for case in judged]
-    base = [psnr(clips["base"][case.name], case.reference_THWC) for case in judged]
-    still = [psnr(frozen(case), case.reference_THWC) for case in judged]
+    lora = [psnr(clips["LoRA"][case.name][0].read(), case.reference.read()) for case in judged]
+    base = [psnr(clips["base"][case.name][0].read(), case.reference.read()) for case in judged]
+    still = [psnr(frozen(case).read(), case.reference.read()) for case in judged]
     assert comparison.gain("LoRA") == paired(lora, base)
     assert comparison.gain("LoRA", against=FROZEN) == paired(lora, still)
     assert comparison.gain("LoRA").verdict == "better"
@@ -44,7 +45,7 @@ def test_the_horizon_pools_the_error_of_each_frame() -> None:
     comparison = compare(judged, candidates(judged))
     horizon = comparison.headline.horizon["psnr_db"]["base"]
     errors = [
-        np.mean((candidates(judged)["base"][case.name][5].astype(float) - case.reference_THWC[5]) ** 2)
+        np.mean((candidates(judged)["base"][case.name][0].read()[5].astype(float) - case.reference.read()[5]) ** 2)
         for case in judged
     ]
     assert len(horizon) == 10
@@ -60,7 +61,9 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 def test_a_still_reference_gives_nulls_and_no_made_up_number() -> None:
     still = np.full((5, 16, 16, 3), 80, np.uint8)
-    comparison = compare([Case("a", "a", "", "", "", still)], {"base": {"a": still}, "LoRA": {"a": still}})
+    comparison = compare(
+        [Case("a", "a", "", "", "", held(still))], {"base": {"a": [held(still)]}, "LoRA": {"a": [held(still)]}}
+    )
     scores = comparison.rows[0].scores["LoRA"]
     assert scores.values["moving_psnr_db"] is None
     assert scores.values["motion_ratio"] is None
@@ -83,9 +86,9 @@ def test_refusals() -> None:
     with pytest.raises(UserError, match="no case"):
         compare(judged, {**good, "LoRA": {**good["LoRA"], "other": good["LoRA"][first]}})
     with pytest.raises(UserError, match="differs from the reference"):
-        compare(judged, {**good, "LoRA": {**good["LoRA"], first: moving_square(0, frames=5)}})
+        compare(judged, {**good, "LoRA": {**good["LoRA"], first: [held(moving_square(0, frames=5))]}})
     with pytest.raises(DataError, match="float64"):
-        compare(judged, {**good, "LoRA": {**good["LoRA"], first: moving_square(0).astype(float)}})
+        compare(judged, {**good, "LoRA": {**good["LoRA"], first: [Video(lambda: moving_square(0).astype(float), "x")]}})
     for taken in (FROZEN, "reference"):
         with pytest.raises(UserError, match="taken"):
             compare(judged, {**good, taken: good["LoRA"]})
@@ -93,7 +96,7 @@ def test_refusals() -> None:
 
 def test_a_case_that_is_no_video_is_refused() -> None:
     with pytest.raises(DataError, match="not a video"):
-        Case("a", "a", "", "", "", np.zeros((1, 16, 16, 3), np.uint8))
+        Case("a", "a", "", "", "", held(np.zeros((1, 16, 16, 3), np.uint8)))
 
 
 def test_the_verdict_in_words() -> None:
@@ -120,7 +123,7 @@ def test_the_verdict_in_words() -> None:
 def test_a_frozen_video_is_called_out() -> None:
     judged = cases(6)
     clips = candidates(judged)
-    stuck = {**clips, "LoRA": {case.name: frozen(case) for case in judged}}
+    stuck = {**clips, "LoRA": {case.name: [frozen(case)] for case in judged}}
     motion = next(r for r in remarks(compare(judged, stuck), "LoRA") if "moves" in r.text)
     assert motion.text.startswith("It moves 0.00 times")
     assert motion.tone == "bad"

@@ -18,7 +18,7 @@ def test_the_sheet_holds_the_frames_where_they_belong(tmp_path: Path) -> None:
     side = 128
     top = MARGIN + HEADING + 2 * (side + GAP)
     left = MARGIN + LABELS + 4 * (side + GAP)
-    last = clips["LoRA"][judged[0].name][10]
+    last = clips["LoRA"][judged[0].name][0].read()[10]
     assert (sheet[top : top + side : 2, left : left + side : 2] == last).all()
     labels = sheet[MARGIN + HEADING :, MARGIN : MARGIN + LABELS - 8]
     assert labels.min() < 60, "the rows are labelled"

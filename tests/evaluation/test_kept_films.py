@@ -30,4 +30,4 @@ def test_a_video_that_is_damaged_or_cut_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no video")
     with pytest.raises(DataError, match="a kept video cannot be read"):
         films.get({})
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]

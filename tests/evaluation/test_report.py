@@ -47,7 +47,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_holds_the_page_the_results_and_every_video(built: Path) -> None:
-    assert sorted(path.name for path in built.iterdir()) == ["index.html", "results.json", "videos"]
+    assert sorted(path.name for path in built.iterdir()) == [
+        "contact_sheet.png", "index.html", "results.json", "scores.parquet", "summary.md", "videos",
+    ]  # fmt: skip
     assert len(list((built / "videos").glob("*.mp4"))) == 3 * 4
     results = json.loads((built / "results.json").read_text())
     assert results["verdict"].startswith("The LoRA adapter")

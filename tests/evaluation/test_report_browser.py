@@ -101,9 +101,9 @@ def test_what_is_seen_is_the_frame_that_is_named(page: Page, tmp_path: Path) -> 
     page.value(f"[...document.querySelectorAll('article')].find(a => {shows(case.name)}).scrollIntoView()")
     for frame in (2, 9):
         choose(page, "scrub", frame, "input")
-        truth_HWC = case.reference_THWC[frame].astype(float)
+        truth_HWC = case.reference.read()[frame].astype(float)
         assert np.abs(seen(page, case.name, "reference", tmp_path) - truth_HWC).mean() < 4
-        base_HWC = content(5).candidates["base"][case.name][frame].astype(float)
+        base_HWC = content(5).candidates["base"][case.name][0].read()[frame].astype(float)
         assert np.abs(seen(page, case.name, "base", tmp_path) - base_HWC).mean() < 8
 
     page.value("document.getElementById('difference').click()")

@@ -2,24 +2,23 @@ import cv2
 import numpy as np
 import pytest
 
-from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.metrics.sharpness import sharpness_ratio
 
-from .clips import moving_square
+from .clips import film, moving_square
 
 
 def test_blur_is_below_one_and_noise_above() -> None:
     real = moving_square(0)
     soft = np.stack([cv2.GaussianBlur(frame_HWC, (0, 0), 1.2) for frame_HWC in real])
-    blurred = sharpness_ratio(Film(soft), Film(real))
-    noisy = sharpness_ratio(Film(moving_square(0, noise=20)), Film(real))
+    blurred = sharpness_ratio(film(soft), film(real))
+    noisy = sharpness_ratio(film(moving_square(0, noise=20)), film(real))
     assert blurred is not None
     assert noisy is not None
     assert blurred < 0.3
     assert noisy > 1.5
-    assert sharpness_ratio(Film(real), Film(real)) == pytest.approx(1)
+    assert sharpness_ratio(film(real), film(real)) == pytest.approx(1)
 
 
 def test_an_even_picture_is_neither() -> None:
-    even = Film(np.full((3, 16, 16, 3), 9, np.uint8))
+    even = film(np.full((3, 16, 16, 3), 9, np.uint8))
     assert sharpness_ratio(even, even) is None

@@ -14,6 +14,7 @@ import torch
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.spec import DataSpec
+from worldtune.evaluation.case import held
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN
 from worldtune.evaluation.contact_sheet import write_contact_sheet
@@ -47,7 +48,7 @@ def measure(
     clips = encode_clips(world, open_dataset(spec).train[:: 10 if quick else 1], store)
     cases = cases_of(clips, "base domain, held out")
     videos = image2world(world, clips, SamplingPlan(steps=2 if quick else STEPS), lambda n: on_clip(n, len(clips)))
-    comparison = compare(cases, {"base": videos})
+    comparison = compare(cases, {"base": {name: [held(video)] for name, video in videos.items()}})
     result = comparison.headline.results["base"]
     losses = text_losses(world, clips, store)
     if plot:
@@ -110,5 +111,6 @@ def prompt_strip(world: World, clips: Sequence[LatentClip], store: LatentStore, 
     for task in tasks:
         asked = replace(clip, text=encode_prompts(world, [f"{view}:{task}"], store)[0])
         label = task.strip().removeprefix("the robot arm ").rstrip(".")
-        candidates[label] = image2world(world, [asked], SamplingPlan(steps=STEPS))
+        (made,) = image2world(world, [asked], SamplingPlan(steps=STEPS)).values()
+        candidates[label] = {clip.clip.name: [held(made)]}
     write_contact_sheet(path, cases_of([clip], "prompts"), candidates, columns=list(candidates))

@@ -36,10 +36,12 @@ def demo(
         worldtune demo --quick
     """
     from worldtune.bench.machine import machine, peak_gigabytes
-    from worldtune.cli.evaluating import evaluate_runs
     from worldtune.cli.figures import say
+    from worldtune.cli.progress import progress
     from worldtune.cli.recipes import find_recipe
     from worldtune.cli.training import train_run
+    from worldtune.evaluation.contact_sheet import write_contact_sheet
+    from worldtune.evaluation.evaluate import Question, evaluate
     from worldtune.evaluation.figures import figure
     from worldtune.evaluation.report import check_report_folder
     from worldtune.evaluation.suite import SamplingPlan
@@ -71,23 +73,24 @@ def demo(
     plan, clips = SamplingPlan(steps=2 if quick else STEPS), 3 if quick else CLIPS
     reproduce = shlex.join(["worldtune", "demo", "--out", str(out), *(["--quick"] if quick else [])])
     shared: dict[str, Any] = {"plan": plan, "reproduce": reproduce, "clips": clips}
-    view, _, figures = evaluate_runs(
-        world,
-        {"LoRA": out / "lora", "DoRA": out / "dora"},
-        out / "report",
+    of_view = Question(
+        runs={"LoRA": out / "lora", "DoRA": out / "dora"},
         title="A camera the base has never seen",
         goals=NEW_VIEW_GOALS | {"LoRA: training time": LORA_SECONDS},
-        sheet=out / "contact_sheet.png",
         **shared,
     )
-    task, _, task_figures = evaluate_runs(
-        world,
-        {"LoRA new task": out / "new-task"},
-        out / "report-new-task",
+    of_task = Question(
+        runs={"LoRA new task": out / "new-task"},
         title="A task the base has never seen",
         goals=NEW_VIEW_GOALS | {"LoRA new task: training time": LORA_SECONDS},
         **shared,
     )
+    found = evaluate(world, of_view, out / "report", progress)
+    view, figures = found.comparison, found.figures
+    shown = found.suite.cases[: len(view.headline.cases)]
+    write_contact_sheet(out / "contact_sheet.png", shown, found.candidates, ["reference", "base", "LoRA", "DoRA"])
+    found = evaluate(world, of_task, out / "report-new-task", progress)
+    task, task_figures = found.comparison, found.figures
     lora, dora = view.gain("LoRA"), view.gain("DoRA")
     why = "too few clips" if lora.low is None or dora.mean is None else None
     above = None if lora.low is None or dora.mean is None else dora.mean - lora.low

@@ -1,4 +1,4 @@
-"""`worldtune evaluate`: the base and adapters on the same held-out clips."""
+"""`worldtune evaluate`: the base, adapters and other candidates on the same held-out clips."""
 
 import shlex
 from pathlib import Path
@@ -8,25 +8,49 @@ import typer
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of one base and one dataset.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of one base; the first is what the verdict is of.")],
     out: Annotated[Path | None, typer.Option(help="The report's folder; RUN/report when not given.")] = None,
-    clips: Annotated[int | None, typer.Option(min=1, help="Only the first held-out clips.")] = None,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="Another one: an adapter, a world model, or a folder of mp4 files."),
+    ] = None,
+    incumbent: Annotated[str | None, typer.Option(help="Which of the candidates is in use now.")] = None,
+    gates: Annotated[
+        Path | None, typer.Option(help="A gates file: exit code 3 where it fails, 4 for too little.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Only the first held-out clips of each dataset.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Videos of each clip, of this many seeds.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Evaluations of the denoiser for each clip.")] = 12,
     guidance: Annotated[int, typer.Option(min=0, max=7, help="v + g·(v − v_dropped).")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise, which all candidates share.")] = 0,
+    seed: Annotated[int, typer.Option(help="The first seed of the noise, which all candidates share.")] = 0,
+    place: Annotated[str | None, typer.Option(help="Columns of the states that are the gripper's x, y, z.")] = None,
+    other_task: Annotated[bool, typer.Option("--other-task", help="Each clip with another task's prompt too.")] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A vision-language model: its name at the endpoint, or its folder."),
+    ] = None,
+    judge_endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible, as http://localhost:8000/v1.")] = None,
+    judge_repeats: Annotated[int, typer.Option(min=1, help="How often the judge is asked each question.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
 ) -> None:
-    """Compare the base and adapters on held-out clips.
+    """Compare the base, adapters and other candidates on held-out clips.
 
     Every candidate starts from the same first frame, prompt and noise. The report has paired differences with
-    intervals, the worst clips first, and a frozen first frame as the control.
+    intervals, the worst clips first, and controls that every adapter must beat. Generated videos and scores are kept:
+    what was cut off goes on.
 
     Example:
 
-        worldtune evaluate runs/pocket-new-view --clips 8
+        worldtune evaluate runs/pocket-new-view --clips 8 --seeds 2
     """
-    from worldtune.cli.evaluating import evaluate_runs
+    from worldtune.cli.judging import open_judge
+    from worldtune.cli.progress import progress
     from worldtune.errors import UserError
+    from worldtune.evaluation.contenders import read_contenders
+    from worldtune.evaluation.evaluate import Question
+    from worldtune.evaluation.evaluate import evaluate as answer_to
+    from worldtune.evaluation.gates import EXIT_CODES, NOTHING_ASKED, outcome_of, read_policy
+    from worldtune.evaluation.place import read_columns
     from worldtune.evaluation.runs import recipe_of
     from worldtune.evaluation.suite import SamplingPlan
     from worldtune.evaluation.verdict import verdict
@@ -39,17 +63,37 @@ def evaluate(
         what = f"runs share a name: {', '.join(run.resolve().name for run in runs)}"
         raise UserError(what, where="command line", mend="A report tells runs apart by folder name: rename one.")
     settings = ["--out", report, "--steps", steps, "--guidance", guidance, "--seed", seed]
-    settings += ["--clips", clips] if clips else []
-    comparison, trained, _ = evaluate_runs(
-        open_world_on(device, base),
-        named,
-        report,
-        SamplingPlan(steps, guidance, seed),
+    for name, value in (("incumbent", incumbent), ("gates", gates), ("clips", clips), ("place", place)):
+        settings += [f"--{name}", value] if value is not None else []
+    settings += [part for each in candidate or [] for part in ("--candidate", each)]
+    settings += ["--seeds", seeds] if seeds > 1 else []
+    settings += ["--other-task"] if other_task else []
+    if judge_endpoint and not judge:
+        what = "an endpoint for a judge without a name"
+        raise UserError(what, where="--judge-endpoint", mend="Name the model by --judge.")
+    for name, value in (("judge", judge), ("judge-endpoint", judge_endpoint)):
+        settings += [f"--{name}", value] if value is not None else []
+    settings += ["--judge-repeats", judge_repeats] if judge_repeats > 1 else []
+    question = Question(
+        runs=named,
+        plan=SamplingPlan(steps, guidance, tuple(range(seed, seed + seeds))),
         title=f"Held-out clips of {next(iter(named))}",
         reproduce=shlex.join(["worldtune", "evaluate", *map(str, [*runs, *settings])]),
-        goals={},
+        contenders=read_contenders(candidate or []),
+        incumbent=incumbent,
+        policy=read_policy(gates) if gates else NOTHING_ASKED,
         clips=clips,
+        columns=read_columns(place),
+        other_task=other_task,
+        judge=open_judge(judge, judge_endpoint, judge_repeats, device) if judge else None,
     )
-    for run in trained:
-        typer.echo(verdict(comparison, run.name).text)
+    answer = answer_to(open_world_on(device, base), question, report, progress)
+    for name, rulings in answer.rulings.items():
+        typer.echo(verdict(answer.comparison, name).text)
+        typer.echo(f"{name}: gates: {outcome_of(rulings)}")
+        for ruling in rulings:
+            if ruling.outcome != "pass":
+                typer.echo(f"  {ruling.gate}: {ruling.outcome}: {ruling.why}")
     typer.echo(report / "index.html")
+    if gates:
+        raise typer.Exit(EXIT_CODES[outcome_of(answer.rulings[next(iter(named))])])

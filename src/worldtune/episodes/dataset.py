@@ -32,7 +32,7 @@ class Dataset:
 
     `new_task` and `new_camera` are the clips of the tasks and cameras that the spec holds out. `looked_at`: all clips
     and those that curation refused, each with its row. `problems` are the source's contradictions; `faults` say why
-    it must not be trained on as it is.
+    it must not be trained on as it is. `state_names` are those of the states' columns, none where they are not known.
     """
 
     train: list[Clip]
@@ -44,6 +44,7 @@ class Dataset:
     digest: str
     problems: list[Problem]
     faults: list[str]
+    state_names: list[str]
 
     @property
     def clips(self) -> list[Clip]:
@@ -98,6 +99,7 @@ def take_stock(spec: DataSpec, advance: Advance = lambda done, total: None) -> D
         _digest(spec, sets),
         problems,
         faults,
+        source.state_names,
     )
 
 

@@ -1,4 +1,4 @@
-"""Captions by a vision-language model: behind an OpenAI-compatible endpoint, or a local one of transformers.
+"""A vision-language model: behind an OpenAI-compatible endpoint, or a local one of transformers.
 
 Shapes: T frames, H height, W width.
 """
@@ -7,6 +7,8 @@ import base64
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import cv2
@@ -18,7 +20,8 @@ from worldtune.episodes.captions import printable
 from worldtune.errors import UserError, first_line
 
 LONGEST = 512  # pixels of a picture's longer side, as the model sees it
-WORDS = 256  # tokens of an answer, at most
+WORDS = 256  # tokens of an answer, at most, of a model that does not think aloud
+PATIENCE = 120.0  # seconds
 SAFE = {"trust_remote_code": False}  # a model's own code does not run here
 THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)  # what some models say before they answer
 QUESTION = (
@@ -28,12 +31,23 @@ QUESTION = (
 )
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How an answer is drawn: the likeliest words at temperature 0, else others for every seed."""
+
+    temperature: float = 0.0
+    seed: int = 0
+
+
+LIKELIEST = Draw()
+
+
 class Describer(Protocol):
     """Answers a question about pictures. `name` is what a caption's origin says of it."""
 
     name: str
 
-    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str, draw: Draw = LIKELIEST) -> str:
         """The answer in one line. Raises UserError when there is none."""
         ...
 
@@ -50,21 +64,22 @@ class Endpoint:
     The key is that of the environment variable WORLDTUNE_VLM_KEY, if there is one.
     """
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, url: str, model: str, tokens: int = WORDS, patience: float = PATIENCE) -> None:
+        self._tokens = tokens
         self.name = f"{model} at {url}"
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model
         key = os.environ.get("WORLDTUNE_VLM_KEY")
         if not (key or "").isascii():
             raise self._fault("the key has letters that no key has")
-        self._client = httpx2.Client(timeout=120, headers={"Authorization": f"Bearer {key}"} if key else {})
+        self._client = httpx2.Client(timeout=patience, headers={"Authorization": f"Bearer {key}"} if key else {})
 
-    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str, draw: Draw = LIKELIEST) -> str:
         pictures = [{"type": "image_url", "image_url": {"url": _data_url(frame)}} for frame in frames_THWC]
         message = {"role": "user", "content": [*pictures, {"type": "text", "text": question}]}
-        asked = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": WORDS}
+        asked = {"model": self._model, "messages": [message], "temperature": draw.temperature, "seed": draw.seed}
         try:
-            answer = self._client.post(self._url, json=asked)
+            answer = self._client.post(self._url, json=asked | {"max_tokens": self._tokens})
             answer.raise_for_status()
         except httpx2.HTTPStatusError as error:
             said = printable(error.response.text)[:200]
@@ -77,7 +92,9 @@ class Endpoint:
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
         if end == "length":
-            raise self._fault(f"the answer is cut off after {WORDS} tokens: take a model that does not think aloud")
+            raise self._fault(
+                f"the answer is cut off after {self._tokens} tokens: take a model that does not think aloud"
+            )
         return _refuse_empty(text, self._fault)
 
     def _fault(self, what: str) -> UserError:
@@ -87,11 +104,12 @@ class Endpoint:
 class LocalModel:
     """An image-and-text model of transformers, from a folder or the Hub. Raises UserError when it cannot be loaded."""
 
-    def __init__(self, path: str, device: str) -> None:
+    def __init__(self, path: str, device: str, tokens: int = WORDS) -> None:
         from safetensors import SafetensorError
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self.name, self._path = path, path
+        self.name, self._path, self._tokens = path, path, tokens
+        self._lock = Lock()  # its draws are from one generator
         try:
             self._processor = AutoProcessor.from_pretrained(path, **SAFE)
             model = AutoModelForImageTextToText.from_pretrained(path, dtype="auto", use_safetensors=True, **SAFE)
@@ -99,7 +117,7 @@ class LocalModel:
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise self._fault(f"the model cannot be loaded: {first_line(error)}") from error
 
-    def describe(self, frames_THWC: Sequence[np.ndarray], question: str) -> str:
+    def describe(self, frames_THWC: Sequence[np.ndarray], question: str, draw: Draw = LIKELIEST) -> str:
         import torch
 
         content = [{"type": "image"} for _ in frames_THWC] + [{"type": "text", "text": question}]
@@ -110,8 +128,10 @@ class LocalModel:
             inputs = self._processor(text=[prompt], images=images, return_tensors="pt").to(self._model.device)
         except (ValueError, TypeError, TemplateError) as error:
             raise self._fault(f"the model cannot be asked: {first_line(error)}") from error
-        with torch.inference_mode():
-            tokens = self._model.generate(**inputs, max_new_tokens=WORDS, do_sample=False)
+        chosen = {"do_sample": True, "temperature": draw.temperature} if draw.temperature else {"do_sample": False}
+        with self._lock, torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(draw.seed)
+            tokens = self._model.generate(**inputs, max_new_tokens=self._tokens, **chosen)
         said = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
         return _refuse_empty(said, self._fault)
 

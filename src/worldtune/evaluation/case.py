@@ -1,16 +1,20 @@
-"""One held-out clip on which every candidate is judged.
+"""One held-out clip on which every candidate is judged, and videos that are read when they are asked for.
 
-Shape letters: T frames, H height, W width, C colour channels (RGB).
+Shape letters: T frames, H height, W width, C colour channels (RGB), D coordinates.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from worldtune.errors import DataError
+from worldtune.files import digest_bytes
 
 Frames = npt.NDArray[np.uint8]
+Track = npt.NDArray[np.float32]
+"""Where the gripper is in each frame, (T, D), in the units of the dataset's states."""
 
 SMALLEST_SIDE = 11
 """Pixels: the window of SSIM must fit."""
@@ -19,12 +23,39 @@ BASE_DOMAIN = "base domain"
 
 
 @dataclass(frozen=True, eq=False)
+class Video:
+    """A video that is read when it is asked for, so that an evaluation holds few at once.
+
+    `digest` names its content: two of the same digest have the same frames.
+    """
+
+    source: Callable[[], Frames]
+    digest: str
+    where: str = "a video"
+
+    def read(self) -> Frames:
+        """uint8 frames_THWC. Raises DataError when they are no video (see `check_frames`), or cannot be read."""
+        frames_THWC = self.source()
+        check_frames(frames_THWC, where=self.where)
+        return frames_THWC
+
+
+Candidates = Mapping[str, Mapping[str, Sequence[Video]]]
+"""By candidate and case: one video for each seed, or a single one for all of them."""
+
+
+def held(frames_THWC: Frames, where: str = "a video") -> Video:
+    """A video of frames that are in memory. Raises DataError as `Video.read` does."""
+    check_frames(frames_THWC, where=where)
+    return Video(lambda: frames_THWC, digest_bytes(str(frames_THWC.shape).encode() + frames_THWC.tobytes()), where)
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
-    """The reference video of one held-out clip, with what the candidates were asked for.
+    """The real video of one held-out clip, with what the candidates were asked for.
 
     `name` is unique in an evaluation; clips of one `episode` count as one in the statistics;
-    `domain` is "new camera", `BASE_DOMAIN`, ...
-    Raises DataError when the reference is no video (see `check_frames`).
+    `domain` is "new camera", `BASE_DOMAIN`, ... `path_TD` is where the gripper really was, if the dataset says it.
     """
 
     name: str
@@ -32,11 +63,9 @@ class Case:
     task: str
     camera: str
     prompt: str
-    reference_THWC: Frames
+    reference: Video
     domain: str = "target domain"
-
-    def __post_init__(self) -> None:
-        check_frames(self.reference_THWC, where=f"case {self.name}, reference")
+    path_TD: Track | None = None
 
 
 def check_frames(frames_THWC: Frames, *, where: str) -> None:

@@ -1,110 +1,101 @@
-"""Score every candidate on every case and compare them pair by pair.
+"""Score every candidate on every case and compare them pair by pair."""
 
-Shape letters: T frames, H height, W width, C channels.
-"""
-
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-import numpy as np
+import cv2
 
 from worldtune.errors import UserError
-from worldtune.evaluation.case import BASE_DOMAIN, Case, Frames, check_frames
-from worldtune.evaluation.comparison import FROZEN, REFERENCE, CandidateResult, CaseRow, Comparison, Group
-from worldtune.evaluation.measures import MEASURES
-from worldtune.evaluation.metrics.fidelity import PEAK, psnr_from_mse
-from worldtune.evaluation.metrics.film import Film
-from worldtune.evaluation.scoring import Real, score
-from worldtune.statistics import Paired, estimate, paired
+from worldtune.evaluation.case import BASE_DOMAIN, Candidates, Case, Video
+from worldtune.evaluation.comparison import FROZEN, NEAREST, REFERENCE, CaseRow, Comparison
+from worldtune.evaluation.controls import frozen
+from worldtune.evaluation.grouping import Setting, group_of, groups_by
+from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.measures import ACROSS, MEASURES
+from worldtune.evaluation.scoring import Plain, Scorer
+from worldtune.evaluation.takes import Bench, measure
 
-Values = Mapping[str, Sequence[float | None]]
-Candidates = Mapping[str, Mapping[str, Frames]]
+OnCase = Callable[[int, int], None]
 
 
-def compare(cases: Sequence[Case], candidates: Candidates, reference_candidate: str = "base") -> Comparison:
-    """Compare `candidates` (name → case name → uint8 frames_THWC) with the base and with a frozen first frame.
+def compare(
+    cases: Sequence[Case],
+    candidates: Candidates,
+    reference_candidate: str = "base",
+    *,
+    rivals: Sequence[str] = (NEAREST,),
+    seeds: Sequence[int] = (0,),
+    scorers: Sequence[Scorer] = (),
+    not_run: Mapping[str, str] | None = None,
+    kept: KeptScores | None = None,
+    on_case: OnCase = lambda done, total: None,
+) -> Comparison:
+    """Compare `candidates` with the base and with a frozen first frame, by `Plain` metrics and those of `scorers`.
 
-    The frozen control is made here from each case's first frame. Raises UserError when there is no case, a
-    case's name is used twice, the reference candidate is absent, or a candidate lacks a case, holds a case of
-    another evaluation, or differs from a reference in shape.
+    `rivals` are held against every other, besides these two. The frozen control is made here from each case's first
+    frame. A case's scores are means over the `seeds`. What is `kept` is not measured again. `not_run` are reasons for
+    metrics that no scorer gives. Raises UserError when there is no case, a case's name is used twice, the reference
+    candidate is absent, or a candidate lacks a case, holds a case of another evaluation or a wrong number of videos,
+    or differs from a reference in shape.
     """
-    _refuse_unfit(cases, candidates, reference_candidate)
+    _refuse_unfit(cases, candidates, reference_candidate, seeds)
     order = [reference_candidate, *(name for name in candidates if name != reference_candidate), FROZEN]
-    rows = [_row(case, candidates, order) for case in cases]
-    headline = [row for row in rows if row.domain != BASE_DOMAIN] or rows
-
-    def groups(of: Sequence[CaseRow], key: Callable[[CaseRow], str]) -> list[Group]:
-        names = dict.fromkeys(map(key, of))
-        return [_group(name, [r for r in of if key(r) == name], order, reference_candidate) for name in names]
-
+    bench = Bench([Plain(), *scorers], seeds, reference_candidate, kept)
+    rows = list(_measured(cases, candidates, order, bench, on_case))
+    headline = [row for row in rows if row.domain == rows[0].domain]
+    told = [row for row in rows if row.domain != BASE_DOMAIN]
+    several = len({row.domain for row in told}) > 1
+    against = [reference_candidate, *(name for name in rivals if name in order), FROZEN]
+    run = {name for scorer in bench.scorers for name in scorer.names} | (ACROSS if len(seeds) > 1 else set())
+    setting = Setting(order, against, [name for name in MEASURES if name in run])
     return Comparison(
         reference_candidate=reference_candidate,
         candidates=order,
         rows=rows,
-        headline=_group(", ".join(dict.fromkeys(r.domain for r in headline)), headline, order, reference_candidate),
-        domains=groups(rows, lambda row: row.domain),
-        tasks=groups(headline, lambda row: row.task),
-        cameras=groups(headline, lambda row: row.camera),
+        headline=group_of(headline[0].domain, headline, setting),
+        domains=groups_by(lambda row: row.domain, rows, setting),
+        tasks=groups_by(lambda row: row.task, headline, setting),
+        cameras=groups_by(lambda row: row.camera, headline, setting),
+        matrix=groups_by(lambda row: row.task, told, setting) if several else [],
+        not_run={name: (not_run or {}).get(name, "not asked for") for name in MEASURES if name not in run},
     )
 
 
-def frozen(case: Case) -> Frames:
-    """The first frame of the reference, held for its whole length: (T, H, W, C)."""
-    return np.broadcast_to(case.reference_THWC[:1], case.reference_THWC.shape)
+def _measured(
+    cases: Sequence[Case], candidates: Candidates, order: Sequence[str], bench: Bench, on_case: OnCase
+) -> Iterator[CaseRow]:
+    def row_of(case: Case) -> CaseRow:
+        videos: dict[str, Sequence[Video]] = {
+            name: [frozen(case)] if name == FROZEN else candidates[name][case.name] for name in order
+        }
+        return measure(case, videos, bench)
+
+    with _one_thread_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for done, row in enumerate(pool.map(row_of, cases), start=1):
+                on_case(done, len(cases))
+                yield row
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _row(case: Case, candidates: Candidates, order: Sequence[str]) -> CaseRow:
-    frames, height, width, _ = case.reference_THWC.shape
-    clips = {name: frozen(case) if name == FROZEN else candidates[name][case.name] for name in order}
-    real = Real(Film(case.reference_THWC))
-    scores = {name: score(clip_THWC, real) for name, clip_THWC in clips.items()}
-    asked = (case.name, case.episode, case.task, case.camera, case.domain, case.prompt)
-    return CaseRow(*asked, frames, height, width, scores)
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Cases are measured side by side: OpenCV's own threads would only stand in each other's way."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
-def _group(name: str, rows: Sequence[CaseRow], order: Sequence[str], reference_candidate: str) -> Group:
-    values = {
-        candidate: {metric: [row.scores[candidate].values[metric] for row in rows] for metric in MEASURES}
-        for candidate in order
-    }
-    episodes = [row.episode for row in rows]
-    results = {
-        candidate: CandidateResult(
-            means={metric: estimate(values[candidate][metric], episodes) for metric in MEASURES},
-            against={
-                rival: _against(values[candidate], values[rival], episodes)
-                for rival in (reference_candidate, FROZEN)
-                if rival != candidate
-            },
-        )
-        for candidate in order
-    }
-    horizon = {
-        curve: {name: _horizon(curve, [row.scores[name].curves[curve] for row in rows]) for name in order}
-        for curve in rows[0].scores[order[0]].curves
-    }
-    return Group(name, [row.name for row in rows], results, horizon)
-
-
-def _against(mine: Values, rival: Values, episodes: Sequence[str]) -> dict[str, Paired]:
-    """How much better one candidate is than another, by metric; what is only shown is left out."""
-    judged = {metric: measure.goodness for metric, measure in MEASURES.items() if measure.better != "shown"}
-    return {
-        metric: paired(list(map(good, mine[metric])), list(map(good, rival[metric])), episodes)
-        for metric, good in judged.items()
-    }
-
-
-def _horizon(curve: str, clips: Sequence[Sequence[float]]) -> list[float]:
-    """The mean at each frame 1..T-1 over the clips that reach it; of PSNR, that of the squared error."""
-    length = max(map(len, clips))
-    reached = [[clip[t] for clip in clips if t < len(clip)] for t in range(length)]
-    if curve != "psnr_db":
-        return [float(np.mean(at_frame)) for at_frame in reached]
-    return [psnr_from_mse(float(np.mean([PEAK**2 / 10 ** (db / 10) for db in at_frame]))) for at_frame in reached]
-
-
-def _refuse_unfit(cases: Sequence[Case], candidates: Candidates, reference_candidate: str) -> None:
+def _refuse_unfit(
+    cases: Sequence[Case], candidates: Candidates, reference_candidate: str, seeds: Sequence[int]
+) -> None:
     if not cases:
         raise UserError("there is no case to judge on", where="cases", mend="Give at least one held-out clip.")
     counts = Counter(case.name for case in cases)
@@ -122,10 +113,12 @@ def _refuse_unfit(cases: Sequence[Case], candidates: Candidates, reference_candi
                 f"the name {taken!r} is taken: the comparison adds it itself", where="candidates", mend="Leave it out."
             )
     for candidate, clips in candidates.items():
-        _refuse_unfit_clips(cases, candidate, clips)
+        _refuse_unfit_clips(cases, candidate, clips, seeds)
 
 
-def _refuse_unfit_clips(cases: Sequence[Case], candidate: str, clips: Mapping[str, Frames]) -> None:
+def _refuse_unfit_clips(
+    cases: Sequence[Case], candidate: str, clips: Mapping[str, Sequence[Video]], seeds: Sequence[int]
+) -> None:
     names = {case.name for case in cases}
     if lacking := [case.name for case in cases if case.name not in clips]:
         raise UserError(
@@ -139,12 +132,10 @@ def _refuse_unfit_clips(cases: Sequence[Case], candidate: str, clips: Mapping[st
             where=strange[0],
             mend="Leave them out, or add their references.",
         )
-    for case in cases:
-        where = f"case {case.name}, candidate {candidate}"
-        check_frames(clips[case.name], where=where)
-        if clips[case.name].shape != case.reference_THWC.shape:
+    for case, videos in clips.items():
+        if len(videos) not in (1, len(seeds)):
             raise UserError(
-                f"shape {clips[case.name].shape} differs from the reference's {case.reference_THWC.shape}",
-                where=where,
-                mend="Generate with the frames, height and width of the held-out clip.",
+                f"{candidate} has {len(videos)} videos of it for {len(seeds)} seeds",
+                where=f"case {case}",
+                mend="Give one for each seed, or a single one for all of them.",
             )

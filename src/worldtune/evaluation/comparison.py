@@ -1,6 +1,7 @@
 """The outcome of an evaluation as plain values: what results.json holds. Metrics are called as in `measures`."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from pydantic import ConfigDict
@@ -9,6 +10,9 @@ from worldtune.statistics import Estimate, Paired
 
 FROZEN: Final = "first frame frozen"
 """The control that every comparison adds by itself: the given frame, held still."""
+NEAREST: Final = "nearest training clip"
+"""The control of an evaluation whose training clips are known: the one that begins most like the case, as it is."""
+CONTROLS: Final = (FROZEN, NEAREST)
 REFERENCE: Final = "reference"
 """The name of the real video's column: no candidate may bear it."""
 
@@ -17,12 +21,16 @@ _EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True)
 class Scores:
-    """One candidate on one clip, by metric. Null: the metric does not apply. `curves`: by frame, from 1 on."""
+    """One candidate on one clip, by metric. Null: the metric does not apply. `curves`: by frame, from 1 on.
+
+    `weights` say what a clip counts in a mean where it is not 1.
+    """
 
     __pydantic_config__ = _EXACT
 
     values: dict[str, float | None]
-    curves: dict[str, list[float]]
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def psnr_db(self) -> float:
@@ -33,8 +41,19 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Take:
+    """One video: the seed of its noise, the digest of its content, its values by metric."""
+
+    __pydantic_config__ = _EXACT
+
+    seed: int
+    digest: str
+    values: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class CaseRow:
-    """One clip with the scores of every candidate."""
+    """One clip with the scores of every candidate, averaged over its takes; `digest` is the real video's."""
 
     __pydantic_config__ = _EXACT
 
@@ -47,11 +66,19 @@ class CaseRow:
     frames: int
     height: int
     width: int
+    digest: str
     scores: dict[str, Scores]
+    takes: dict[str, list[Take]]
 
     def gain_db(self, candidate: str, against: str) -> float:
         """PSNR of `candidate` minus PSNR of `against` on this clip, in dB."""
         return self.scores[candidate].psnr_db - self.scores[against].psnr_db
+
+    def worst_take(self, candidate: str, against: str) -> int:
+        """Which of the seeds is the candidate's worst beside its rival, by PSNR."""
+        mine, theirs = self.takes[candidate], self.takes[against]
+        gains = [take.values["psnr_db"] - of_seed(theirs, place).values["psnr_db"] for place, take in enumerate(mine)]
+        return min(range(len(gains)), key=gains.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -86,8 +113,9 @@ class Group:
 class Comparison:
     """Every clip and every candidate, and what follows from them.
 
-    `headline` counts the clips outside the base domain (all clips when there are no others);
-    `tasks` and `cameras` divide the headline's clips; `domains` divides all clips.
+    `headline` counts the clips of the first domain; `tasks` and `cameras` divide them; `domains` divides all clips.
+    `matrix` divides all clips outside the base domain by task, where there is more than one such domain.
+    `not_run` are the metrics that nothing is known of, each with the reason.
     """
 
     __pydantic_config__ = _EXACT
@@ -99,6 +127,8 @@ class Comparison:
     domains: list[Group]
     tasks: list[Group]
     cameras: list[Group]
+    matrix: list[Group]
+    not_run: dict[str, str]
 
     def gain(self, candidate: str, metric: str = "psnr_db", against: str | None = None) -> Paired:
         """The headline's paired result of `candidate` against a rival (the base unless named)."""
@@ -107,3 +137,8 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
         return asdict(self)
+
+
+def of_seed(takes: Sequence[Any], place: int) -> Any:
+    """The take of the seed at `place`: a single one serves all."""
+    return takes[place] if len(takes) > 1 else takes[0]

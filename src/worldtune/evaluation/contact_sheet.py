@@ -12,9 +12,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from worldtune.errors import UserError
-from worldtune.evaluation.case import Case, Frames
-from worldtune.evaluation.compare import Candidates, frozen
+from worldtune.evaluation.case import Candidates, Case, Frames
 from worldtune.evaluation.comparison import FROZEN, REFERENCE
+from worldtune.evaluation.controls import frozen
 from worldtune.evaluation.metrics.fidelity import psnr
 from worldtune.files import atomic_file
 
@@ -56,16 +56,17 @@ def _chosen(cases: Sequence[Case], shown: int) -> list[Case]:
 
 def _clip(case: Case, candidates: Candidates, column: str) -> Frames:
     if column == REFERENCE:
-        return case.reference_THWC
+        return case.reference.read()
     if column == FROZEN:
-        return frozen(case)
+        return frozen(case).read()
     if column not in candidates or case.name not in candidates[column]:
         raise UserError(f"{column} has no clip of this case", where=case.name, mend="Name the columns there are.")
-    return candidates[column][case.name]
+    return candidates[column][case.name][0].read()
 
 
 def _block(case: Case, columns: Sequence[str], clips: Sequence[Frames], frames: int) -> Image.Image:
-    picks = np.unique(np.linspace(0, len(case.reference_THWC) - 1, frames).round().astype(int))
+    reference_THWC = case.reference.read()
+    picks = np.unique(np.linspace(0, len(reference_THWC) - 1, frames).round().astype(int))
     rows = [[_tile(clip_THWC[pick]) for pick in picks] for clip_THWC in clips]
     tall, wide = rows[0][0].shape[:2]
     size = (LABELS + len(picks) * (wide + GAP), HEADING + len(rows) * (tall + GAP) + 18)
@@ -76,7 +77,7 @@ def _block(case: Case, columns: Sequence[str], clips: Sequence[Frames], frames: 
     for place, (column, clip_THWC, row) in enumerate(zip(columns, clips, rows, strict=True)):
         top = HEADING + place * (tall + GAP)
         draw.text((0, top + tall / 2 - 20), _fitted(column, LABELS - 8, _font(17)), INK, _font(17))
-        score = "the real video" if column == REFERENCE else f"{psnr(clip_THWC, case.reference_THWC):.1f} dB"
+        score = "the real video" if column == REFERENCE else f"{psnr(clip_THWC, reference_THWC):.1f} dB"
         draw.text((0, top + tall / 2 + 2), score, SOFT, _font(15))
         for across, tile_HWC in enumerate(row):
             block.paste(Image.fromarray(tile_HWC), (LABELS + across * (wide + GAP), top))

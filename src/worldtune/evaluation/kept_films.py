@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from worldtune.errors import DataError, first_line
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.case import Frames, Video
 from worldtune.files import atomic_file, digest_json
 
 Key = dict[str, Any]
@@ -29,7 +29,20 @@ class KeptFilms:
 
     def place(self, key: Key) -> Path:
         """Where the video is, or would be."""
-        return self.folder / f"{digest_json(key)}.mkv"
+        name = digest_json(key)
+        return self.folder / name[:2] / f"{name}.mkv"
+
+    def video(self, key: Key) -> Video:
+        """The video of a key that was put."""
+
+        def source() -> Frames:
+            frames_THWC = self.get(key)
+            if frames_THWC is None:
+                what = "a kept video went away while it was in use"
+                raise DataError(what, where=str(self.place(key)), mend="Let nothing delete from it, and start again.")
+            return frames_THWC
+
+        return Video(source, digest_json(key), str(self.place(key)))
 
     def put(self, key: Key, frames_THWC: Frames) -> None:
         """Write uint8 RGB frames, as a whole or not at all. Raises UserError when the folder cannot be written."""

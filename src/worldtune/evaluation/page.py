@@ -13,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worldtune.evaluation.comparison import FROZEN, REFERENCE, CaseRow, Group
+from worldtune.evaluation.comparison import CONTROLS, FROZEN, NEAREST, REFERENCE, CaseRow, Group
+from worldtune.evaluation.gates import outcome_of
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.plots import STYLE, Series, gain_chart, line_chart, loss_charts
 from worldtune.evaluation.saved_report import SavedReport
@@ -45,6 +46,7 @@ class GridRow:
     gain_db: float
     cells: list[Cell]
     eager: bool
+    seed: str
 
 
 def render_page(saved: SavedReport) -> str:
@@ -70,7 +72,9 @@ def render_page(saved: SavedReport) -> str:
         base=base,
         subject=saved.verdict_subject,
         frozen=FROZEN,
-        measures=MEASURES,
+        measures={name: measure for name, measure in MEASURES.items() if name not in comparison.not_run},
+        not_run={MEASURES[name].label: why for name, why in comparison.not_run.items()},
+        outcomes={name: outcome_of(rulings) for name, rulings in saved.rulings.items()},
         styles=styles,
         verdict=verdict(comparison, saved.verdict_subject),
         remarks=remarks(comparison, saved.verdict_subject),
@@ -95,9 +99,9 @@ def render_page(saved: SavedReport) -> str:
 def _styles(saved: SavedReport) -> dict[str, str]:
     base = saved.comparison.reference_candidate
     named = dict.fromkeys([*saved.comparison.candidates, *saved.curves])
-    adapters = [name for name in named if name not in (base, FROZEN)]
+    adapters = [name for name in named if name not in (base, *CONTROLS)]
     coloured = {name: f"s{1 + place % ADAPTER_STYLES}" for place, name in enumerate(adapters)}
-    return {base: "s0", FROZEN: "control", REFERENCE: "truth", **coloured}
+    return {base: "s0", FROZEN: "control", NEAREST: "control", REFERENCE: "truth", **coloured}
 
 
 def _goals(saved: SavedReport) -> dict[str, int]:
@@ -162,7 +166,9 @@ def _grid_row(
         gain = None if column == base else row.gain_db(column, base)
         cells.append(Cell(column, styles[column], path, row.scores[column].psnr_db, gain, note))
     task = _task_numbers(saved)[row.task]
-    return GridRow(row, task, row.gain_db(saved.verdict_subject, base), cells, eager)
+    takes = len(row.takes[saved.verdict_subject])
+    seed = f"seed {saved.shown_seeds[row.name]}, the worst of {takes}" if takes > 1 else ""
+    return GridRow(row, task, row.gain_db(saved.verdict_subject, base), cells, eager, seed)
 
 
 def _horizon(group: Group, styles: Mapping[str, str]) -> str:

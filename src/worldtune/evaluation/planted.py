@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.case import Frames, held
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.metrics.objects import regions
 
@@ -93,11 +93,11 @@ FAULTS: dict[str, Fault] = {
 
 def has_object(frames_THWC: Frames) -> bool:
     """Is there an object that can be removed or duplicated?"""
-    return bool(regions(Film(frames_THWC[:1])))
+    return bool(regions(Film(held(frames_THWC[[0, 0]]))))
 
 
 def _object(frames_THWC: Frames) -> np.ndarray:
-    found = regions(Film(frames_THWC[:1]))
+    found = regions(Film(held(frames_THWC[[0, 0]])))
     if not found:
         raise ValueError("there is no object to plant a fault in: ask has_object first")
     return max(found, key=lambda region: region.mask_HW.sum()).mask_HW

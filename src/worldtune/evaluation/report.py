@@ -3,25 +3,34 @@
 Shape letters: T frames, H height, W width, C channels.
 """
 
+import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.case import Case
-from worldtune.evaluation.compare import Candidates
-from worldtune.evaluation.comparison import FROZEN, REFERENCE, Comparison
+from worldtune.evaluation.calibration import JudgeRecord
+from worldtune.evaluation.case import Candidates, Case, Video
+from worldtune.evaluation.comparison import CONTROLS, REFERENCE, CaseRow, Comparison, of_seed
+from worldtune.evaluation.contact_sheet import write_contact_sheet
+from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.judge import Saying
 from worldtune.evaluation.page import render_page
 from worldtune.evaluation.plots import LOSSES
 from worldtune.evaluation.preview_video import write_preview
 from worldtune.evaluation.saved_report import FORMAT, SavedReport, parse_report, read_report
+from worldtune.evaluation.scores_table import write_scores
+from worldtune.evaluation.summary import summary
 from worldtune.evaluation.verdict import verdict
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
+SCORES, SUMMARY, SHEET, SAYINGS = "scores.parquet", "summary.md", "contact_sheet.png", "judge.jsonl"
+OnVideo = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class ReportContent:
     `verdict_subject` is the candidate whose verdict stands on top; `figures` are objects with name, value, unit,
     goal, better, reached (and why when value is null); `curves` maps a run's name to the rows of its
     metrics.jsonl; `lineage` may nest; `forgetting` is a list of table rows with the same keys; `reproduce` is the
-    command that makes this report again; `fps` the rate of the videos.
+    command that makes this report again; `fps` the rate of the videos; `rulings` the gates' by candidate; `notes`
+    sentences that a reader must not miss; `sayings` all answers of the `judge`.
     """
 
     title: str
@@ -45,9 +55,14 @@ class ReportContent:
     forgetting: Sequence[Mapping[str, Any]]
     reproduce: str
     fps: float
+    rulings: Mapping[str, Sequence[Ruling]] = field(default_factory=dict)
+    incumbent: str | None = None
+    notes: Sequence[str] = ()
+    judge: JudgeRecord | None = None
+    sayings: Sequence[Saying] = ()
 
 
-def write_report(folder: Path, content: ReportContent) -> Path:
+def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambda done, total: None) -> Path:
     """Write the report and return the path of its index.html; an older report in `folder` is replaced as a whole.
 
     Raises UserError when `folder` holds anything but a report, the subject is no candidate, the comparison is of
@@ -55,7 +70,7 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     """
     check_report_folder(folder)
     _refuse_unfit(content)
-    columns = [REFERENCE, *(name for name in content.comparison.candidates if name != FROZEN)]
+    columns = [REFERENCE, *(name for name in content.comparison.candidates if name not in CONTROLS)]
     files = {name: f"{place}-{_slug(name)}" for place, name in enumerate(columns)}
     videos = {
         case.name: {column: f"{VIDEOS}/{place:04d}-{files[column]}.mp4" for column in columns}
@@ -64,16 +79,24 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     saved = _saved(content, columns, videos)
     with atomic_folder(folder) as partial:
         (partial / VIDEOS).mkdir()
-        _write_videos(partial, content, videos)
+        _write_videos(partial, content, videos, on_video)
         write_json(partial / RESULTS, saved.to_json())
+        write_scores(partial / SCORES, content.comparison)
+        if content.sayings:
+            lines = (json.dumps(asdict(saying), sort_keys=True) for saying in content.sayings)
+            (partial / SAYINGS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         (partial / INDEX).write_text(render_page(saved), encoding="utf-8")
+        (partial / SUMMARY).write_text(summary(saved), encoding="utf-8")
+        write_contact_sheet(
+            partial / SHEET, content.cases[: len(content.comparison.headline.cases)], content.candidates, columns
+        )
     return folder / INDEX
 
 
 def check_report_folder(folder: Path) -> None:
     """Raises UserError when no report can be written to `folder`, or it holds anything else."""
     make_folder(folder.parent)
-    ours = {INDEX, RESULTS, VIDEOS}
+    ours = {INDEX, RESULTS, VIDEOS, SCORES, SUMMARY, SHEET, SAYINGS}
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.exists() and (not folder.is_dir() or names - ours or (names and RESULTS not in names)):
         raise UserError(
@@ -87,9 +110,10 @@ def rebuild_report(results: Path) -> Path:
     Raises DataError when the results cannot be read or a video is missing.
     """
     index = results.parent / INDEX
-    page = render_page(read_report(results))
-    with atomic_file(index) as partial:
-        partial.write_text(page, encoding="utf-8")
+    saved = read_report(results)
+    for path, text in ((index, render_page(saved)), (results.parent / SUMMARY, summary(saved))):
+        with atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     return index
 
 
@@ -110,15 +134,32 @@ def find_results(path: Path) -> Path:
     )
 
 
-def _write_videos(folder: Path, content: ReportContent, videos: Mapping[str, Mapping[str, str]]) -> None:
-    with ThreadPoolExecutor() as pool:
+def _write_videos(
+    folder: Path, content: ReportContent, videos: Mapping[str, Mapping[str, str]], on_video: OnVideo
+) -> None:
+    def write(path: str, video: Video) -> None:
+        write_preview(folder / path, video.read(), content.fps)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         writing = []
-        for case in content.cases:
+        for case, row in zip(content.cases, content.comparison.rows, strict=True):
+            shown = _shown(content, row)
             for column, path in videos[case.name].items():
-                clip_THWC = case.reference_THWC if column == REFERENCE else content.candidates[column][case.name]
-                writing.append(pool.submit(write_preview, folder / path, clip_THWC, content.fps))
-        for written in writing:
+                video = case.reference if column == REFERENCE else _take(content, column, case, shown)
+                writing.append(pool.submit(write, path, video))
+        for done, written in enumerate(writing, start=1):
             written.result()
+            on_video(done, len(writing))
+
+
+def _take(content: ReportContent, column: str, case: Case, shown: int) -> Video:
+    video: Video = of_seed(content.candidates[column][case.name], shown)
+    return video
+
+
+def _shown(content: ReportContent, row: CaseRow) -> int:
+    """Of which seed a row shows the videos: of that in which the subject does worst beside the base."""
+    return row.worst_take(content.verdict_subject, content.comparison.reference_candidate)
 
 
 def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[str, str]]) -> SavedReport:
@@ -136,6 +177,13 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "forgetting": [dict(row) for row in content.forgetting],
         "reproduce": content.reproduce,
         "videos": videos,
+        "shown_seeds": {
+            row.name: row.takes[content.verdict_subject][_shown(content, row)].seed for row in content.comparison.rows
+        },
+        "rulings": {name: [asdict(ruling) for ruling in its] for name, its in content.rulings.items()},
+        "incumbent": content.incumbent,
+        "notes": list(content.notes),
+        "judge": content.judge and asdict(content.judge),
     }
     return parse_report(value, where="the report's content")
 
@@ -146,7 +194,7 @@ def _losses(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unfit(content: ReportContent) -> None:
     comparison = content.comparison
-    judged = [name for name in comparison.candidates if name not in (FROZEN, comparison.reference_candidate)]
+    judged = [name for name in comparison.candidates if name not in (*CONTROLS, comparison.reference_candidate)]
     if content.verdict_subject not in judged:
         raise UserError(
             f"the report's subject {content.verdict_subject!r} was not compared",

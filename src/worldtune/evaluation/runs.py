@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from worldtune.adapters.card import AdapterCard, read_card
 from worldtune.errors import UserError
-from worldtune.evaluation.comparison import FROZEN, REFERENCE
+from worldtune.evaluation.comparison import FROZEN, NEAREST, REFERENCE
 from worldtune.training.recipe import Recipe, load_recipe
 from worldtune.training.run import RunFolder
 from worldtune.training.validation import exported_losses
@@ -44,24 +45,33 @@ class TrainedRun:
         return [row[metric] for row in self.rows if metric in row]
 
 
-def read_runs(folders: Mapping[str, Path]) -> list[TrainedRun]:
+def read_runs(folders: Mapping[str, Path], *, one_dataset: bool = True) -> list[TrainedRun]:
     """The runs of some folders, by the name to show.
 
-    Raises UserError when a run is not finished, has the name of something else in a report, or the runs are not of
-    one base and one dataset.
+    Raises UserError when a run is not finished, has the name of something else in a report, the runs are not of one
+    base (and `one_dataset`), or those of one dataset were measured in different ways.
     """
-    if taken := {"base", FROZEN, REFERENCE} & set(folders):
+    if taken := {"base", FROZEN, NEAREST, REFERENCE} & set(folders):
         name = taken.pop()
         raise UserError(f"a run cannot be called {name!r} here", where=str(folders[name]), mend="Rename its folder.")
     runs = [_read_run(name, RunFolder(path)) for name, path in folders.items()]
-    for run in runs[1:]:
-        if _judged_on(run) != _judged_on(runs[0]):
+    for run, first in combinations(reversed(runs), 2):
+        if run.card.base_digest != first.card.base_digest:
+            what = f"{run.name} and {first.name} are not of the same base"
+            raise UserError(what, where=str(run.folder.path), mend="Evaluate them one by one.")
+        if (one_dataset or same_data(run, first)) and _judged_on(run) != _judged_on(first):
             raise UserError(
-                f"{run.name} and {runs[0].name} were not measured on the same base and clips in the same way",
+                f"{run.name} and {first.name} were not measured on the same clips in the same way",
                 where=str(run.folder.path),
                 mend="Evaluate them one by one: their held-out clips or losses cannot be compared.",
             )
     return runs
+
+
+def same_data(run: TrainedRun, other: TrainedRun) -> bool:
+    """Were both trained on the same dataset, split in the same way?"""
+    mine, theirs = (each.card.lineage["datasets"]["data"] for each in (run, other))
+    return bool(mine == theirs)
 
 
 def refuse_changed_data(runs: Sequence[TrainedRun], digest: str) -> None:
@@ -81,7 +91,7 @@ def _judged_on(run: TrainedRun) -> tuple[Any, ...]:
     datasets = run.card.lineage["datasets"]
     check = run.recipe.check
     measured = check.modes, check.sigmas, check.clips, run.recipe.train.shift
-    return run.card.base_digest, datasets["data"], datasets.get("forgetting"), *measured
+    return datasets["data"], datasets.get("forgetting"), *measured
 
 
 def recipe_of(folder: Path) -> Recipe:

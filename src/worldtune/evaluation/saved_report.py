@@ -9,9 +9,11 @@ from typing import Any, Final
 from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.comparison import FROZEN, REFERENCE, Comparison
+from worldtune.evaluation.calibration import JudgeRecord
+from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
+from worldtune.evaluation.gates import Ruling
 
-FORMAT: Final = "worldtune report 2"
+FORMAT: Final = "worldtune report 3"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
 Plain = str | bool | int | FiniteFloat | None
 
@@ -35,7 +37,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class SavedReport:
-    """`videos` maps case → column → path of the mp4 inside the report's folder; `curves` run → rows by step."""
+    """`videos` maps case → column → path of the mp4 inside the report's folder; `curves` run → rows by step.
+
+    `shown_seeds` are those of the videos, by case; `rulings` the gates' outcomes, by candidate.
+    """
 
     __pydantic_config__ = _EXACT
 
@@ -52,6 +57,11 @@ class SavedReport:
     forgetting: list[dict[str, Plain]]
     reproduce: str
     videos: dict[str, dict[str, str]]
+    shown_seeds: dict[str, int]
+    rulings: dict[str, list[Ruling]]
+    incumbent: str | None
+    notes: list[str]
+    judge: JudgeRecord | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
@@ -126,7 +136,7 @@ def check_figure(figure: Figure) -> None:
 def _check_agreement(saved: SavedReport, where: str) -> None:
     comparison = saved.comparison
     mend = "Run the evaluation again."
-    generated = [name for name in comparison.candidates if name != FROZEN]
+    generated = [name for name in comparison.candidates if name not in CONTROLS]
     if saved.columns != [REFERENCE, *generated]:
         raise DataError("the columns are not the compared candidates", where=where, mend=mend)
     if saved.verdict_subject not in set(generated) - {comparison.reference_candidate}:
@@ -135,6 +145,10 @@ def _check_agreement(saved: SavedReport, where: str) -> None:
     judged = [list(group.results) for group in (comparison.headline, *comparison.domains)]
     if any(names != comparison.candidates for names in (*scored, *judged)):
         raise DataError("a clip or a group lacks a candidate", where=where, mend=mend)
+    if not set(saved.rulings) <= set(generated) or saved.incumbent not in {None, *generated}:
+        raise DataError("gates or an incumbent of what was not compared", where=where, mend=mend)
+    if set(saved.shown_seeds) != {row.name for row in comparison.rows}:
+        raise DataError("the seeds shown are not those of the compared clips", where=where, mend=mend)
     if set(saved.videos) != {row.name for row in comparison.rows}:
         raise DataError("the videos are not those of the compared clips", where=where, mend=mend)
     for case, row in saved.videos.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldtune.diffusion.conditioning import MODES
 from worldtune.episodes.clip import Clip
-from worldtune.episodes.dataset import open_dataset
+from worldtune.episodes.dataset import Dataset, open_dataset
 from worldtune.episodes.ledger import Ledger, join_ledgers, used_for
 from worldtune.errors import DataError, RecipeError
 from worldtune.files import cache_folder
@@ -24,6 +24,7 @@ from worldtune.worlds.codec import TEMPORAL
 from worldtune.worlds.world import World, WorldCard
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos
+TRAINED_ON = 256  # clips that an evaluation looks at, to know what is only remembered
 OnClip = Callable[[int, int], None]
 
 
@@ -54,11 +55,14 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Encoded clips to judge on: the recipe's own, some of the base's domain; the digest of the recipe's dataset."""
+    """Encoded clips to judge on: the recipe's own, some of the base's domain; the recipe's dataset, and clips of it
+    that are trained on.
+    """
 
     clips: list[LatentClip]
     base_domain: list[LatentClip]
-    digest: str
+    dataset: Dataset
+    trained_on: list[LatentClip]
 
 
 def prepare_data(
@@ -104,7 +108,8 @@ def prepare_data(
 def prepare_held_out(
     world: World, recipe: Recipe, store: LatentStore, count: int | None, on_clip: OnClip = unheard
 ) -> HeldOut:
-    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's.
+    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's, and
+    at most `TRAINED_ON` of those for training, as they were recorded.
 
     Raises DataError as `open_dataset` does, and when nothing is held out.
     """
@@ -112,9 +117,10 @@ def prepare_held_out(
     if not own.held_out:
         raise DataError("nothing is held out to judge on", where=recipe.data.path, mend="Train with data.held_out.")
     forgetting = open_dataset(recipe.check.forgetting).clips if recipe.check.forgetting else []
-    parts = [own.held_out[:count], spread(forgetting, BASE_DOMAIN_CLIPS)[:count]]
-    held_out, base_domain = _encode(world, parts, store, on_clip)
-    return HeldOut(held_out, base_domain, own.digest)
+    trained_on = spread([clip for clip in own.train if not clip.change.copy], TRAINED_ON)
+    parts = [own.held_out[:count], spread(forgetting, BASE_DOMAIN_CLIPS)[:count], trained_on]
+    held_out, base_domain, known = _encode(world, parts, store, on_clip)
+    return HeldOut(held_out, base_domain, own, known)
 
 
 def spread(clips: Sequence[Any], count: int | None) -> list[Any]:

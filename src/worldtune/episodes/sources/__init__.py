@@ -24,13 +24,14 @@ class Source(Protocol):
     """A place that recordings come from.
 
     `cameras` are those it promises, `present` those of them that have any file; `count` its
-    episodes, `tasks` their task texts.
+    episodes, `tasks` their task texts. `state_names` are those of the states' columns, none where it does not say them.
     """
 
     path: str
     kind: str
     cameras: list[str]
     present: list[str]
+    state_names: list[str]
 
     @property
     def count(self) -> int: ...

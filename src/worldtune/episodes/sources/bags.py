@@ -132,6 +132,7 @@ class BagSource:
             fault = next(iter(self._faults.values()), "no topic has pictures (sensor_msgs Image or CompressedImage)")
             raise DataError(fault, where=path, mend="Record a camera topic.")
         self.present = self.cameras
+        self.state_names: list[str] = []
         self.tasks: list[str] = []
 
     @property

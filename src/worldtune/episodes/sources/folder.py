@@ -43,6 +43,7 @@ class FolderSource:
         self._folder = folder
         self.cameras = [CAMERA]
         self.present = [CAMERA]
+        self.state_names: list[str] = []
         self._captions = find_captions(folder)
         self.kind = self._captions.kind
         in_videos = (folder / "videos").is_dir()

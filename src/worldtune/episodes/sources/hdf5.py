@@ -77,6 +77,7 @@ class Hdf5Source:
         demos = [demo for contents in self._contents.values() for demo in contents.demos]
         found = {(camera, isinstance(size, str)) for demo in demos for camera, size in demo.cameras.items()}
         self.cameras = sorted({camera for camera, _ in found})
+        self.state_names: list[str] = []
         self.present = sorted({camera for camera, is_fault in found if not is_fault})
         if not self.present:
             fault = next(iter(self._faults.values()), "no demonstration has pictures in obs/")

@@ -13,7 +13,7 @@ from worldtune.episodes.scan import Scan, scan
 from worldtune.episodes.sources.lerobot_files import read_info
 from worldtune.episodes.sources.lerobot_meta import Promise, read_promises, read_tasks, same_rate
 from worldtune.episodes.sources.lerobot_problems import find_problems
-from worldtune.episodes.sources.lerobot_rows import Rows, read_rows
+from worldtune.episodes.sources.lerobot_rows import STATE, Rows, names_of, read_rows
 from worldtune.episodes.sources.links import note_of_link
 from worldtune.episodes.sources.shelf import Shelf
 from worldtune.episodes.sources.tasks import description_column, texts_of
@@ -53,6 +53,7 @@ class LeRobotSource:
         self.fps = float(self.info["fps"])
         features = self.info["features"]
         self.cameras = [name for name, feature in features.items() if feature.get("dtype") == "video"]
+        self.state_names = names_of(features.get(STATE, {}))
         if not self.cameras or not self.info.get("video_path"):
             raise DataError("the dataset has no video features", where=path, mend="Record it with videos.")
         self.promises = read_promises(folder, self.info, self.version, self.cameras)

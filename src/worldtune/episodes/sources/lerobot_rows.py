@@ -3,8 +3,10 @@
 Shapes: T frames, S state and A action dimensions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +51,14 @@ class Rows:
             return 0.0
         places_T = (self.seconds[:, 0] - self.seconds[:1, 0]) * fps
         return float(np.abs(places_T - np.arange(len(places_T))).max(initial=0))
+
+
+def names_of(feature: Mapping[str, Any]) -> list[str]:
+    """The names of a feature's columns: a list, or lists under one key; none where they are not said."""
+    names = feature.get("names")
+    if isinstance(names, dict):
+        names = next(iter(names.values()), None)
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def read_rows(file: Path, promise: Promise, version: int, description: str | None) -> Rows:

@@ -6,12 +6,13 @@ Shape letters: T frames, H height, W width, C channels.
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.metrics.film import Film
+from worldtune.evaluation.metrics.film import Film, once
 
 STILL = 12  # levels: a pixel of the real video that never differs more from its first frame is background
 ENOUGH = 0.1  # of the picture: with less of it the camera moves
 
 
+@once
 def background(reference: Film) -> npt.NDArray[np.bool_] | None:
     """(H, W): the pixels that stand still in the real video; None when the camera moves."""
     frames_THWC = reference.frames_THWC.astype(np.int16)

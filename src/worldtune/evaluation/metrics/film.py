@@ -1,26 +1,35 @@
-"""A video with what several metrics want to know of it, computed once.
+"""A video with what several metrics want to know of it, each found once.
 
 Shape letters: T frames, H height, W width, C channels; t = T-1 steps.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.case import Frames, Video
 
 Floats = npt.NDArray[np.float32]
+Found = TypeVar("Found")
 LEAST_SIDE = 128  # pixels: dense flow of smaller pictures is found on enlarged ones
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """`frames_THWC` is uint8 RGB."""
+    """A video while it is measured: it is read at the first question. `known` is for `once`."""
 
-    frames_THWC: Frames
+    video: Video
+    known: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def frames_THWC(self) -> Frames:
+        """uint8 RGB."""
+        return self.video.read()
 
     @cached_property
     def grey_THW(self) -> Frames:
@@ -41,6 +50,19 @@ class Film:
     def back_tHWC(self) -> Floats:
         """Where each pixel of frames 1..T-1 was in the one before."""
         return _flows(self.grey_THW[1:], self.grey_THW[:-1])
+
+
+def once(measure: Callable[[Film], Found]) -> Callable[[Film], Found]:
+    """A measurement that is taken of a film at the first question, and known after it."""
+
+    @wraps(measure)
+    def taken(film: Film) -> Found:
+        if measure not in film.known:
+            film.known[measure] = measure(film)
+        found: Found = film.known[measure]
+        return found
+
+    return taken
 
 
 def _flows(ones_tHW: Frames, others_tHW: Frames) -> Floats:

@@ -5,15 +5,15 @@ Shape letters: T frames, H height, W width, C channels; t = T-1 steps.
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from worldtune.evaluation.metrics.film import Film, Floats
+from worldtune.evaluation.metrics.film import Film, Floats, once
 
 CONSISTENT = 1.0  # pixels: a point that does not come back nearer to where it was is hidden, or was not followed
 SMOOTH = 2.0  # pixels: σ of the flow's blur before two are compared
 MOVES = 0.1  # pixels a step: less, as a root mean square over the clip, is no motion
 
 
+@once
 def warp_error(film: Film) -> float:
     """How far each frame lies from the one before when that is warped by the flow, in levels: root mean square.
 
@@ -43,13 +43,15 @@ def motion_agreement(film: Film, reference: Film) -> float | None:
 
     None when the reference does not move.
     """
-    mine, real = _smooth(film.flow_tHWC), _smooth(reference.flow_tHWC)
+    mine, real = _smooth(film), _smooth(reference)
     norms = float(np.linalg.norm(mine)), float(np.linalg.norm(real))
     least = MOVES * np.sqrt(mine.size / 2)
     if norms[1] < least:
         return None
-    return float((mine * real).sum() / (max(norms[0], least) * norms[1]))
+    together = float(np.einsum("thwc,thwc->", mine, real, dtype=np.float64))
+    return together / float(max(norms[0], least) * norms[1])
 
 
-def _smooth(flow_tHWC: Floats) -> npt.NDArray[np.float64]:
-    return np.stack([cv2.GaussianBlur(flow_HWC, (0, 0), SMOOTH) for flow_HWC in flow_tHWC]).astype(np.float64)
+@once
+def _smooth(film: Film) -> Floats:
+    return np.stack([cv2.GaussianBlur(flow_HWC, (0, 0), SMOOTH) for flow_HWC in film.flow_tHWC])

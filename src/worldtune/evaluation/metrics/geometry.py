@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldtune.evaluation.case import Frames
+from worldtune.evaluation.metrics.film import Film, once
 
 RATIO = 0.8  # Lowe 2004, §7.1
 LEAST_MATCHES = 16  # twice what a fundamental matrix needs
@@ -32,6 +33,12 @@ class Sampson:
     error_px: float | None
     matches: float
     inliers: float
+
+
+@once
+def movement(film: Film) -> Sampson:
+    """Of neighbouring frames."""
+    return sampson(steps(film.grey_THW))
 
 
 def steps(grey_THW: Frames) -> list[Pair]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.metrics.film import Film, Floats
+from worldtune.evaluation.metrics.film import Film, Floats, once
 
 COLOURS = 6  # that the given frame is thought to have
 LEAST, MOST = 0.003, 0.1  # share of the picture that an object may have
@@ -56,6 +56,7 @@ class Region:
         return slice(max(0, round(y - tall)), round(y + tall) + 1), slice(max(0, round(x - wide)), round(x + wide) + 1)
 
 
+@once
 def regions(film: Film) -> list[Region]:
     """The regions of the film's first frame, the largest first."""
     lab_HWC = film.lab_THWC[0]
@@ -128,8 +129,13 @@ def object_permanence(film: Film, reference: Film) -> float | None:
     found = regions(reference)
     if not found:
         return None
-    agrees = [_states(presence(film, region)) == _states(presence(reference, region)) for region in found]
+    agrees = [_states(presence(film, region)) == real for region, real in zip(found, _tracked(reference), strict=True)]
     return float(np.mean([each[1:] for each in agrees]))
+
+
+@once
+def _tracked(film: Film) -> list[npt.NDArray[np.int64]]:
+    return [_states(presence(film, region)) for region in regions(film)]
 
 
 def _states(presence_T: Floats) -> npt.NDArray[np.int64]:

@@ -7,32 +7,32 @@ that what the reader cannot see is missing on both sides.
 Shape letters: T frames, H height, W width, C channels, N clips, D coordinates, K keypoints, B batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.case import Frames, Track
 
 SIDE, KEYPOINTS, WIDTH = 64, 24, 32
 STEPS, BATCH, RATE = 300, 48, 3e-3
 READS = 0.8  # of the variance on clips that it was not trained on: a reader that explains less is not asked
 
-Path = npt.NDArray[np.float32]
-"""(T, D), in the units of the dataset's states."""
-
 
 class Reader(nn.Module):
-    """Convolutions, the expected place of each of K features (Levine et al. 2016, §5.1), and a linear map to D."""
+    """Convolutions, the expected place of each of K features (Levine et al. 2016, §5.1), and a small map to D."""
+
+    mean_D: Tensor
+    spread_D: Tensor
 
     def __init__(self, mean_D: Tensor, spread_D: Tensor) -> None:
         super().__init__()
-        self.mean_D, self.spread_D = mean_D, spread_D
+        self.register_buffer("mean_D", mean_D)
+        self.register_buffer("spread_D", spread_D)
         self.features = nn.Sequential(
             nn.Conv2d(3, WIDTH, 5, stride=2, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
             nn.Conv2d(WIDTH, WIDTH, 5, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
@@ -50,8 +50,18 @@ class Reader(nn.Module):
         peak_BK = maps_BKHW.flatten(2).amax(-1) - maps_BKHW.flatten(2).mean(-1)
         return self.out(torch.cat([(weight_BKN @ place_N2).flatten(1), torch.tanh(peak_BK / 4)], -1))
 
+    def as_vector(self) -> Tensor:
+        """All that it consists of, in one row."""
+        return torch.cat([tensor.flatten() for tensor in self.state_dict().values()])
+
+    def load_vector(self, vector: Tensor) -> None:
+        """Be what `as_vector` gave. Raises ValueError when it is of another reader."""
+        own = self.state_dict()
+        parts = vector.split([tensor.numel() for tensor in own.values()])
+        self.load_state_dict({name: part.view_as(own[name]) for name, part in zip(own, parts, strict=True)})
+
     @torch.inference_mode()
-    def read(self, frames_THWC: Frames) -> Path:
+    def read(self, frames_THWC: Frames) -> Track:
         """The path of a video."""
         found_TD = self(pictures(frames_THWC)) * self.spread_D + self.mean_D
         return found_TD.numpy()
@@ -63,13 +73,19 @@ def pictures(frames_THWC: Frames) -> Tensor:
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train_reader(frames: Sequence[Frames], paths: Sequence[Path], seed: int = 0, steps: int = STEPS) -> Reader:
+def new_reader(paths: Sequence[Track]) -> Reader:
+    """An untrained reader of such paths."""
+    path_ND = torch.from_numpy(np.concatenate(paths)).float()
+    return Reader(path_ND.mean(0), path_ND.std(0).clamp_min(1e-6)).eval()
+
+
+def train_reader(frames: Iterable[Frames], paths: Sequence[Track], seed: int = 0, steps: int = STEPS) -> Reader:
     """A reader of clips' frames, each with its path. Frames that came through the VAE should be among them."""
     x_NCHW = torch.cat([pictures(frames_THWC) for frames_THWC in frames]).contiguous(memory_format=torch.channels_last)
     path_ND = torch.from_numpy(np.concatenate(paths)).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reader = Reader(path_ND.mean(0), path_ND.std(0).clamp_min(1e-6))
+        reader = new_reader(paths).train()
         y_ND = (path_ND - reader.mean_D) / reader.spread_D
         optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
@@ -89,7 +105,7 @@ def _changed(x_BCHW: Tensor) -> Tensor:
     return x_BCHW * light[0] + light[1] + 0.05 * torch.randn_like(x_BCHW)
 
 
-def explained(reader: Reader, frames: Sequence[Frames], paths: Sequence[Path]) -> float:
+def explained(reader: Reader, frames: Iterable[Frames], paths: Sequence[Track]) -> float:
     """The share of the variance of these paths that the reader explains (R²): of clips it was not trained on."""
     read, true = np.concatenate([reader.read(each) for each in frames]), np.concatenate(paths)
     return float(1 - np.square(read - true).sum() / np.square(true - true.mean(0)).sum())
@@ -109,7 +125,7 @@ class PathScores:
     square: float
 
 
-def compare_paths(mine_TD: Path, real_TD: Path) -> PathScores:
+def compare_paths(mine_TD: Track, real_TD: Track) -> PathScores:
     """Both as read from videos with the same first frame."""
     mine, real = (path.astype(np.float64) - path[:1] for path in (mine_TD, real_TD))
     spread = np.sqrt(np.square(mine - mine.mean(0)).sum() * np.square(real - real.mean(0)).sum())

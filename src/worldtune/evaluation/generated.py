@@ -1,0 +1,121 @@
+"""The videos of models that an evaluation asks for: made where they are not kept yet, and kept as soon as made."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import worldtune
+from worldtune.adapters.folder import load_adapter, read_card_for, remove_adapter
+from worldtune.episodes.clip import content_digest
+from worldtune.errors import DataError
+from worldtune.evaluation.case import Video
+from worldtune.evaluation.kept_films import KeptFilms, Key
+from worldtune.evaluation.suite import SamplingPlan, generated
+from worldtune.files import digest_file, digest_json
+from worldtune.latents.dataset import LatentClip
+from worldtune.latents.encode import MADE_BY
+from worldtune.worlds.world import World
+
+OnVideo = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A candidate that makes its videos: an adapter on a base, or None, the base alone."""
+
+    name: str
+    adapter: Path | None = None
+
+    @contextmanager
+    def on(self, world: World) -> Iterator[None]:
+        """The world with the adapter, and bare again. Raises AdapterError when it does not fit."""
+        remove_adapter(world.denoiser)
+        if self.adapter is not None:
+            load_adapter(self.adapter, world.denoiser, world.card.digest)
+        try:
+            yield
+        finally:
+            remove_adapter(world.denoiser)
+
+    def digest(self, world: World) -> str:
+        """Of all the weights that make a video. Raises AdapterError when the adapter was made for another base."""
+        if self.adapter is None:
+            return world.card.digest
+        read_card_for(self.adapter, world.card.digest)
+        return digest_json([world.card.digest, digest_file(self.adapter / "adapter.json")])
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How videos are made and where they are kept."""
+
+    plan: SamplingPlan
+    films: KeptFilms
+
+    def key(self, world: World, model: Model, clip: LatentClip, seed: int) -> Key:
+        """Everything that a video depends on."""
+        return {
+            **MADE_BY,
+            "worldtune": worldtune.__version__,
+            "model": model.digest(world),
+            "begin": clip.latent.sha256,
+            "noise": content_digest(clip.clip),
+            "text": clip.text.sha256,
+            "steps": self.plan.steps,
+            "guidance": self.plan.guidance,
+            "seed": seed,
+            "computed": [world.device.type, str(world.dtype), world.quantised],
+        }
+
+    def make(
+        self,
+        world: World,
+        model: Model,
+        clips: Sequence[LatentClip],
+        on_video: OnVideo = lambda name, done, total: None,
+    ) -> dict[str, list[Video]]:
+        """The model's videos, one a seed, by clip name. The world is left bare.
+
+        Raises AdapterError when an adapter does not fit the base, DataError when a video comes to nothing.
+        """
+        keys = {
+            (seed, clip.clip.name): self.key(world, model, clip, seed) for seed in self.plan.seeds for clip in clips
+        }
+        lacking = {
+            seed: [clip for clip in clips if not self.films.place(keys[seed, clip.clip.name]).is_file()]
+            for seed in self.plan.seeds
+        }
+        done = len(keys) - sum(map(len, lacking.values()))
+        on_video(model.name, done, len(keys))
+        if any(lacking.values()):
+            with model.on(world), _named(model.name):
+                for seed, its in lacking.items():
+                    for clip, frames_THWC in generated(world, its, self.plan, seed):
+                        self.films.put(keys[seed, clip.clip.name], frames_THWC)
+                        done += 1
+                        on_video(model.name, done, len(keys))
+        return {
+            clip.clip.name: [self.films.video(keys[seed, clip.clip.name]) for seed in self.plan.seeds] for clip in clips
+        }
+
+
+def candidates_of(
+    world: World,
+    adapters: Mapping[str, Path],
+    clips: Sequence[LatentClip],
+    maker: Maker,
+    on_video: OnVideo = lambda name, done, total: None,
+) -> dict[str, dict[str, list[Video]]]:
+    """The base's and every adapter's videos of the clips, by candidate and clip name. Raises as `Maker.make` does."""
+    models = [Model("base"), *(Model(name, folder) for name, folder in adapters.items())]
+    return {model.name: maker.make(world, model, clips, on_video) for model in models}
+
+
+@contextmanager
+def _named(candidate: str) -> Iterator[None]:
+    """A fault says whose it is."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(error.what, where=f"{candidate}, {error.where}", mend=error.mend) from error

@@ -1,0 +1,1 @@
+"""Metrics that need more than the pixels of two videos: other clips, weights, a model that answers."""

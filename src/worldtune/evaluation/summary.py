@@ -1,0 +1,98 @@
+"""The evaluation in Markdown, for a pull request: verdict, gates, the metrics that matter, the worst clips."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from worldtune.evaluation.comparison import CONTROLS, Group
+from worldtune.evaluation.gates import outcome_of
+from worldtune.evaluation.measures import MEASURES
+from worldtune.evaluation.saved_report import SavedReport
+from worldtune.evaluation.verdict import interval, remarks, signed, verdict
+
+WORST = 5
+SIGNS = {"pass": "✓ pass", "fail": "✗ fail", "not enough evidence": "? not enough evidence"}
+
+
+def summary(saved: SavedReport) -> str:
+    """The whole text. What comes from the data is escaped: it is text wherever it stands."""
+    return "\n".join(_lines(saved)) + "\n"
+
+
+def _lines(saved: SavedReport) -> Iterator[str]:
+    comparison, subject = saved.comparison, saved.verdict_subject
+    yield f"# {_text(saved.title)}"
+    yield ""
+    yield f"**{_text(verdict(comparison, subject).text)}**"
+    yield ""
+    for remark in remarks(comparison, subject):
+        yield f"- {_text(remark.text)}"
+    for note in saved.notes:
+        yield f"- {_text(note)}"
+    for candidate, rulings in saved.rulings.items():
+        yield ""
+        yield f"## Gates: {_text(candidate)}, {outcome_of(rulings)}"
+        yield ""
+        yield from _table(["gate", "", "measured"], [[each.gate, SIGNS[each.outcome], each.why] for each in rulings])
+    yield ""
+    yield f"## Metrics, {len(comparison.headline.cases)} held-out clips"
+    yield ""
+    yield from _metrics(saved, comparison.headline)
+    yield ""
+    yield f"## Worst clips of {_text(subject)}"
+    yield ""
+    yield from _worst(saved)
+    yield ""
+    yield "Reproduce:"
+    yield ""
+    yield "    " + " ".join(saved.reproduce.split())
+
+
+def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
+    comparison, subject, base = saved.comparison, saved.verdict_subject, saved.comparison.reference_candidate
+    rows = []
+    for name, measure in MEASURES.items():
+        if name in comparison.not_run:
+            continue
+        cells = []
+        for candidate in comparison.candidates:
+            mean = group.results[candidate].means[name]
+            range_ = interval(mean.low, mean.high, measure.digits)
+            cells.append("–" if mean.mean is None else f"{mean.mean:.{measure.digits}f} {range_}".strip())
+        paired = group.results[subject].against[base].get(name)
+        unit = f", {measure.unit}" if measure.unit else ""
+        rows.append([f"{measure.label}{unit} ({measure.way})", *cells, paired.verdict if paired else ""])
+    yield from _table(["metric", *comparison.candidates, f"{subject} beside {base}"], rows)
+    yield ""
+    for name, why in comparison.not_run.items():
+        yield f"- {_text(MEASURES[name].label)}: not run: {_text(why)}"
+
+
+def _worst(saved: SavedReport) -> Iterator[str]:
+    subject, base = saved.verdict_subject, saved.comparison.reference_candidate
+    chosen = set(saved.comparison.headline.cases)
+    rows = sorted(
+        (row for row in saved.comparison.rows if row.name in chosen), key=lambda row: row.gain_db(subject, base)
+    )
+    names = [name for name in saved.comparison.candidates if name not in CONTROLS]
+    table = [
+        [
+            row.name,
+            row.prompt,
+            f"{signed(row.gain_db(subject, base))} dB",
+            *(f"{row.scores[name].psnr_db:.1f}" for name in names),
+        ]
+        for row in rows[:WORST]
+    ]
+    yield from _table(["clip", "prompt", f"over {base}", *(f"PSNR {name}" for name in names)], table)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(map(_text, heads)) + " |"
+    yield "|" + "---|" * len(heads)
+    for row in rows:
+        yield "| " + " | ".join(map(_text, row)) + " |"
+
+
+def _text(value: str) -> str:
+    """One line in which no letter is a mark of Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", " ".join(value.split()))

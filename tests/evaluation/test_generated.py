@@ -1,0 +1,136 @@
+"""The base and an adapter on the same clips, kept as they are made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from support.adapters import SPECS, make_card, train_by_hand
+from support.films import write_films
+from support.training import small_data, small_recipe
+from worldtune.adapters.folder import remove_adapter, save_adapter
+from worldtune.adapters.inject import wrapped_modules
+from worldtune.errors import AdapterError, DataError
+from worldtune.evaluation import generated as module
+from worldtune.evaluation.generated import Maker, candidates_of
+from worldtune.evaluation.kept_films import KeptFilms
+from worldtune.evaluation.suite import SamplingPlan, image2world
+from worldtune.latents.dataset import LatentClip
+from worldtune.worlds.load import open_world
+from worldtune.worlds.world import World
+
+PLAN = SamplingPlan(steps=2, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def world(tiny_world: Path) -> World:
+    return open_world(str(tiny_world))
+
+
+@pytest.fixture(scope="module")
+def clips(world: World, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LatentClip]:
+    folder = tmp_path_factory.mktemp("generated")
+    films = write_films(folder / "films", 12)
+    return small_data(world, small_recipe(tiny_world, films), folder / "store").train
+
+
+@pytest.fixture
+def adapter(world: World, tmp_path: Path) -> Path:
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(PLAN, KeptFilms(tmp_path / "films"))
+
+
+def test_candidates_share_everything_but_the_adapter(
+    world: World, clips: list[LatentClip], adapter: Path, maker: Maker
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    videos = candidates_of(
+        world, {"LoRA": adapter, "again": adapter}, clips[:2], maker, lambda *progress: told.append(progress)
+    )
+    assert list(videos) == ["base", "LoRA", "again"]
+    assert told == [*(("base", n, 4) for n in range(5)), *(("LoRA", n, 4) for n in range(5)), ("again", 4, 4)]
+    for place, seed in enumerate(PLAN.seeds):
+        base = image2world(world, clips[:2], SamplingPlan(steps=2, seeds=(seed,)))
+        for name in base:
+            assert np.array_equal(videos["base"][name][place].read(), base[name])
+            lora_THWC = videos["LoRA"][name][place].read()
+            assert np.array_equal(lora_THWC, videos["again"][name][place].read())
+            assert not np.array_equal(lora_THWC, base[name])
+    assert wrapped_modules(world.denoiser) == []
+
+
+def test_what_is_kept_is_not_made_again(
+    world: World, clips: list[LatentClip], maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation that was cut off after its first video goes on after it."""
+    made: list[str] = []
+    whole = module.generated
+
+    def cut_off(*arguments: object) -> object:
+        for clip, frames_THWC in whole(*arguments):  # type: ignore[arg-type]
+            made.append(clip.clip.name)
+            yield clip, frames_THWC
+            if len(made) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "generated", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        candidates_of(world, {}, clips[:2], maker)
+    videos = candidates_of(world, {}, clips[:2], maker)["base"]
+    assert len(made) == 4  # two clips, two seeds
+    candidates_of(world, {}, clips[:2], maker)
+    assert len(made) == 4
+    expected = image2world(world, clips[:2], SamplingPlan(steps=2))
+    for name, frames_THWC in expected.items():
+        assert np.abs(videos[name][0].read().astype(int) - frames_THWC).max() <= 1
+
+
+def test_what_a_video_depends_on_is_in_its_key(world: World, clips: list[LatentClip], adapter: Path) -> None:
+    films = KeptFilms(Path("unused"))
+    first, other = clips[:2]
+    keys = [
+        Maker(PLAN, films).key(world, module.Model("a"), first, 0),
+        Maker(PLAN, films).key(world, module.Model("a"), first, 1),
+        Maker(PLAN, films).key(world, module.Model("a"), other, 0),
+        Maker(PLAN, films).key(world, module.Model("a", adapter), first, 0),
+        Maker(SamplingPlan(steps=3), films).key(world, module.Model("a"), first, 0),
+        Maker(SamplingPlan(steps=2, guidance=1), films).key(world, module.Model("a"), first, 0),
+    ]
+    assert len({films.place(key) for key in keys}) == len(keys)
+    assert Maker(PLAN, films).key(world, module.Model("b"), first, 0) == keys[0]
+
+
+def test_an_adapter_for_another_base_is_refused(
+    world: World, clips: list[LatentClip], maker: Maker, tmp_path: Path
+) -> None:
+    train_by_hand(world.denoiser, SPECS["lora"])
+    save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS["lora"], "another"))
+    remove_adapter(world.denoiser)
+    with pytest.raises(AdapterError, match="made for another base"):
+        candidates_of(world, {"LoRA": tmp_path / "adapter"}, clips[:1], maker)
+    assert wrapped_modules(world.denoiser) == []
+
+
+def test_a_candidate_whose_numbers_are_none_is_named(
+    world: World, clips: list[LatentClip], adapter: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocity = World.velocity
+    monkeypatch.setattr(World, "velocity", lambda self, *its: velocity(self, *its) * torch.nan)
+    with pytest.raises(DataError, match=r"NaN.*\[LoRA, clip"):
+        candidates_of(world, {"LoRA": adapter}, clips[:1], Maker(PLAN, _filled(maker, world, clips)))
+
+
+def _filled(maker: Maker, world: World, clips: list[LatentClip]) -> KeptFilms:
+    """The base's are there already."""
+    for seed in PLAN.seeds:
+        still_THWC = np.zeros((9, 32, 32, 3), np.uint8)
+        maker.films.put(maker.key(world, module.Model("base"), clips[0], seed), still_THWC)
+    return maker.films

@@ -1,0 +1,29 @@
+import pytest
+
+from worldtune.errors import UserError
+from worldtune.evaluation.place import place_columns, read_columns
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["hand.x", "hand.y", "hand.z", "gripper"], (0, 1, 2)),
+        (["joint_1", "eef_z", "eef_x", "eef_y"], (2, 3, 1)),
+        (["x", "y", "z", "rx", "ry", "rz"], (0, 1, 2)),
+        (["X", "Y", "Z"], (0, 1, 2)),
+        (["base_x", "base_y", "theta", "hand_x", "hand_y", "hand_z"], (3, 4, 5)),
+        (["shoulder_pan.pos", "gripper.pos"], ()),
+        (["index", "y", "z"], ()),
+        ([], ()),
+    ],
+)
+def test_the_place_is_found_by_its_names(names: list[str], columns: tuple[int, ...]) -> None:
+    assert place_columns(names) == columns
+
+
+def test_columns_that_are_named() -> None:
+    assert read_columns(None) == ()
+    assert read_columns("4, 5,6") == (4, 5, 6)
+    for wrong in ("1,2", "a,b,c", "1,2,3,4", "-1,0,1"):
+        with pytest.raises(UserError, match="three columns"):
+            read_columns(wrong)

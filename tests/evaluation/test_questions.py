@@ -1,0 +1,37 @@
+import pytest
+
+from worldtune.evaluation.questions import ANOMALIES, INSTRUCTION, PHYSICS
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("4", 4), (" 4. ", 4), ("4/5", 4), ("4 out of 5", 4), ("Score: 4", 4), ("**4**", 4), ("4.0", 4), 
+        ("Rating: 2/5.", 2),
+        ("I looked at it. <answer> 3 </answer>", 3),
+        ("I would say 4, as 2 objects stay", None), ("four", None), ("", None), ("0", None), ("6", None), ("45", None),
+        ("I'm sorry, I can't assist with that.", None), ("4 or 5", None), ("-3 degrees", None), ("3.7", None), 
+        ("NaN", None),
+    ],
+)  # fmt: skip
+def test_a_number_of_the_scale_is_one_and_prose_is_none(answer: str, value: float | None) -> None:
+    assert PHYSICS.value(answer) == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("yes", 1), ("No.", 0), ("**Yes**, the cup vanishes.", 1), ("<answer>no</answer>", 0),
+        ("Nothing is wrong", None), ("no idea", None), ("No", 0), ("No,\nnothing.", 0), 
+        ("It does. Yes", None), ("yesterday", None), ("3", None), ("", None),
+    ],
+)  # fmt: skip
+def test_yes_and_no_are_values_and_prose_is_none(answer: str, value: float | None) -> None:
+    assert ANOMALIES[0].value(answer) == value
+
+
+def test_a_question_has_the_prompt_as_text_and_the_count() -> None:
+    asked = INSTRUCTION.about("put {count} cups {0} on the shelf", 8)
+    assert "put {count} cups {0} on the shelf" in asked
+    assert asked.startswith("These are 8 frames")
+    assert asked.endswith("one whole number from 1 to 5 and nothing else.")
