@@ -61,7 +61,7 @@ def test_the_page_says_what_a_reader_needs(built: Path) -> None:
     page = (built / "index.html").read_text()
     for text in ("1 of 3 goals reached, 1 missed, 1 not measured", "make demo", "ab" * 32, "✗ missed", "base domain"):
         assert text in page
-    assert page.count("<video") == 3 * 4 + 3
+    assert page.count("data-src=") == 3 * 4 + 3
     assert page.count("<svg") == 5
 
 
@@ -120,7 +120,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     page = write_report(tmp_path / "report", hostile).read_text()
     tags = Tags()
     tags.feed(page)
-    assert tags.seen.count("script") == 1
+    assert tags.seen.count("script") == 2, "the page's own, and a list that is no script"
     assert not {"img", "onerror"} & set(tags.seen)
     assert {path.parent.name for path in (tmp_path / "report").rglob("*.mp4")} == {"videos"}
 

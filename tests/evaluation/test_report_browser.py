@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.report import write_report
+from worldtune.evaluation.report import rebuild_report, write_report
 
 from .browser import CHROMIUM, Page, chromium
 from .test_report import HOSTILE, content
@@ -70,7 +70,7 @@ def test_the_player_runs_and_the_policy_is_kept(page: Page) -> None:
 def test_hostile_text_stayed_text(page: Page) -> None:
     assert page.value("document.title") == "Pocket to a new camera"
     assert page.value("document.images.length") == 0
-    assert page.value("document.scripts.length") == 1
+    assert page.value("document.querySelectorAll('script:not([type])').length") == 1
     assert HOSTILE in page.value("document.body.innerText")
 
 
@@ -86,7 +86,7 @@ def test_stepping_moves_every_video_to_the_same_frame(page: Page) -> None:
 
 
 def test_videos_below_load_when_they_come_near_and_leave_again(page: Page) -> None:
-    last = "[...document.querySelectorAll('video')].at(-1)"
+    last = "[...document.querySelectorAll('video[data-src]')].at(-1)"
     assert page.value(f"{last}.hasAttribute('src')") is False
     page.value(f"{last}.scrollIntoView()")
     page.wait_for(f"{last}.readyState >= 2 && !{last}.seeking")
@@ -126,3 +126,36 @@ def test_the_filter_keeps_one_task(page: Page) -> None:
 def test_nothing_runs_over_the_side_of_the_screen(page: Page, width: int) -> None:
     page.send("Emulation.setDeviceMetricsOverride", width=width, height=768, deviceScaleFactor=1, mobile=False)
     assert page.value("document.documentElement.scrollWidth") <= width
+
+
+def test_people_vote_without_knowing_which_is_which(page: Page, tmp_path: Path) -> None:
+    """By keys and by buttons; the saved file is read by the report and counted in its table."""
+    judged = page.value("JSON.parse(document.getElementById('blind-pairs').textContent).length")
+    assert judged == 5
+    page.value("URL.createObjectURL = blob => { window.saved = blob; return '#'; }")
+    page.value("document.getElementById('blind-open').click()")
+    blind = "document.getElementById('blind')"
+    page.wait_for(f"[...{blind}.querySelectorAll('video')].every(v => v.readyState >= 2 && !v.paused)")
+    assert page.value(f"{blind}.innerText.includes('LoRA')") is False
+    assert HOSTILE in page.value(f"{blind}.innerText")
+    page.picture(tmp_path / "blind.png")
+    for choice in ("blind-left", "blind-same", "blind-right"):
+        page.value(f"document.getElementById('{choice}').click()")
+    for key in ("1", "ArrowRight"):
+        page.value(f"{blind}.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))")
+    assert page.value(f"{blind}.dataset.voted") == "5"
+    assert page.value("document.getElementById('blind-left').disabled") is True
+    page.value("document.getElementById('blind-save').click()")
+    ballot = json.loads(page.value("window.saved.text()"))
+    assert sorted(vote["case"] for vote in ballot["votes"]) == sorted(case.name for case in content(5).cases[:5])
+    assert {frozenset((vote["left"], vote["right"])) for vote in ballot["votes"]} == {frozenset(("base", "LoRA"))}
+    assert [vote["choice"] for vote in ballot["votes"]] == ["left", "same", "right", "left", "right"]
+    page.value("document.getElementById('blind-close').click()")
+
+    (tmp_path / "votes.json").write_text(json.dumps(ballot))
+    index = write_report(tmp_path / "report", content(5))
+    rebuild_report(index.parent / "results.json", [tmp_path / "votes.json"])
+    table = index.read_text().partition('id="votes"')[2].partition("</tr>")[0]
+    assert table.count("of 5 votes") == 2
+    assert page.value(f"{STATE}.violations") == "0"
+    assert page.log == []

@@ -11,6 +11,7 @@ BENCHES = {
     "generate": "our videos and their time against diffusers' pipeline",
     "speed": "each optimisation against its plain form",
     "train": "a training step's time and memory against diffusers' example",
+    "evaluate": "an evaluation's time, and what its metrics make of planted faults",
     "data": "decoding against diffusers' example, encoding, the store and the ledger",
 }
 
@@ -27,7 +28,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import data, generate, pocket, speed, train
+    from worldtune.bench import data, evaluate, generate, pocket, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -38,7 +39,7 @@ def bench(
 
     if name not in BENCHES:
         raise UserError(f"there is no bench '{name}'", where="command line", mend=f"One of: {', '.join(BENCHES)}.")
-    if name != "pocket" and plot:
+    if name not in ("pocket", "evaluate") and plot:
         raise UserError(f"bench {name} draws nothing", where="--plot", mend="Leave --plot out.")
     if plot:
         make_folder(plot)  # before the long work
@@ -47,6 +48,9 @@ def bench(
     elif name in ("generate", "train", "data"):
         with progress(f"bench {name}") as advance:
             figures = {"generate": generate, "train": train, "data": data}[name].measure(quick=quick, on_part=advance)
+    elif name == "evaluate":
+        with progress(f"bench {name}") as advance:
+            figures = evaluate.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_part=advance)
     else:
         with progress(f"bench {name}") as advance:
             figures = pocket.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)

@@ -37,6 +37,7 @@ from worldtune.evaluation.scorers.gripper_path import GripperPath, path_scorer
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.scorers.memory import Memory
 from worldtune.evaluation.scorers.other_task import OtherTask, with_other_tasks
+from worldtune.evaluation.scorers.unusual import Unusual
 from worldtune.evaluation.scorers.views import CrossView
 from worldtune.evaluation.scoring import Scorer
 from worldtune.evaluation.suite import SamplingPlan, recorded
@@ -215,9 +216,10 @@ def _scorers(
     scorers: list[Scorer] = []
     not_run = {"action_cycle": "no inverse dynamics model is at hand"}
     if suite.trained_on:
-        scorers.append(Memory([recorded(clip.clip) for clip in suite.trained_on]))
+        training = [(clip.clip.camera, recorded(clip.clip)) for clip in suite.trained_on]
+        scorers += [Memory([video for _, video in training]), Unusual(training)]
     else:
-        not_run["nearest_training"] = "the clips that were trained on are not at hand"
+        not_run |= dict.fromkeys([*Memory.names, *Unusual.names], "the clips that were trained on are not at hand")
     headline = [case for case in suite.cases if case.domain == suite.cases[0].domain]
     path = path_scorer(world, suite.trained_on, suite.columns, headline, store)  # which knows this dataset's cameras
     if isinstance(path, str):

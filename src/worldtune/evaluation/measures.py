@@ -73,6 +73,13 @@ MEASURES: dict[str, Measure] = {
     "object_permanence": Measure(
         "objects stay", "", "higher", 2, "share of (object, frame) that is lost, there or doubled as in the real video"
     ),
+    "alarms": Measure(
+        "alarms",
+        "of 8",
+        "lower",
+        2,
+        "what is unusual beside real clips of the camera: blur, jumps, drift, lost objects",
+    ),
     "differs": Measure("differs", "levels", "shown", 1, "from the base's video of the same noise, root mean square"),
     "diversity": Measure("diversity", "levels", "shown", 1, "between its videos of other seeds, root mean square"),
     "prompt_sensitivity": Measure(

@@ -5,6 +5,7 @@ Every text of the data reaches the page through jinja's autoescape; the charts e
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,6 +20,7 @@ from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.plots import STYLE, Series, gain_chart, line_chart, loss_charts
 from worldtune.evaluation.saved_report import SavedReport
 from worldtune.evaluation.verdict import STILL, WILD, interval, remarks, signed, verdict
+from worldtune.evaluation.votes import identity, preference, shares
 
 EAGER_ROWS = 3
 """Rows of videos whose files load at once; the rest wait until they come near the screen."""
@@ -53,7 +55,7 @@ def render_page(saved: SavedReport) -> str:
     """The whole page as text."""
     templates = files("worldtune.evaluation") / "templates"
     style = "\n" + (templates / "report.css").read_text(encoding="utf-8") + STYLE
-    script = "\n" + (templates / "report.js").read_text(encoding="utf-8")
+    script = "\n" + "\n".join((templates / name).read_text(encoding="utf-8") for name in ("report.js", "blind.js"))
     environment = Environment(
         loader=FileSystemLoader(str(templates)),
         autoescape=True,
@@ -89,6 +91,11 @@ def render_page(saved: SavedReport) -> str:
         lineage=list(_flat(saved.lineage)),
         forgetting_columns=list(dict.fromkeys(key for row in saved.forgetting for key in row)),
         other_domains=[group for group in comparison.domains if not set(group.cases) & set(comparison.headline.cases)],
+        identity=identity(comparison),
+        vote_shares=shares(comparison, saved.votes),
+        preference=preference(comparison, saved.votes, saved.verdict_subject, _rival(saved)),
+        blind_rival=_rival(saved),
+        blind_pairs=Markup(_pairs(saved)),
         style=Markup(style),
         script=Markup(script),
         style_hash=_csp_hash(style),
@@ -102,6 +109,27 @@ def _styles(saved: SavedReport) -> dict[str, str]:
     adapters = [name for name in named if name not in (base, *CONTROLS)]
     coloured = {name: f"s{1 + place % ADAPTER_STYLES}" for place, name in enumerate(adapters)}
     return {base: "s0", FROZEN: "control", NEAREST: "control", REFERENCE: "truth", **coloured}
+
+
+def _rival(saved: SavedReport) -> str:
+    """Whom people compare the subject with: what is in use, else the base."""
+    incumbent = saved.incumbent if saved.incumbent != saved.verdict_subject else None
+    return incumbent or saved.comparison.reference_candidate
+
+
+def _pairs(saved: SavedReport) -> str:
+    """JSON that may stand in a script element: no `<` is left in it."""
+    names = (saved.verdict_subject, _rival(saved))
+    pairs = [
+        {
+            "case": row.name,
+            "prompt": row.prompt,
+            "shown": [{"name": name, "path": saved.videos[row.name][name]} for name in names],
+        }
+        for row in saved.comparison.rows
+        if row.name in set(saved.comparison.headline.cases)
+    ]
+    return json.dumps(pairs).replace("<", "\\u003c")
 
 
 def _goals(saved: SavedReport) -> dict[str, int]:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from worldtune.evaluation.saved_report import FORMAT, SavedReport, parse_report,
 from worldtune.evaluation.scores_table import write_scores
 from worldtune.evaluation.summary import summary
 from worldtune.evaluation.verdict import verdict
+from worldtune.evaluation.votes import read_votes
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
@@ -104,13 +105,17 @@ def check_report_folder(folder: Path) -> None:
         )
 
 
-def rebuild_report(results: Path) -> Path:
-    """Draw index.html again from a results.json and the videos beside it; returns its path.
+def rebuild_report(results: Path, ballots: Sequence[Path] = ()) -> Path:
+    """Draw index.html again from a results.json and the videos beside it, and return its path.
 
-    Raises DataError when the results cannot be read or a video is missing.
+    Votes of `ballots` take the place of those that were there. Raises DataError when the results or the votes cannot
+    be read, or a video is missing.
     """
     index = results.parent / INDEX
     saved = read_report(results)
+    if ballots:
+        saved = replace(saved, votes=[vote for path in ballots for vote in read_votes(path, saved.comparison)])
+        write_json(results, saved.to_json())
     for path, text in ((index, render_page(saved)), (results.parent / SUMMARY, summary(saved))):
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -184,6 +189,7 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "incumbent": content.incumbent,
         "notes": list(content.notes),
         "judge": content.judge and asdict(content.judge),
+        "votes": [],
     }
     return parse_report(value, where="the report's content")
 

@@ -12,6 +12,7 @@ from worldtune.errors import DataError, UserError
 from worldtune.evaluation.calibration import JudgeRecord
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
 from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.votes import Vote, refuse_strange
 
 FORMAT: Final = "worldtune report 3"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
@@ -62,6 +63,7 @@ class SavedReport:
     incumbent: str | None
     notes: list[str]
     judge: JudgeRecord | None
+    votes: list[Vote]
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
@@ -147,6 +149,7 @@ def _check_agreement(saved: SavedReport, where: str) -> None:
         raise DataError("a clip or a group lacks a candidate", where=where, mend=mend)
     if not set(saved.rulings) <= set(generated) or saved.incumbent not in {None, *generated}:
         raise DataError("gates or an incumbent of what was not compared", where=where, mend=mend)
+    refuse_strange(saved.votes, comparison, where)
     if set(saved.shown_seeds) != {row.name for row in comparison.rows}:
         raise DataError("the seeds shown are not those of the compared clips", where=where, mend=mend)
     if set(saved.videos) != {row.name for row in comparison.rows}:

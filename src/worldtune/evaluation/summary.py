@@ -8,6 +8,7 @@ from worldtune.evaluation.gates import outcome_of
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.saved_report import SavedReport
 from worldtune.evaluation.verdict import interval, remarks, signed, verdict
+from worldtune.evaluation.votes import preference, shares
 
 WORST = 5
 SIGNS = {"pass": "✓ pass", "fail": "✗ fail", "not enough evidence": "? not enough evidence"}
@@ -61,6 +62,11 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
         paired = group.results[subject].against[base].get(name)
         unit = f", {measure.unit}" if measure.unit else ""
         rows.append([f"{measure.label}{unit} ({measure.way})", *cells, paired.verdict if paired else ""])
+    if saved.votes:
+        won = shares(comparison, saved.votes)
+        cells = [f"{won[name][0]:.2f} of {won[name][1]}" if name in won else "–" for name in comparison.candidates]
+        preferred = preference(comparison, saved.votes, subject, base)
+        rows.append(["blind votes (higher is better)", *cells, preferred.verdict if preferred else ""])
     yield from _table(["metric", *comparison.candidates, f"{subject} beside {base}"], rows)
     yield ""
     for name, why in comparison.not_run.items():

@@ -8,7 +8,7 @@
   const LOST = 0.3; // seconds of drift beyond which a video jumps
   const PATIENCE = 1000; // milliseconds the start waits for a slow video
   const at = (id) => document.getElementById(id);
-  const videos = [...document.querySelectorAll("video")];
+  const videos = [...document.querySelectorAll("video[data-src]")];
   const near = new Set();
   let time = 0;
   let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
