@@ -30,6 +30,10 @@ def evaluate(
         typer.Option(metavar="MODEL", help="A vision-language model: its name at the endpoint, or its folder."),
     ] = None,
     judge_endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible, as http://localhost:8000/v1.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=FOLDER", help="Weights you have: lpips, dino, clip, videomae."),
+    ] = None,
     judge_repeats: Annotated[int, typer.Option(min=1, help="How often the judge is asked each question.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
 ) -> None:
@@ -50,6 +54,7 @@ def evaluate(
     from worldtune.evaluation.evaluate import Question
     from worldtune.evaluation.evaluate import evaluate as answer_to
     from worldtune.evaluation.gates import EXIT_CODES, NOTHING_ASKED, outcome_of, read_policy
+    from worldtune.evaluation.learned.weights import read_weights
     from worldtune.evaluation.place import read_columns
     from worldtune.evaluation.runs import recipe_of
     from worldtune.evaluation.suite import SamplingPlan
@@ -66,6 +71,7 @@ def evaluate(
     for name, value in (("incumbent", incumbent), ("gates", gates), ("clips", clips), ("place", place)):
         settings += [f"--{name}", value] if value is not None else []
     settings += [part for each in candidate or [] for part in ("--candidate", each)]
+    settings += [part for each in weights or [] for part in ("--weights", each)]
     settings += ["--seeds", seeds] if seeds > 1 else []
     settings += ["--other-task"] if other_task else []
     if judge_endpoint and not judge:
@@ -85,6 +91,7 @@ def evaluate(
         clips=clips,
         columns=read_columns(place),
         other_task=other_task,
+        weights=read_weights(weights or []),
         judge=open_judge(judge, judge_endpoint, judge_repeats, device) if judge else None,
     )
     answer = answer_to(open_world_on(device, base), question, report, progress)

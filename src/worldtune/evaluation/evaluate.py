@@ -31,6 +31,9 @@ from worldtune.evaluation.held_out import Suite, gather
 from worldtune.evaluation.judge import Judge
 from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.learned.run import Learned, absent
+from worldtune.evaluation.learned.scorers import names_without
+from worldtune.evaluation.learned.weights import Weights
 from worldtune.evaluation.report import ReportContent, check_report_folder, write_report
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
 from worldtune.evaluation.scorers.gripper_path import GripperPath, path_scorer
@@ -64,7 +67,8 @@ class Question:
     `contenders` are further candidates, of which, or of the runs, `incumbent` is the one in use. `clips` are only the
     first so many held-out clips of each dataset. `columns` are those of the states that are the gripper's place, by
     their names when none are given. `other_task`: generate each clip with another task's prompt too. `judge` is asked
-    about every video, and first about real clips with and without planted faults.
+    about every video, and first about real clips with and without planted faults. `weights` are those that the user
+    has of models that see, by kind.
     """
 
     runs: Mapping[str, Path]
@@ -79,6 +83,7 @@ class Question:
     columns: tuple[int, ...] = ()
     other_task: bool = False
     judge: Judge | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
     runs = read_runs(question.runs, one_dataset=False)
     judged = _judged(runs, question)
     rivals = rivals_of(question.policy, question.incumbent, {"base": None, **judged})
+    learned = Learned(question.weights, str(world.device))
     with bar("encode") as advance:
         suite = gather(world, runs, question.title, store, question.clips, question.columns, advance)
     maker = Maker(question.plan, KeptFilms(cache_folder() / "films"))
@@ -113,18 +119,15 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
     candidates = {"base": videos["base"], **{name: videos[name] for name in judged}}
     if suite.trained_on:
         candidates[NEAREST] = _nearest(suite, scorers)
-    calibration = None
-    if question.judge is not None:
-        calibration = calibrate(question.judge, [case for case in suite.cases if case.domain == question.title])
-        scorers.append(Judged(question.judge))
+    trust = calibrate(question.judge, suite.headline) if question.judge else None
     with bar("compare") as advance:
         comparison = compare(
             suite.cases,
             candidates,
             rivals=[NEAREST, *rivals],
             seeds=question.plan.seeds,
-            scorers=scorers,
-            not_run=not_run,
+            scorers=[*scorers, *learned.scorers],
+            not_run=not_run | names_without(list(question.weights)),
             kept=kept,
             on_case=advance,
         )
@@ -145,8 +148,11 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         rulings=rulings,
         incumbent=question.incumbent,
         notes=list(unknown_training(question.contenders)),
-        judge=record_of(question.judge, calibration) if question.judge and calibration else None,
+        judge=record_of(question.judge, trust) if question.judge and trust else None,
         sayings=question.judge.sayings if question.judge else [],
+        distances=learned.distances(suite.headline, candidates),
+        no_distances=absent(list(question.weights)),
+        weights={kind: its.digest for kind, its in question.weights.items()},
     )
     with bar("report") as advance:
         write_report(report, content, advance)
@@ -220,8 +226,7 @@ def _scorers(
         scorers += [Memory([video for _, video in training]), Unusual(training)]
     else:
         not_run |= dict.fromkeys([*Memory.names, *Unusual.names], "the clips that were trained on are not at hand")
-    headline = [case for case in suite.cases if case.domain == suite.cases[0].domain]
-    path = path_scorer(world, suite.trained_on, suite.columns, headline, store)  # which knows this dataset's cameras
+    path = path_scorer(world, suite.trained_on, suite.columns, suite.headline, store)
     if isinstance(path, str):
         not_run |= dict.fromkeys(GripperPath.names, path)
     else:
@@ -234,6 +239,8 @@ def _scorers(
         not_run["diversity"] = "one seed: ask for more by --seeds"
     if question.judge is None:
         not_run |= dict.fromkeys(Judged.names, "no judge is named: --judge")
+    else:
+        scorers.append(Judged(question.judge))
     if not question.other_task:
         not_run["prompt_sensitivity"] = "not asked for: --other-task"
     elif swapped := with_other_tasks(suite.clips):

@@ -33,6 +33,11 @@ class Suite:
     trained_on: list[LatentClip]
     columns: tuple[int, ...]
 
+    @property
+    def headline(self) -> list[Case]:
+        """The cases of the first run's dataset."""
+        return [case for case in self.cases if case.domain == self.cases[0].domain]
+
 
 def gather(
     world: World,

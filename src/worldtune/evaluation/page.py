@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from worldtune.evaluation.comparison import CONTROLS, FROZEN, NEAREST, REFERENCE, CaseRow, Group
 from worldtune.evaluation.gates import outcome_of
+from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.plots import STYLE, Series, gain_chart, line_chart, loss_charts
 from worldtune.evaluation.saved_report import SavedReport
@@ -76,6 +77,7 @@ def render_page(saved: SavedReport) -> str:
         frozen=FROZEN,
         measures={name: measure for name, measure in MEASURES.items() if name not in comparison.not_run},
         not_run={MEASURES[name].label: why for name, why in comparison.not_run.items()},
+        distances=_distances(saved),
         outcomes={name: outcome_of(rulings) for name, rulings in saved.rulings.items()},
         styles=styles,
         verdict=verdict(comparison, saved.verdict_subject),
@@ -109,6 +111,14 @@ def _styles(saved: SavedReport) -> dict[str, str]:
     adapters = [name for name in named if name not in (base, *CONTROLS)]
     coloured = {name: f"s{1 + place % ADAPTER_STYLES}" for place, name in enumerate(adapters)}
     return {base: "s0", FROZEN: "control", NEAREST: "control", REFERENCE: "truth", **coloured}
+
+
+def _distances(saved: SavedReport) -> dict[str, dict[str, Distance]]:
+    """By metric and candidate."""
+    found: dict[str, dict[str, Distance]] = {}
+    for distance in saved.distances:
+        found.setdefault(distance.metric, {})[distance.candidate] = distance
+    return found
 
 
 def _rival(saved: SavedReport) -> str:

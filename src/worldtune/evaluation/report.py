@@ -19,6 +19,7 @@ from worldtune.evaluation.comparison import CONTROLS, REFERENCE, CaseRow, Compar
 from worldtune.evaluation.contact_sheet import write_contact_sheet
 from worldtune.evaluation.gates import Ruling
 from worldtune.evaluation.judge import Saying
+from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.page import render_page
 from worldtune.evaluation.plots import LOSSES
 from worldtune.evaluation.preview_video import write_preview
@@ -42,7 +43,8 @@ class ReportContent:
     goal, better, reached (and why when value is null); `curves` maps a run's name to the rows of its
     metrics.jsonl; `lineage` may nest; `forgetting` is a list of table rows with the same keys; `reproduce` is the
     command that makes this report again; `fps` the rate of the videos; `rulings` the gates' by candidate; `notes`
-    sentences that a reader must not miss; `sayings` all answers of the `judge`.
+    sentences that a reader must not miss; `sayings` all answers of the `judge`; `distances` those between
+    sets of videos, `no_distances` why others were not measured; `weights` the digests of models that see, by kind.
     """
 
     title: str
@@ -61,6 +63,9 @@ class ReportContent:
     notes: Sequence[str] = ()
     judge: JudgeRecord | None = None
     sayings: Sequence[Saying] = ()
+    distances: Sequence[Distance] = ()
+    no_distances: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambda done, total: None) -> Path:
@@ -190,6 +195,9 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "notes": list(content.notes),
         "judge": content.judge and asdict(content.judge),
         "votes": [],
+        "distances": [asdict(distance) for distance in content.distances],
+        "no_distances": dict(content.no_distances),
+        "weights": dict(content.weights),
     }
     return parse_report(value, where="the report's content")
 

@@ -12,6 +12,7 @@ from worldtune.errors import DataError, UserError
 from worldtune.evaluation.calibration import JudgeRecord
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
 from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.votes import Vote, refuse_strange
 
 FORMAT: Final = "worldtune report 3"
@@ -64,6 +65,9 @@ class SavedReport:
     notes: list[str]
     judge: JudgeRecord | None
     votes: list[Vote]
+    distances: list[Distance]
+    no_distances: dict[str, str]
+    weights: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""

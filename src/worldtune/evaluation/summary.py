@@ -69,6 +69,11 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
         rows.append(["blind votes (higher is better)", *cells, preferred.verdict if preferred else ""])
     yield from _table(["metric", *comparison.candidates, f"{subject} beside {base}"], rows)
     yield ""
+    for distance in saved.distances:
+        value = distance.why or f"{distance.value:.1f} {interval(distance.low, distance.high)}"
+        yield f"- {_text(distance.metric)}, {_text(distance.candidate)}, {distance.n} clips: {_text(value)}"
+    for name, why in saved.no_distances.items():
+        yield f"- {_text(name)}: not run: {_text(why)}"
     for name, why in comparison.not_run.items():
         yield f"- {_text(MEASURES[name].label)}: not run: {_text(why)}"
 

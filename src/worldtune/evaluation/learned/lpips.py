@@ -1,0 +1,99 @@
+"""LPIPS: perceptual distance of two pictures, as a weighted distance of AlexNet's features.
+
+Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric", eq. 1; the weights are
+torchvision's AlexNet and github.com/richzhang/PerceptualSimilarity's `alex.pth` (v0.1).
+
+Shapes: T pictures, C channels, H×W pixels.
+"""
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from worldtune.errors import UserError, first_line
+from worldtune.evaluation.case import Frames
+from worldtune.evaluation.learned.weights import KINDS, Weights
+
+CONVOLUTIONS = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
+"""AlexNet's layers by their number in torchvision: stride and padding; a pooling stands before the second and third."""
+POOLED = (3, 6)
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+BATCH = 16
+
+
+class Lpips:
+    """Raises UserError when the folder lacks a tensor that it needs."""
+
+    def __init__(self, weights: Weights, device: str) -> None:
+        self.weights, self._device = weights, device
+        tensors = _tensors(weights)
+        try:
+            self._layers = [
+                (number, tensors[f"features.{number}.weight"].to(device), tensors[f"features.{number}.bias"].to(device))
+                for number in CONVOLUTIONS
+            ]
+            self._linear = [tensors[f"lin{place}.model.1.weight"].to(device) for place in range(len(CONVOLUTIONS))]
+        except KeyError as error:
+            raise UserError(
+                f"the tensor {error.args[0]} is missing",
+                where=str(weights.folder),
+                mend=f"Put into it {KINDS['lpips']}.",
+            ) from error
+        self._shift, self._scale = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (SHIFT, SCALE))
+
+    @torch.inference_mode()
+    def distance(self, one_THWC: Frames, other_THWC: Frames) -> list[float]:
+        """Of each pair of pictures."""
+        found: list[float] = []
+        for first in range(0, len(one_THWC), BATCH):
+            pair = (frames_THWC[first : first + BATCH] for frames_THWC in (one_THWC, other_THWC))
+            parts = [self._features(frames_THWC) for frames_THWC in pair]
+            total_T = torch.zeros(len(parts[0][0]), device=self._device)
+            for mine_TCHW, theirs_TCHW, weight in zip(*parts, self._linear, strict=True):
+                apart_TCHW = (_unit(mine_TCHW) - _unit(theirs_TCHW)).square()
+                total_T += F.conv2d(apart_TCHW, weight).mean((1, 2, 3))
+            found += total_T.tolist()
+        return found
+
+    def _features(self, frames_THWC: Frames) -> list[Tensor]:
+        x_TCHW = torch.from_numpy(np.ascontiguousarray(frames_THWC)).to(self._device).permute(0, 3, 1, 2).float()
+        x_TCHW = (x_TCHW / 127.5 - 1 - self._shift) / self._scale
+        found = []
+        for number, weight, bias in self._layers:
+            if number in POOLED:
+                x_TCHW = F.max_pool2d(x_TCHW, 3, 2)
+            stride, padding = CONVOLUTIONS[number]
+            x_TCHW = F.relu(F.conv2d(x_TCHW, weight, bias, stride, padding))
+            found.append(x_TCHW)
+        return found
+
+
+def _unit(x_TCHW: Tensor) -> Tensor:
+    return x_TCHW / (x_TCHW.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def _tensors(weights: Weights) -> dict[str, Tensor]:
+    """Every tensor of every file of weights in the folder."""
+    found: dict[str, Tensor] = {}
+    for file in sorted(weights.folder.iterdir()):
+        try:
+            found |= _read(file)
+        except (OSError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
+            what = f"weights cannot be read: {first_line(error)}"
+            raise UserError(what, where=str(file), mend="Download the file again.") from error
+    return found
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    if file.suffix in (".pth", ".pt"):
+        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return loaded
+    return {}
