@@ -84,10 +84,6 @@ def alexnet() -> AlexNet:
     return AlexNet()
 
 
-def weights(models: dict[str, Path], *kinds: str) -> dict[str, object]:
-    return dict(read_weights([f"{kind}={models[kind]}" for kind in kinds]))
-
-
 def shot(lag: float, noise: float = 0) -> Shot:
     return Shot(cases(1)[0], "LoRA", 0, film(moving_square(0, lag=lag, noise=noise)), film(moving_square(0)), None)
 
@@ -176,12 +172,8 @@ def test_sets_of_videos_are_measured_or_refused(models: dict[str, Path]) -> None
         assert far.low is not None
         assert far.high is not None
         assert 0 < far.low < far.high
-        assert (
-            far.weights
-            == read_weights(
-                [f"{'dino' if 'DINO' in metric else 'videomae'}={models['dino' if 'DINO' in metric else 'videomae']}"]
-            )["dino" if "DINO" in metric else "videomae"].digest
-        )
+        kind = "dino" if "DINO" in metric else "videomae"
+        assert far.weights == learned.weights[kind].digest
 
 
 @given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 99))
@@ -227,4 +219,3 @@ def test_weights_that_cannot_be_loaded_are_named(models: dict[str, Path], tmp_pa
     assert set(names_without([])) == {
         "lpips", "dino_similarity", "subject_consistency", "background_consistency",
     }  # fmt: skip
-    assert weights(models, "dino")

@@ -1,15 +1,11 @@
 """`worldtune encode`: clips and prompts into the latent store, before training."""
 
-from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
 import typer
 
-
-class Executor(StrEnum):
-    local = "local"
-    ray = "ray"
+from worldtune.cli.executor import Executor
 
 
 def encode(

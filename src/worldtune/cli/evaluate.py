@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.executor import Executor
+
 
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of one base; the first is what the verdict is of.")],
@@ -35,6 +37,9 @@ def evaluate(
         typer.Option(metavar="KIND=FOLDER", help="Weights you have: lpips, dino, clip, videomae."),
     ] = None,
     judge_repeats: Annotated[int, typer.Option(min=1, help="How often the judge is asked each question.")] = 1,
+    rerun: Annotated[bool, typer.Option("--rerun", help="A Rerun recording of all videos too.")] = False,
+    executor: Annotated[Executor, typer.Option(help="local: here; ray: many GPUs of a Ray cluster.")] = Executor.local,
+    workers: Annotated[int, typer.Option(min=1, help="Of --executor ray: processes, each with a GPU.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
 ) -> None:
     """Compare the base, adapters and other candidates on held-out clips.
@@ -74,6 +79,9 @@ def evaluate(
     settings += [part for each in weights or [] for part in ("--weights", each)]
     settings += ["--seeds", seeds] if seeds > 1 else []
     settings += ["--other-task"] if other_task else []
+    if workers > 1 and executor == Executor.local:
+        what = "workers are those of a Ray cluster"
+        raise UserError(what, where="--workers", mend="Add --executor ray, or leave it out.")
     if judge_endpoint and not judge:
         what = "an endpoint for a judge without a name"
         raise UserError(what, where="--judge-endpoint", mend="Name the model by --judge.")
@@ -92,6 +100,8 @@ def evaluate(
         columns=read_columns(place),
         other_task=other_task,
         weights=read_weights(weights or []),
+        rerun=rerun,
+        ray_workers=workers if executor == Executor.ray else None,
         judge=open_judge(judge, judge_endpoint, judge_repeats, device) if judge else None,
     )
     answer = answer_to(open_world_on(device, base), question, report, progress)

@@ -4,6 +4,7 @@ Everything long is kept as it is made, in the user's cache by digests, so that a
 and the next one finds the base's videos there.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -34,7 +35,9 @@ from worldtune.evaluation.kept_scores import KeptScores
 from worldtune.evaluation.learned.run import Learned, absent
 from worldtune.evaluation.learned.scorers import names_without
 from worldtune.evaluation.learned.weights import Weights
-from worldtune.evaluation.report import ReportContent, check_report_folder, write_report
+from worldtune.evaluation.on_ray import Cluster
+from worldtune.evaluation.report import RECORDING, ReportContent, check_report_folder, write_report
+from worldtune.evaluation.rerun_recording import require_rerun, write_recording
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
 from worldtune.evaluation.scorers.gripper_path import GripperPath, path_scorer
 from worldtune.evaluation.scorers.judged import Judged
@@ -68,7 +71,8 @@ class Question:
     first so many held-out clips of each dataset. `columns` are those of the states that are the gripper's place, by
     their names when none are given. `other_task`: generate each clip with another task's prompt too. `judge` is asked
     about every video, and first about real clips with and without planted faults. `weights` are those that the user
-    has of models that see, by kind.
+    has of models that see, by kind. `ray_workers`: so many actors of a Ray cluster generate. `rerun`: a
+    recording is written too.
     """
 
     runs: Mapping[str, Path]
@@ -84,6 +88,8 @@ class Question:
     other_task: bool = False
     judge: Judge | None = None
     weights: Mapping[str, Weights] = field(default_factory=dict)
+    ray_workers: int | None = None
+    rerun: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
     makes no videos, a gate asks for what is not compared, or there is no place to write.
     """
     check_report_folder(report)  # before the long work
+    if question.rerun:
+        require_rerun()
     store, kept = default_store(), KeptScores(cache_folder() / "scores")
     runs = read_runs(question.runs, one_dataset=False)
     judged = _judged(runs, question)
@@ -114,6 +122,8 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         suite = gather(world, runs, question.title, store, question.clips, question.columns, advance)
     maker = Maker(question.plan, KeptFilms(cache_folder() / "films"))
     with bar("generate") as advance:
+        if question.ray_workers is not None:
+            _on_cluster(world, judged, suite, maker, question.ray_workers, advance)
         videos, loaded = _videos(world, judged, suite, maker, store, lambda name, done, all_: advance(done, all_, name))
     scorers, not_run = _scorers(world, runs[0], question, suite, judged, maker, store)
     candidates = {"base": videos["base"], **{name: videos[name] for name in judged}}
@@ -156,6 +166,8 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
     )
     with bar("report") as advance:
         write_report(report, content, advance)
+    if question.rerun:
+        write_recording(report / RECORDING, question.title, suite.headline, candidates, content.fps)
     return Answer(comparison, runs, figures, suite, candidates, rulings)
 
 
@@ -198,6 +210,23 @@ def _videos(
             case VideoFolder(path):
                 videos[name], loaded[name] = videos_in(path, suite.cases, suite.clips[0].clip.fps), None
     return videos, loaded
+
+
+def _on_cluster(
+    world: World,
+    judged: Mapping[str, Contender],
+    suite: Suite,
+    maker: Maker,
+    workers: int,
+    advance: Callable[..., None],
+) -> None:
+    """What the base and adapters lack is made by a cluster, and found afterwards where it is kept."""
+    adapters = {name: its.path.absolute() for name, its in judged.items() if isinstance(its, AdapterFolder)}
+    models = [Model("base"), *(Model(name, path) for name, path in adapters.items())]
+    jobs = [(model, maker.lacking(world, model, suite.clips)) for model in models]
+    done, total = itertools.count(1), sum(len(clips) for _, clips in jobs) * len(maker.plan.seeds)
+    if total:
+        Cluster.like(world, workers).make(maker, jobs, lambda name: advance(next(done), total, name.split(" ")[0]))
 
 
 def _refuse_other_codec(world: World, other: World, path: Path) -> None:

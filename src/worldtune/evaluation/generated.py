@@ -68,6 +68,15 @@ class Maker:
             "computed": [world.device.type, str(world.dtype), world.quantised],
         }
 
+    def lacking(self, world: World, model: Model, clips: Sequence[LatentClip]) -> list[LatentClip]:
+        """The clips of which a video is not kept yet. Raises AdapterError as `make` does."""
+
+        def there(clip: LatentClip) -> bool:
+            keys = (self.key(world, model, clip, seed) for seed in self.plan.seeds)
+            return all(self.films.place(key).is_file() for key in keys)
+
+        return [clip for clip in clips if not there(clip)]
+
     def make(
         self,
         world: World,

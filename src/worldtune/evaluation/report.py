@@ -32,6 +32,7 @@ from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
 SCORES, SUMMARY, SHEET, SAYINGS = "scores.parquet", "summary.md", "contact_sheet.png", "judge.jsonl"
+RECORDING = "recording.rrd"
 OnVideo = Callable[[int, int], None]
 
 
@@ -102,7 +103,7 @@ def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambd
 def check_report_folder(folder: Path) -> None:
     """Raises UserError when no report can be written to `folder`, or it holds anything else."""
     make_folder(folder.parent)
-    ours = {INDEX, RESULTS, VIDEOS, SCORES, SUMMARY, SHEET, SAYINGS}
+    ours = {INDEX, RESULTS, VIDEOS, SCORES, SUMMARY, SHEET, SAYINGS, RECORDING}
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.exists() and (not folder.is_dir() or names - ours or (names and RESULTS not in names)):
         raise UserError(
