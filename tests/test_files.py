@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,12 @@ def test_what_another_machine_has_not_finished_is_left_to_it(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"x", theirs.name}
     assert is_leftover(theirs.name)
     assert not is_leftover(".x.partial")
+
+
+def test_threads_that_write_one_file_do_not_stand_in_each_others_way(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    with ThreadPoolExecutor(4) as pool:
+        for written in [pool.submit(write_json, path, {"number": number}) for number in range(400)]:
+            written.result()
+    assert [file.name for file in tmp_path.iterdir()] == ["one.json"]
+    assert "number" in json.loads(path.read_text())

@@ -18,9 +18,13 @@ def test_interval_agrees_with_the_normal_approximation_on_many_values() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.03)
 
 
+WIDER_OF_TWO = 12.706 / 1.960 * 2**0.5
+"""Student's t of one degree over the normal's, and the spread that two values do not show."""
+
+
 def test_interval_of_two_values_by_hand() -> None:
     """Resamples of {0, 1} have the means 0, ½, ½, 1, so a quarter of them lies at either end."""
-    assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
+    assert bootstrap_interval([0.0, 1.0]) == pytest.approx((0.5 - WIDER_OF_TWO / 2, 0.5 + WIDER_OF_TWO / 2), rel=1e-3)
 
 
 def test_interval_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +41,9 @@ def test_interval_is_seeded() -> None:
 
 @settings(max_examples=25)
 @given(st.lists(DB, min_size=2, max_size=12))
-def test_interval_holds_the_mean_and_stays_within_the_values(values: list[float]) -> None:
+def test_interval_holds_the_mean(values: list[float]) -> None:
     low, high = bootstrap_interval(values)
-    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    assert low - 1e-9 <= np.mean(values) <= high + 1e-9
 
 
 def test_estimate_leaves_nulls_out_and_says_so() -> None:
@@ -103,7 +107,9 @@ def test_an_interval_of_episodes_is_that_of_their_sums() -> None:
 def test_episodes_of_other_lengths_weigh_by_their_clips() -> None:
     result = estimate([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
     assert (result.mean, result.n, result.episodes) == (2.0, 4, 2)
-    assert (result.low, result.high) == (1.0, 5.0)
+    assert (result.low, result.high) == pytest.approx(
+        (2.0 - WIDER_OF_TWO, 2.0 + 3 * WIDER_OF_TWO), rel=1e-3
+    )  # of 1 and 5
 
 
 def test_an_episode_is_needed_for_every_value() -> None:
@@ -125,3 +131,14 @@ def test_weights_make_a_ratio_of_sums() -> None:
 def test_what_weighs_nothing_does_not_count() -> None:
     assert estimate([1.0, 5.0, 1.0], weights=[1.0, 0.0, 1.0]).n == 2
     assert paired([1.0, 5.0], [0.0, 9.0], weights=[1.0, 0.0]).losses == 0
+
+
+@pytest.mark.parametrize("n", [6, 10, 24])
+def test_the_interval_holds_the_truth_as_often_as_it_says(n: int) -> None:
+    """Of 600 samples about 5 % may miss it, whatever their number; without the widening 13 % of six do."""
+    draw = np.random.default_rng(n)
+    missed = 0
+    for _ in range(600):
+        low, high = bootstrap_interval(draw.normal(size=n).tolist())
+        missed += not low <= 0 <= high
+    assert missed / 600 < 0.08

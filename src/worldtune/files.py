@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import enumerate as enumerate_threads
+from threading import get_ident
 from typing import Any
 
 from worldtune.errors import BusyError, UserError
 
 CHUNK = 1 << 20
 LOCK = ".lock"
-_LEFTOVER = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)\.(?P<kind>partial|old)$")
+_LEFTOVER = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)(?:-(?P<thread>\d+))?\.(?P<kind>partial|old)$")
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -100,8 +102,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """A hidden name beside `path` that is this process's own, on whatever machine the folder is shared with."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.{kind}")
+    """A hidden name beside `path` that is this thread's own, on whatever machine the folder is shared with."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{get_ident()}.{kind}")
 
 
 @cache
@@ -126,7 +128,7 @@ def _tidy(path: Path) -> None:
         if match is None or match["machine"] != _machine():
             continue
         pid, kind = int(match["pid"]), match["kind"]
-        if pid != os.getpid() and _alive(pid):
+        if _at_work(int(match["thread"] or 0)) if pid == os.getpid() else _alive(pid):
             continue
         if kind == "old" and not path.exists():
             left.replace(path)
@@ -134,6 +136,11 @@ def _tidy(path: Path) -> None:
             shutil.rmtree(left)
         else:
             left.unlink()
+
+
+def _at_work(thread: int) -> bool:
+    """Is it another thread of this process, and has not ended?"""
+    return thread != get_ident() and thread in {each.ident for each in enumerate_threads()}
 
 
 def _alive(pid: int) -> bool:

@@ -4,9 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from support.chat import completion, serving
 from worldtune.cli.main import run
+from worldtune.episodes.video import write_video
+from worldtune.files import digest_file
+from worldtune.worlds.load import open_world
 
 TINY = ["train.steps=4", "train.warmup=1", "train.checkpoint_every=4", "validate={every: 4, sigmas: 1}", "replay=null"]
 
@@ -55,7 +64,7 @@ def test_clips_that_another_run_was_trained_on_judge_nobody(
     assert run(["train", "pocket-new-view", *TINY, "data.seed=1", "--out", str(other)]) == 0
     capsys.readouterr()
     assert run(["evaluate", str(runs / "view"), str(other), "--out", str(tmp_path / "report")]) == 2
-    assert "other was trained on the clip" in capsys.readouterr().err
+    assert "was trained on the clip" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
 
@@ -129,3 +138,148 @@ def test_an_adapter_of_another_base_is_refused(runs: Path, tmp_path: Path, capsy
     assert run(["evaluate", str(other), "--clips", "1", "--steps", "1"]) == 2
     assert "made for another base" in capsys.readouterr().err
     assert not (other / "report").exists()
+
+
+def rows_of(report: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = pq.read_table(report / "scores.parquet").to_pylist()
+    return rows
+
+
+def test_several_seeds_and_another_task(runs: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    asked = ["--clips", "2", "--steps", "1", "--seed", "5", "--seeds", "2", "--other-task", "--out", str(report)]
+    assert run(["evaluate", str(runs / "task"), *asked]) == 0
+    rows = [row for row in rows_of(report) if row["candidate"] == "task"]
+    assert sorted({row["seed"] for row in rows}) == [5, 6]
+    comparison = json.loads((report / "results.json").read_text())["comparison"]
+    means = comparison["headline"]["results"]["task"]["means"]
+    assert means["diversity"]["n"] == 2
+    assert "prompt_sensitivity" in means or "one task" in comparison["not_run"]["prompt_sensitivity"]
+
+
+GATES = """
+gates:
+  - {{metric: psnr_db, over: {over}, at_least: {least}}}
+"""
+
+
+@pytest.mark.parametrize(("clips", "least", "code"), [("6", "-90", 0), ("6", "90", 3), ("2", "-90", 4)])
+def test_the_exit_code_says_what_the_gates_say(
+    runs: Path, tmp_path: Path, clips: str, least: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gates.yaml").write_text(GATES.format(over="base", least=least))
+    # of weights that are this young no gate could be sure: a copy that was pushed by hand
+    moved = pushed(runs / "view", tmp_path / "moved")
+    asked = ["--gates", str(tmp_path / "gates.yaml"), "--clips", clips, "--steps", "1", "--out", str(tmp_path / "out")]
+    found = run(["evaluate", str(moved), *asked])
+    said = capsys.readouterr().out
+    outcome = {0: "pass", 3: "fail", 4: "not enough evidence"}[code]
+    rulings = json.loads((tmp_path / "out" / "results.json").read_text())["rulings"]["moved"]
+    assert rulings[-1]["outcome"] == outcome
+    assert (found, f"moved: gates: {outcome}" in said) == (code, True), rulings
+
+
+def pushed(finished: Path, copy: Path) -> Path:
+    """A run whose adapter changes its videos much: its B is a hundred times as large."""
+    shutil.copytree(finished, copy)
+    weights = copy / "adapter" / "pytorch_lora_weights.safetensors"
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata()
+    tensors = {name: 100 * each if "lora_B" in name else each for name, each in load_file(weights).items()}
+    save_file(tensors, weights, metadata)
+    card = copy / "adapter" / "adapter.json"
+    value = json.loads(card.read_text()) | {"weights_digest": digest_file(weights)}
+    card.write_text(json.dumps(value))
+    return copy
+
+
+def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> None:
+    """An adapter folder, the base itself as a world of its own, and a folder of videos."""
+    first = tmp_path / "first"
+    small = ["--clips", "1", "--steps", "1"]
+    assert run(["evaluate", str(runs / "view"), *small, "--out", str(first)]) == 0
+    films = tmp_path / "films"
+    films.mkdir()
+    for row in json.loads((first / "results.json").read_text())["comparison"]["rows"]:
+        clip_THWC = np.random.default_rng(0).integers(0, 255, (21, 64, 64, 3), dtype=np.uint8)
+        write_video(films / (row["name"].replace("/", "_") + ".mp4"), clip_THWC, 16)
+    pocket = open_world("pocket").folder
+    named = {"twin": runs / "view" / "adapter", "world": pocket, "films": films}
+    asked = [part for name, path in named.items() for part in ("--candidate", f"{name}={path}")]
+    (tmp_path / "gates.yaml").write_text(GATES.format(over="incumbent", least=0))
+    report = tmp_path / "report"
+    asked += ["--incumbent", "twin", "--gates", str(tmp_path / "gates.yaml"), "--out", str(report)]
+    assert run(["evaluate", str(runs / "view"), *small, *asked]) in (3, 4)
+    results = json.loads((report / "results.json").read_text())
+    assert results["columns"] == ["reference", "base", "view", "twin", "world", "films"]
+    row = results["comparison"]["rows"][0]
+    assert row["takes"]["world"][0]["values"]["differs"] == 0, "the base as a world of its own is the base"
+    assert row["scores"]["twin"] == row["scores"]["view"]
+    assert row["scores"]["films"]["values"]["psnr_db"] < 12
+    assert results["incumbent"] == "twin"
+    outcomes = {name: {each["gate"]: each["outcome"] for each in its} for name, its in results["rulings"].items()}
+    assert outcomes["films"]["every base tensor loaded"] == "not enough evidence"
+    assert outcomes["twin"]["every base tensor loaded"] == "pass"
+    assert len(results["notes"]) == 2
+    page = (report / "index.html").read_text()
+    assert "(incumbent)" in page
+    assert "It is not known whether films was trained on these clips" in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--candidate", "base=x"], "no adapter, no world model"),
+        (["--candidate", "twin"], "NAME=PATH"),
+        (["--incumbent", "nobody"], "the incumbent 'nobody' is not compared"),
+        (["--gates", "nowhere.yaml"], "the gates cannot be read"),
+        (["--place", "1"], "three columns"),
+        (["--weights", "dino=nowhere"], "no weights of dino"),
+        (["--judge-endpoint", "http://127.0.0.1:9"], "an endpoint for a judge without a name"),
+        (["--judge", "/"], "the model cannot be loaded"),
+        (["--workers", "2"], "workers are those of a Ray cluster"),
+    ],
+)
+def test_options_that_are_wrong_are_refused_before_the_work(
+    runs: Path, tmp_path: Path, asked: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(runs / "view"), *asked, "--out", str(tmp_path / "report")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_candidate_with_the_name_of_a_run_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--candidate", f"view={runs / 'task'}", "--out", str(tmp_path / "report")]
+    assert run(["evaluate", str(runs / "view"), *asked]) == 2
+    assert "a candidate cannot be called 'view' here" in capsys.readouterr().err
+
+
+def test_zero_held_out_clips_are_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = shutil.copytree(runs / "view", tmp_path / "bare")
+    recipe = yaml.safe_load((bare / "recipe.yaml").read_text())
+    recipe["data"]["held_out"] = 0
+    (bare / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert run(["evaluate", str(bare), "--out", str(tmp_path / "report")]) == 2
+    assert "nothing is held out to judge on" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_judge_is_asked_and_its_answers_are_kept(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    report = tmp_path / "report"
+    with serving(lambda asked: completion("3" if "from 1 to 5" in asked.text else "It may be.")) as chat:
+        asked = ["--judge", "reason", "--judge-endpoint", chat.url, "--clips", "1", "--steps", "1"]
+        assert run(["evaluate", str(runs / "view"), *asked, "--out", str(report)]) == 0
+    sayings = [json.loads(line) for line in (report / "judge.jsonl").read_text().splitlines()]
+    assert len(sayings) >= len(chat.asked) > 0
+    assert {saying["raw"] for saying in sayings} == {"3", "It may be."}
+    results = json.loads((report / "results.json").read_text())
+    means = results["comparison"]["headline"]["results"]["view"]["means"]
+    assert means["judge_physics"]["mean"] == 3
+    assert means["judge_anomalies"]["mean"] is None
+    assert results["judge"]["fates"].keys() == {"answered", "no number"}
+    assert results["judge"]["calibration"]["accuracy"] is None
+    page = (report / "index.html").read_text()
+    assert "its own accuracy is not known" in page

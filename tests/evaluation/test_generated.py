@@ -1,5 +1,6 @@
 """The base and an adapter on the same clips, kept as they are made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,18 +95,33 @@ def test_what_is_kept_is_not_made_again(
 
 
 def test_what_a_video_depends_on_is_in_its_key(world: World, clips: list[LatentClip], adapter: Path) -> None:
-    films = KeptFilms(Path("unused"))
     first, other = clips[:2]
+    wordy = replace(first, text=replace(first.text, sha256="other words"))
+
+    def key(plan: SamplingPlan = PLAN, adapter: Path | None = None, clip: LatentClip = first, seed: int = 0) -> str:
+        keys = Maker(plan, KeptFilms(Path("unused"))).keys(world, module.Model("a", adapter), [clip])
+        return str(sorted(keys[seed, clip.clip.name].items()))
+
     keys = [
-        Maker(PLAN, films).key(world, module.Model("a"), first, 0),
-        Maker(PLAN, films).key(world, module.Model("a"), first, 1),
-        Maker(PLAN, films).key(world, module.Model("a"), other, 0),
-        Maker(PLAN, films).key(world, module.Model("a", adapter), first, 0),
-        Maker(SamplingPlan(steps=3), films).key(world, module.Model("a"), first, 0),
-        Maker(SamplingPlan(steps=2, guidance=1), films).key(world, module.Model("a"), first, 0),
+        key(),
+        key(seed=1),
+        key(clip=other),
+        key(clip=wordy),
+        key(adapter=adapter),
+        key(SamplingPlan(steps=3)),
+        key(SamplingPlan(steps=2, guidance=1)),
     ]
-    assert len({films.place(key) for key in keys}) == len(keys)
-    assert Maker(PLAN, films).key(world, module.Model("b"), first, 0) == keys[0]
+    assert len(set(keys)) == len(keys)
+    assert key(SamplingPlan(steps=2, guidance=0)) == key(SamplingPlan(steps=2, guidance=0.0)) == keys[0]
+
+
+def test_weights_that_were_changed_since_are_refused_even_where_their_videos_are_kept(
+    world: World, clips: list[LatentClip], adapter: Path, maker: Maker
+) -> None:
+    maker.make(world, module.Model("LoRA", adapter), clips[:1])
+    (adapter / "pytorch_lora_weights.safetensors").write_bytes(b"garbage")
+    with pytest.raises(AdapterError):
+        maker.make(world, module.Model("LoRA", adapter), clips[:1])
 
 
 def test_an_adapter_for_another_base_is_refused(
@@ -132,5 +148,6 @@ def _filled(maker: Maker, world: World, clips: list[LatentClip]) -> KeptFilms:
     """The base's are there already."""
     for seed in PLAN.seeds:
         still_THWC = np.zeros((9, 32, 32, 3), np.uint8)
-        maker.films.put(maker.key(world, module.Model("base"), clips[0], seed), still_THWC)
+        keys = maker.keys(world, module.Model("base"), clips[:1])
+        maker.films.put(keys[seed, clips[0].clip.name], still_THWC)
     return maker.films

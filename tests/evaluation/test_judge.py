@@ -12,7 +12,7 @@ from worldtune.episodes.describe import Endpoint
 from worldtune.errors import DataError
 from worldtune.evaluation.calibration import calibrate, record_of, shuffle
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.judge import GIVEN_UP, Judge, Shown
+from worldtune.evaluation.judge import GIVEN_UP, Judge, Shown, agreement
 from worldtune.evaluation.questions import PHYSICS
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.scoring import Shot
@@ -110,7 +110,15 @@ def test_the_mean_of_the_answers_that_are_numbers_is_the_score(tmp_path: Path) -
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path, repeats=2)
         values = judged_case(judge).values
     assert values["judge_physics"] == 4.5
-    assert values["judge_anomalies"] == pytest.approx(1 / 3)  # "no idea" is no answer
+    assert values["judge_anomalies"] is None  # "no idea" is no answer: of each video the same questions count
+
+
+def test_one_video_under_two_names_is_no_repeat(tmp_path: Path) -> None:
+    with serving(lambda asked: completion("3")) as chat:
+        judge = Judge(Endpoint(chat.url, "reason"), tmp_path)
+        judge.ask(PHYSICS, shown())
+        judge.ask(PHYSICS, shown(candidate="the same video"))
+    assert agreement(judge.sayings) is None
 
 
 def test_a_damaged_answer_is_named(tmp_path: Path) -> None:

@@ -156,8 +156,8 @@ def test_sets_of_videos_are_measured_or_refused(models: dict[str, Path]) -> None
     clips = {"LoRA": {case.name: [held(moving_square(int(case.name[:6]), lag=0.3))] for case in few}}
     refused = learned.distances(few, clips)
     assert [(each.metric, each.value, each.why) for each in refused] == [
-        ("FVD (VideoMAE)", None, f"3 clips, {LEAST} are needed"),
-        ("FD of frames (DINOv2)", None, f"3 clips, {LEAST} are needed"),
+        ("FVD (VideoMAE)", None, f"3 episodes, {LEAST} are needed"),
+        ("FD of frames (DINOv2)", None, f"3 episodes, {LEAST} are needed"),
     ]
     many = cases(LEAST)
     both = {
@@ -171,7 +171,8 @@ def test_sets_of_videos_are_measured_or_refused(models: dict[str, Path]) -> None
         assert far.value is not None
         assert far.low is not None
         assert far.high is not None
-        assert 0 < far.low < far.high
+        assert 0 <= far.low < far.high
+        assert far.low <= far.value <= far.high
         kind = "dino" if "DINO" in metric else "videomae"
         assert far.weights == learned.weights[kind].digest
 
@@ -189,9 +190,10 @@ def test_the_distance_is_that_of_the_formula(extra: int, D: int, seed: int) -> N
 def test_few_clips_have_no_distance_and_many_an_interval() -> None:
     draw = np.random.default_rng(0)
     real = [draw.normal(size=(2, 3)) for _ in range(LEAST)]
-    made = [each + 1.0 for each in real]
-    assert measure("m", "c", "w", made[1:], real[1:]).value is None
-    found = measure("m", "c", "w", made, real)
+    made, names = [each + 1.0 for each in real], [str(place) for place in range(LEAST)]
+    assert measure("m", "c", "w", made[1:], real[1:], names[1:]).value is None
+    found = measure("m", "c", "w", made, real, names)
+    assert measure("m", "c", "w", made, real, ["one"] * LEAST).value is None
     assert found.value == pytest.approx(3)
     assert (found.low, found.high) == (pytest.approx(3), pytest.approx(3))
 

@@ -9,7 +9,9 @@ from worldtune.evaluation.place import place_columns, read_columns
     [
         (["hand.x", "hand.y", "hand.z", "gripper"], (0, 1, 2)),
         (["joint_1", "eef_z", "eef_x", "eef_y"], (2, 3, 1)),
-        (["x", "y", "z", "rx", "ry", "rz"], (0, 1, 2)),
+        (["x", "y", "z", "rx", "ry", "rz"], ()),  # a place and a rotation: which is which is not known
+        (["q.x", "q.y", "q.z", "q.w", "hand.x", "hand.y", "hand.z"], (4, 5, 6)),
+        (["vel_x", "vel_y", "vel_z", "pos_x", "pos_y", "pos_z"], ()),
         (["X", "Y", "Z"], (0, 1, 2)),
         (["base_x", "base_y", "theta", "hand_x", "hand_y", "hand_z"], (3, 4, 5)),
         (["shoulder_pan.pos", "gripper.pos"], ()),

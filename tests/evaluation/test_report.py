@@ -140,7 +140,7 @@ def test_results_that_cannot_be_trusted_are_refused(built: Path, tmp_path: Path)
     case = next(iter(good["videos"]))
     video = copy / good["videos"][case]["base"]
     video.rename(video.with_suffix(".away"))
-    with pytest.raises(DataError, match=r"base\.mp4 is missing"):
+    with pytest.raises(DataError, match=r"0000-1\.mp4 is missing"):
         rebuild_report(results)
     for change, fault in (
         ({"verdict_subject": "GoRA"}, "'GoRA' was not compared"),

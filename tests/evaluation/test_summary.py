@@ -29,15 +29,20 @@ def test_it_has_the_verdict_the_gates_and_the_worst_clips(tmp_path: Path) -> Non
     assert "It is not known what X was trained on." in text
     assert "| PSNR, dB (higher is better) |" in text
     assert "- LPIPS: not run: not asked for" in text
-    worst = min(content().comparison.rows[:2], key=lambda row: row.gain_db("LoRA", "base"))
+    best, worst = sorted(content().comparison.rows[:2], key=lambda row: -row.gain_db("LoRA", "base"))
     table = text.partition("## Worst clips")[2]
-    assert table.index(worst.name.replace("_", r"\_")) < len(table)
+    assert table.index(worst.name) < table.index(best.name)
     assert "base domain" not in table
 
 
 def test_hostile_text_is_no_mark(tmp_path: Path) -> None:
-    hostile = [replace(case, prompt=HOSTILE + "\n# owned | `x`", task=HOSTILE) for case in content().cases]
+    hostile = [
+        replace(case, prompt=HOSTILE + "\n# owned | `x` @everybody https://example.org", task=HOSTILE)
+        for case in content().cases
+    ]
     text = made(tmp_path, cases=hostile, comparison=compare(hostile, content().candidates), title=HOSTILE)
     assert "<script>" not in text.replace(r"\<script\>", "")
     assert "\n# owned" not in text
     assert r"\|" in text
+    assert "@everybody" not in text
+    assert "https://" not in text

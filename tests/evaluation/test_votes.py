@@ -8,7 +8,7 @@ import pytest
 from worldtune.errors import DataError
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import Comparison
-from worldtune.evaluation.votes import FORMAT, Vote, identity, preference, read_votes, shares
+from worldtune.evaluation.votes import FORMAT, Vote, identity, preference, read_ballots, read_votes, shares
 
 from .clips import candidates, cases
 
@@ -72,3 +72,14 @@ def test_other_votes_are_refused(
 def test_a_file_that_is_none_is_refused(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no votes can be read"):
         read_votes(tmp_path / "absent.json", comparison)
+
+
+def test_the_same_votes_twice_are_refused(comparison: Comparison, tmp_path: Path) -> None:
+    for name in ("one", "twin", "other"):
+        (tmp_path / name).mkdir()
+    one = ballot(tmp_path / "one", comparison, [vote(0, "left")])
+    twin = ballot(tmp_path / "twin", comparison, [vote(0, "left")])
+    other = ballot(tmp_path / "other", comparison, [vote(0, "right")])
+    assert len(read_ballots([one, other], comparison)) == 2
+    with pytest.raises(DataError, match="those of another file"):
+        read_ballots([one, other, twin], comparison)

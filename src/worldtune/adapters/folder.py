@@ -82,15 +82,24 @@ def read_card_for(folder: Path, base_digest: str) -> AdapterCard:
     return card
 
 
+def read_sound_card(folder: Path, base_digest: str) -> AdapterCard:
+    """The card of an adapter whose weights are those that it says.
+
+    Raises AdapterError when it was made for another base, or was changed since.
+    """
+    card = read_card_for(folder, base_digest)
+    _refuse_other_header(folder, card)
+    _refuse_changed(folder, card)
+    return card
+
+
 def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
     """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
 
     Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit; the
     denoiser is then left bare.
     """
-    card = read_card_for(folder, base_digest)
-    _refuse_other_header(folder, card)
-    _refuse_changed(folder, card)
+    card = read_sound_card(folder, base_digest)
     tensors = read_tensors(folder / WEIGHTS)
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)

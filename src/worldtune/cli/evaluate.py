@@ -73,7 +73,13 @@ def evaluate(
         what = f"runs share a name: {', '.join(run.resolve().name for run in runs)}"
         raise UserError(what, where="command line", mend="A report tells runs apart by folder name: rename one.")
     settings = ["--out", report, "--steps", steps, "--guidance", guidance, "--seed", seed]
-    for name, value in (("incumbent", incumbent), ("gates", gates), ("clips", clips), ("place", place)):
+    for name, value in (
+        ("incumbent", incumbent),
+        ("gates", gates),
+        ("clips", clips),
+        ("place", place),
+        ("device", device),
+    ):
         settings += [f"--{name}", value] if value is not None else []
     settings += [part for each in candidate or [] for part in ("--candidate", each)]
     settings += [part for each in weights or [] for part in ("--weights", each)]
@@ -112,5 +118,7 @@ def evaluate(
             if ruling.outcome != "pass":
                 typer.echo(f"  {ruling.gate}: {ruling.outcome}: {ruling.why}")
     typer.echo(report / "index.html")
-    if gates:
-        raise typer.Exit(EXIT_CODES[outcome_of(answer.rulings[next(iter(named))])])
+    outcomes = [outcome_of(rulings) for name, rulings in answer.rulings.items() if name != incumbent]
+    code = max((EXIT_CODES[outcome] for outcome in outcomes), key=list(EXIT_CODES.values()).index, default=0)
+    if gates or code == EXIT_CODES["fail"]:  # a candidate that provably does nothing fails without any file
+        raise typer.Exit(code)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
@@ -43,9 +44,13 @@ LIKELIEST = Draw()
 
 
 class Describer(Protocol):
-    """Answers a question about pictures. `name` is what a caption's origin says of it."""
+    """Answers a question about pictures.
+
+    `name` is what a caption's origin says of it, `identity` covers what its answers depend on beside the question.
+    """
 
     name: str
+    identity: str
 
     def describe(self, frames_THWC: Sequence[np.ndarray], question: str, draw: Draw = LIKELIEST) -> str:
         """The answer in one line. Raises UserError when there is none."""
@@ -67,6 +72,7 @@ class Endpoint:
     def __init__(self, url: str, model: str, tokens: int = WORDS, patience: float = PATIENCE) -> None:
         self._tokens = tokens
         self.name = f"{model} at {url}"
+        self.identity = f"{self.name}, {tokens} tokens, {LONGEST} pixels"
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model
         key = os.environ.get("WORLDTUNE_VLM_KEY")
@@ -110,6 +116,7 @@ class LocalModel:
 
         self.name, self._path, self._tokens = path, path, tokens
         self._lock = Lock()  # its draws are from one generator
+        self.identity = f"{path}, {tokens} tokens, {LONGEST} pixels, {_state(Path(path))}"
         try:
             self._processor = AutoProcessor.from_pretrained(path, **SAFE)
             model = AutoModelForImageTextToText.from_pretrained(path, dtype="auto", use_safetensors=True, **SAFE)
@@ -131,12 +138,21 @@ class LocalModel:
         chosen = {"do_sample": True, "temperature": draw.temperature} if draw.temperature else {"do_sample": False}
         with self._lock, torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(draw.seed)
-            tokens = self._model.generate(**inputs, max_new_tokens=self._tokens, **chosen)
+            try:
+                tokens = self._model.generate(**inputs, max_new_tokens=self._tokens, **chosen)
+            except torch.OutOfMemoryError as error:
+                raise self._fault("there is not enough memory for an answer") from error
         said = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
         return _refuse_empty(said, self._fault)
 
     def _fault(self, what: str) -> UserError:
         return UserError(what, where=self._path, mend="Name an image-text-to-text model of transformers.")
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """Another list whenever a file of a local model is another."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def _refuse_empty(text: Any, fault: Any) -> str:

@@ -66,11 +66,14 @@ class JudgeRecord:
     calibration: Calibration
 
 
-def calibrate(judge: Judge, cases: Sequence[Case]) -> Calibration:
+def calibrate(
+    judge: Judge, cases: Sequence[Case], on_clip: Callable[[int, int], None] = lambda done, total: None
+) -> Calibration:
     """Ask the judge about a few real clips and their corrupted copies."""
     wrong: dict[str, list[float]] = {}
     marks: list[float] = []
-    for case in cases[:CLIPS]:
+    chosen = cases[:CLIPS]
+    for done, case in enumerate(chosen, start=1):
         real_THWC = case.reference.read()
         of_real = _asked(judge, case, REAL, case.reference, wrong)
         for kind, corrupt in CORRUPTIONS.items():
@@ -79,6 +82,7 @@ def calibrate(judge: Judge, cases: Sequence[Case]) -> Calibration:
             mark = _asked(judge, case, kind, held(corrupt(real_THWC)), wrong)
             if of_real is not None and mark is not None:
                 marks.append(float(of_real > mark) + 0.5 * float(of_real == mark))
+        on_clip(done, len(chosen))
     called = {kind: float(np.mean(its)) for kind, its in wrong.items()}
     seen = [its for kind, each in wrong.items() if kind != REAL for its in each]
     accuracy = None
@@ -101,7 +105,7 @@ def _asked(judge: Judge, case: Case, kind: str, video: Video, wrong: dict[str, l
     """The mark for physics; whether an anomaly is seen goes to `wrong`."""
     shown = Shown(f"calibration: {kind}", case.name, case.prompt, Film(video))
     answers = [judge.ask(asked, shown) for asked in ANOMALIES]
-    if any(answers):
-        wrong.setdefault(kind, []).append(float(any(np.mean(its) > 0.5 for its in answers if its)))
+    if all(answers):
+        wrong.setdefault(kind, []).append(float(any(np.mean(its) > 0.5 for its in answers)))
     marks = judge.ask(PHYSICS, shown)
     return float(np.mean(marks)) if marks else None

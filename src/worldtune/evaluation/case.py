@@ -26,7 +26,7 @@ BASE_DOMAIN = "base domain"
 class Video:
     """A video that is read when it is asked for, so that an evaluation holds few at once.
 
-    `digest` names its content: two of the same digest have the same frames.
+    `digest` names what it shows, or all that made it: two of the same digest have the same frames.
     """
 
     source: Callable[[], Frames]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import cv2
+import psutil
 
 from worldtune.errors import UserError
 from worldtune.evaluation.case import BASE_DOMAIN, Candidates, Case, Video
@@ -18,6 +19,7 @@ from worldtune.evaluation.measures import ACROSS, MEASURES
 from worldtune.evaluation.scoring import Plain, Scorer
 from worldtune.evaluation.takes import Bench, measure
 
+IN_MEMORY = 16  # times a video's frames, while it is measured beside the real one
 OnCase = Callable[[int, int], None]
 
 
@@ -73,13 +75,19 @@ def _measured(
         }
         return measure(case, videos, bench)
 
-    with _one_thread_each(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _one_thread_each(), ThreadPoolExecutor(_workers(cases[0])) as pool:
         try:
             for done, row in enumerate(pool.map(row_of, cases), start=1):
                 on_case(done, len(cases))
                 yield row
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _workers(case: Case) -> int:
+    """How many cases are measured at once: as many as there are cores and the free memory has room for."""
+    room = psutil.virtual_memory().available // (IN_MEMORY * case.reference.read().nbytes)
+    return int(max(1, min(os.cpu_count() or 1, room)))
 
 
 @contextmanager

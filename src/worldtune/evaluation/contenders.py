@@ -1,6 +1,6 @@
 """What may be compared besides the base: an adapter, another world model, or videos that something else made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from worldtune.files import digest_file
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """An adapter, as `worldtune train` writes it or `worldtune adapter convert` makes it."""
+    """An adapter, as `worldtune train` writes it or `worldtune adapter convert` makes it; `run` is the run's folder."""
 
     path: Path
+    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _kind_of(path: Path, asked: str) -> Contender:
     if (path / "adapter.json").is_file():
         return AdapterFolder(path)
     if (path / "adapter" / "adapter.json").is_file():
-        return AdapterFolder(path / "adapter")
+        return AdapterFolder(path / "adapter", path if (path / "recipe.yaml").is_file() else None)
     if (path / "model_index.json").is_file():
         return OtherWorld(path)
     if path.is_dir() and any(path.glob("*.mp4")):
@@ -79,6 +80,9 @@ def videos_in(folder: Path, cases: Sequence[Case], fps: float) -> dict[str, list
     than the real video. Nothing is cut or scaled.
     """
     wanted = {file_name(case): case for case in cases}
+    if len(wanted) < len(cases):
+        what = "two cases would have videos of the same name"
+        raise DataError(what, where=str(folder), mend="Rename an episode: _ and / are one here.")
     there = sorted(path.name for path in folder.glob("*.mp4"))
     if missing := [name for name in wanted if name not in there]:
         mend = did_you_mean(missing[0], there, f"It has {len(there)} videos, as {there[0] if there else 'none'}.")
@@ -124,10 +128,3 @@ def _facts(path: Path) -> tuple[int, int, int, float]:
     if not shapes:
         raise DataError("a video without frames", where=str(path), mend="Make it again.")
     return len(shapes), shapes[0][0], shapes[0][1], rate
-
-
-def unknown_training(names: Mapping[str, Contender]) -> Iterator[str]:
-    """A sentence for each candidate of which nobody knows what it was trained on."""
-    for name, contender in names.items():
-        if not isinstance(contender, AdapterFolder):
-            yield f"It is not known whether {name} was trained on these clips: what made it does not say."

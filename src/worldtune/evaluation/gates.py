@@ -12,7 +12,7 @@
 are always there: every tensor of the base was loaded, the candidate differs from the base, and it moves.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,13 +23,12 @@ from pydantic import ConfigDict, Field, model_validator
 from worldtune.errors import RecipeError, did_you_mean, first_line
 from worldtune.evaluation.comparison import Comparison, Group
 from worldtune.evaluation.measures import MEASURES
-from worldtune.evaluation.verdict import STILL
 from worldtune.statistics import ENOUGH, Estimate, Paired
 from worldtune.strict import Strict, parse
 
 Outcome = Literal["pass", "fail", "not enough evidence"]
 INCUMBENT = "incumbent"
-EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 3, "not enough evidence": 4}
+EXIT_CODES: dict[Outcome, int] = {"pass": 0, "not enough evidence": 4, "fail": 3}  # the worse ones last
 
 
 class Gate(Strict):
@@ -71,7 +70,7 @@ class Policy(Strict):
 
 
 DIFFERS = Gate(metric="differs", at_least=0.5)
-MOVES = Gate(metric="motion_ratio", at_least=STILL)
+MOVES = Gate(metric="moves", at_least=0.8)
 MANDATORY = {"differs from the base": DIFFERS, "moves": MOVES}
 NOTHING_ASKED = Policy()
 
@@ -97,7 +96,7 @@ def read_policy(path: Path) -> Policy:
     return parse(Policy, found, str(path))
 
 
-def rivals_of(policy: Policy, incumbent: str | None, candidates: Mapping[str, object]) -> list[str]:
+def rivals_of(policy: Policy, incumbent: str | None, candidates: Sequence[str]) -> list[str]:
     """The candidates that gates are over, besides the base. Raises RecipeError for one that is not compared."""
     rivals = []
     for gate in policy.gates:
@@ -158,8 +157,12 @@ def _ruling(comparison: Comparison, group: Group, candidate: str, gate: Gate, na
         return Ruling(name, "not enough evidence", f"not run: {comparison.not_run[gate.metric]}")
     result = group.results[candidate]
     found: Estimate | Paired = result.means[gate.metric] if rival is None else result.against[rival][gate.metric]
+    applies = max(result.means[gate.metric].n for result in group.results.values())
     if found.mean is None:
-        return Ruling(name, "not enough evidence", "it applies to none of the clips")
+        return Ruling(name, "not enough evidence", "no clip has a value")
+    if found.n < applies:
+        why = f"only {found.n} of the {applies} clips that have a value of any candidate have one here"
+        return Ruling(name, "not enough evidence", why)
     if found.low is None or found.high is None or found.episodes < gate.episodes:
         return Ruling(name, "not enough evidence", f"{found.episodes} of {gate.episodes} episodes that are needed")
     digits = MEASURES[gate.metric].digits + 1

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import worldtune
-from worldtune.adapters.folder import load_adapter, read_card_for, remove_adapter
+from worldtune.adapters.folder import load_adapter, read_sound_card, remove_adapter
 from worldtune.episodes.clip import content_digest
 from worldtune.errors import DataError
 from worldtune.evaluation.case import Video
+from worldtune.evaluation.code import MAKING, code
 from worldtune.evaluation.kept_films import KeptFilms, Key
 from worldtune.evaluation.suite import SamplingPlan, generated
 from worldtune.files import digest_file, digest_json
@@ -39,10 +39,13 @@ class Model:
             remove_adapter(world.denoiser)
 
     def digest(self, world: World) -> str:
-        """Of all the weights that make a video. Raises AdapterError when the adapter was made for another base."""
+        """Of all the weights that make a video.
+
+        Raises AdapterError when the adapter was made for another base, or its weights are not those of its card.
+        """
         if self.adapter is None:
             return world.card.digest
-        read_card_for(self.adapter, world.card.digest)
+        read_sound_card(self.adapter, world.card.digest)
         return digest_json([world.card.digest, digest_file(self.adapter / "adapter.json")])
 
 
@@ -53,17 +56,23 @@ class Maker:
     plan: SamplingPlan
     films: KeptFilms
 
-    def key(self, world: World, model: Model, clip: LatentClip, seed: int) -> Key:
-        """Everything that a video depends on."""
+    def keys(self, world: World, model: Model, clips: Sequence[LatentClip]) -> dict[tuple[int, str], Key]:
+        """Everything that each video depends on, by seed and clip name."""
+        digest = model.digest(world)
+        return {
+            (seed, clip.clip.name): self._key(world, digest, clip, seed) for seed in self.plan.seeds for clip in clips
+        }
+
+    def _key(self, world: World, model: str, clip: LatentClip, seed: int) -> Key:
         return {
             **MADE_BY,
-            "worldtune": worldtune.__version__,
-            "model": model.digest(world),
+            "code": code(MAKING),
+            "model": model,
             "begin": clip.latent.sha256,
             "noise": content_digest(clip.clip),
             "text": clip.text.sha256,
             "steps": self.plan.steps,
-            "guidance": self.plan.guidance,
+            "guidance": float(self.plan.guidance),
             "seed": seed,
             "computed": [world.device.type, str(world.dtype), world.quantised],
         }
@@ -71,9 +80,10 @@ class Maker:
     def lacking(self, world: World, model: Model, clips: Sequence[LatentClip]) -> list[LatentClip]:
         """The clips of which a video is not kept yet. Raises AdapterError as `make` does."""
 
+        keys = self.keys(world, model, clips)
+
         def there(clip: LatentClip) -> bool:
-            keys = (self.key(world, model, clip, seed) for seed in self.plan.seeds)
-            return all(self.films.place(key).is_file() for key in keys)
+            return all(self.films.place(keys[seed, clip.clip.name]).is_file() for seed in self.plan.seeds)
 
         return [clip for clip in clips if not there(clip)]
 
@@ -88,9 +98,7 @@ class Maker:
 
         Raises AdapterError when an adapter does not fit the base, DataError when a video comes to nothing.
         """
-        keys = {
-            (seed, clip.clip.name): self.key(world, model, clip, seed) for seed in self.plan.seeds for clip in clips
-        }
+        keys = self.keys(world, model, clips)
         lacking = {
             seed: [clip for clip in clips if not self.films.place(keys[seed, clip.clip.name]).is_file()]
             for seed in self.plan.seeds

@@ -4,15 +4,16 @@ Runs of different datasets are judged on the clips of all of them, so that each 
 others' tasks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from worldtune.episodes.clip import Clip
+from worldtune.episodes.clip import Clip, content_digest
 from worldtune.episodes.dataset import open_dataset
 from worldtune.errors import DataError
 from worldtune.evaluation.case import BASE_DOMAIN, Case
 from worldtune.evaluation.place import place_columns
-from worldtune.evaluation.runs import TrainedRun, refuse_changed_data
+from worldtune.evaluation.runs import TrainedRun, recipe_of, refuse_changed_data
 from worldtune.evaluation.suite import cases_of
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import LatentStore
@@ -25,13 +26,14 @@ class Suite:
     """`clips` and `cases` belong together, in order; the first domain is that of the first run.
 
     `trained_on` are clips that the first run was trained on; `columns` those of its states that are the gripper's
-    place, none where they are not known.
+    place, none where they are not known. `notes` are what a reader of the results must know of it.
     """
 
     clips: list[LatentClip]
     cases: list[Case]
     trained_on: list[LatentClip]
     columns: tuple[int, ...]
+    notes: list[str]
 
     @property
     def headline(self) -> list[Case]:
@@ -50,25 +52,33 @@ def gather(
 ) -> Suite:
     """The suite of some runs: `count` held-out clips of each dataset (None: all), some of the first's base domain.
 
-    Raises DataError when a dataset is not what its run was trained on, or one of the runs was trained on a clip.
+    Clips of tasks and cameras that a recipe holds out are domains of their own. A clip that two datasets hold out is
+    judged once. Raises DataError when a dataset is not what its run was trained on.
     """
-    clips: list[LatentClip] = []
-    cases: list[Case] = []
+    parts: dict[str, list[LatentClip]] = {}
     first: HeldOut | None = None
-    columns: tuple[int, ...] = ()
+    notes: list[str] = []
     for leader, its in by_dataset(runs):
         found = prepare_held_out(world, leader.recipe, store, count, on_clip)
         refuse_changed_data(its, found.dataset.digest)
-        own = asked_columns or place_columns(found.dataset.state_names)
-        domain = title if first is None else f"Held-out clips of {leader.name}"
-        chosen = found.clips if first is None else [_apart(clip, leader.name) for clip in found.clips]
-        clips, cases = [*clips, *chosen], [*cases, *cases_of(chosen, domain, own)]
+        own = title if first is None else f"Held-out clips of {leader.name}"
+        for domain, clips in (
+            (own, found.clips),
+            (f"{own}: tasks never seen", found.new_task),
+            (f"{own}: cameras never seen", found.new_camera),
+        ):
+            parts[domain] = clips if first is None else [_apart(clip, leader.name) for clip in clips]
         if first is None:
-            first, columns = found, own
+            first = found
     assert first is not None
-    _refuse_trained_on(runs, clips)
-    others = [_apart(clip, BASE_DOMAIN) for clip in first.base_domain]
-    return Suite([*clips, *others], [*cases, *cases_of(others, BASE_DOMAIN)], first.trained_on, columns)
+    parts[BASE_DOMAIN] = [_apart(clip, BASE_DOMAIN) for clip in first.base_domain]
+    twice = _once(parts)
+    if twice:
+        notes.append(f"{twice} clips are held out by two datasets: each is judged once, among the first's.")
+    columns = asked_columns or place_columns(first.dataset.state_names)
+    notes += list(_of_training(first, runs[0], columns))
+    cases = [case for domain, clips in parts.items() for case in cases_of(clips, domain, columns)]
+    return Suite([clip for clips in parts.values() for clip in clips], cases, first.trained_on, columns, notes)
 
 
 def by_dataset(runs: Sequence[TrainedRun]) -> Iterator[tuple[TrainedRun, list[TrainedRun]]]:
@@ -80,24 +90,45 @@ def by_dataset(runs: Sequence[TrainedRun]) -> Iterator[tuple[TrainedRun, list[Tr
         yield its[0], its
 
 
+def refuse_trained_on(runs: Mapping[str, Path], clips: Sequence[LatentClip]) -> None:
+    """Raises DataError when one of these run folders was trained on a recording of the suite, by its files' digests."""
+    held = {place: clip.clip.name for clip in clips for place in _recordings(clip.clip)}
+    for name, folder in runs.items():
+        for part, spec in recipe_of(folder).datasets.items():
+            for clip in open_dataset(spec).train if part != "forgetting" else []:
+                if twin := next((held[place] for place in _recordings(clip) if place in held), None):
+                    raise DataError(
+                        f"{name} was trained on the clip {twin} that is to judge it",
+                        where=str(folder),
+                        mend="Evaluate it on clips of its own dataset, or leave it out.",
+                    )
+
+
+def _once(parts: dict[str, list[LatentClip]]) -> int:
+    """Leave out of later parts what an earlier one has; how many clips that were."""
+    seen: set[str] = set()
+    twice = 0
+    for domain, clips in parts.items():
+        fresh = [clip for clip in clips if content_digest(clip.clip) not in seen]
+        twice += len(clips) - len(fresh)
+        seen |= {content_digest(clip.clip) for clip in clips}
+        parts[domain] = fresh
+    return twice
+
+
+def _of_training(first: HeldOut, run: TrainedRun, columns: Sequence[int]) -> Iterator[str]:
+    known, every = len(first.trained_on), sum(not clip.change.copy for clip in first.dataset.train)
+    if known < every:
+        yield f"Memory and the nearest training clip look at {known} of the {every} training clips of {run.name}."
+    names = first.dataset.state_names
+    if columns and names and max(columns) < len(names):
+        chosen = ", ".join(names[column] for column in columns)
+        yield f"The gripper's place is {chosen} of the states, taken to be metres."
+
+
 def _apart(clip: LatentClip, of: str) -> LatentClip:
     """Two datasets may give their episodes the same names."""
     return replace(clip, clip=replace(clip.clip, episode=f"{of} {clip.clip.episode}"))
-
-
-def _refuse_trained_on(runs: Sequence[TrainedRun], clips: Sequence[LatentClip]) -> None:
-    """Raises DataError when a run was trained on a recording of the suite, by the digests of the files."""
-    held = {place: clip.clip.name for clip in clips for place in _recordings(clip.clip)}
-    for run in runs:
-        for name, spec in run.recipe.datasets.items():
-            trained = open_dataset(spec).train if name != "forgetting" else []
-            for clip in trained:
-                if twin := next((held[place] for place in _recordings(clip) if place in held), None):
-                    raise DataError(
-                        f"{run.name} was trained on the clip {twin} that is to judge it",
-                        where=str(run.folder.path),
-                        mend="Evaluate it on clips of its own dataset, or leave it out.",
-                    )
 
 
 def _recordings(clip: Clip) -> list[tuple[str, str]]:

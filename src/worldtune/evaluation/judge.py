@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from worldtune.files import digest_json, write_json
 
 SEEN = 8  # frames of a video
 WARMTH = 0.6  # temperature where a question is asked several times: without any, all answers are one
+AT_ONCE = 4  # questions to a judge
 GIVEN_UP = 3  # faults in a row after which a judge is asked no more
 
 Fate = Literal["answered", "no number", "failed", "not asked"]
@@ -79,6 +80,7 @@ class Judge:
         self._describer = describer
         self._kept = kept
         self._lock = Lock()
+        self._at_once = Semaphore(AT_ONCE)
         self._faults = 0
 
     def ask(self, asked: Asked, shown: Shown) -> list[float]:
@@ -89,9 +91,11 @@ class Judge:
     def _said(self, asked: Asked, shown: Shown, repeat: int) -> Saying:
         draw = Draw(WARMTH if self.repeats > 1 else 0.0, repeat)
         digest = shown.film.video.digest
-        name = digest_json([self.name, asdict(asked), shown.prompt, digest, SEEN, draw.temperature, draw.seed])
+        name = digest_json(
+            [self._describer.identity, asdict(asked), shown.prompt, digest, SEEN, draw.temperature, draw.seed]
+        )
         place = self._kept / name[:2] / f"{name}.json"
-        saying = _read(place, shown)
+        saying = _read(place, asked, shown)
         if saying is None:
             saying = self._new(asked, shown, draw)
             if saying.fault is None:
@@ -123,7 +127,8 @@ class Judge:
         if self._faults >= GIVEN_UP:
             return None, f"not asked: the judge failed {GIVEN_UP} times in a row"
         try:
-            raw = self._describer.describe(pictures, question, draw)
+            with self._at_once:
+                raw = self._describer.describe(pictures, question, draw)
         except UserError as error:
             with self._lock:
                 self._faults += 1
@@ -133,23 +138,24 @@ class Judge:
         return raw, None
 
 
-def _read(place: Path, shown: Shown) -> Saying | None:
-    """What is kept, under the names that the video has here."""
+def _read(place: Path, asked: Asked, shown: Shown) -> Saying | None:
+    """What is kept, under the names that the video has here, read anew."""
     try:
         kept = json.loads(place.read_text(encoding="utf-8"))
-        return _SAYING.validate_python(kept | {"candidate": shown.candidate, "case": shown.case})
+        value = asked.value(kept["raw"])
+        return _SAYING.validate_python(kept | {"candidate": shown.candidate, "case": shown.case, "value": value})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         what = f"a judge's kept answer cannot be read: {first_line(error)}"
         raise DataError(what, where=str(place), mend="Delete the file: it is asked again.") from error
 
 
 def agreement(sayings: Sequence[Saying]) -> float | None:
     """Of two answers to the same question about the same video, how often are they the same? None without repeats."""
-    groups: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str], dict[int, float]] = {}
     for saying in sayings:
         if saying.value is not None:
-            groups.setdefault((saying.video, saying.question), []).append(saying.value)
-    pairs = [one == other for values in groups.values() for one, other in combinations(values, 2)]
+            groups.setdefault((saying.video, saying.question), {})[saying.seed] = saying.value
+    pairs = [one == other for values in groups.values() for one, other in combinations(values.values(), 2)]
     return sum(pairs) / len(pairs) if pairs else None

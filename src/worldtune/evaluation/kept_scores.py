@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,7 +32,7 @@ class KeptScores:
             raise DataError(what, where=str(path), mend="Delete the file: it is measured again.") from error
 
     def put(self, key: Sequence[str | None], scores: Scores) -> None:
-        write_json(self._place(key), _SCORES.dump_python(scores))
+        write_json(self._place(key), _SCORES.dump_python(_SCORES.validate_python(asdict(scores))))
 
     def _place(self, key: Sequence[str | None]) -> Path:
         name = digest_json(list(key))

@@ -46,6 +46,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "ssim": Measure("SSIM", "", "higher", 3, "structural similarity to the real video"),
     "motion_ratio": Measure("motion", "×", "one", 2, "frame-to-frame change over the real video's: 0 is frozen"),
+    "moves": Measure("moves", "", "higher", 2, "share of videos with at least 0.3 of the real one's optical flow"),
     "motion_agreement": Measure(
         "moves alike", "", "higher", 2, "cosine between the optical flows: 1 moves as the real one does, −1 back"
     ),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -27,7 +28,9 @@ class Cluster:
 
     @classmethod
     def like(cls, world: World, workers: int) -> "Cluster":
-        return cls(world.card.source, str(world.device), world.dtype, workers)
+        source = Path(world.card.source)
+        base = str(source.absolute()) if source.exists() else world.card.source
+        return cls(base, str(world.device), world.dtype, workers)
 
     def make(
         self, maker: Maker, jobs: Sequence[tuple[Model, Sequence[LatentClip]]], on_video: Callable[[str], None]

@@ -95,8 +95,8 @@ def render_page(saved: SavedReport) -> str:
         other_domains=[group for group in comparison.domains if not set(group.cases) & set(comparison.headline.cases)],
         identity=identity(comparison),
         vote_shares=shares(comparison, saved.votes),
-        preference=preference(comparison, saved.votes, saved.verdict_subject, _rival(saved)),
-        blind_rival=_rival(saved),
+        preference=preference(comparison, saved.votes, saved.verdict_subject, saved.blind_rival),
+        blind_rival=saved.blind_rival,
         blind_pairs=Markup(_pairs(saved)),
         style=Markup(style),
         script=Markup(script),
@@ -121,15 +121,9 @@ def _distances(saved: SavedReport) -> dict[str, dict[str, Distance]]:
     return found
 
 
-def _rival(saved: SavedReport) -> str:
-    """Whom people compare the subject with: what is in use, else the base."""
-    incumbent = saved.incumbent if saved.incumbent != saved.verdict_subject else None
-    return incumbent or saved.comparison.reference_candidate
-
-
 def _pairs(saved: SavedReport) -> str:
     """JSON that may stand in a script element: no `<` is left in it."""
-    names = (saved.verdict_subject, _rival(saved))
+    names = (saved.verdict_subject, saved.blind_rival)
     pairs = [
         {
             "case": row.name,
@@ -200,13 +194,22 @@ def _grid_row(
             cells.append(Cell(column, styles[column], path, None, None, ""))
             continue
         ratio = row.scores[column].values["motion_ratio"]
+        psnr_db = _shown(saved, row, column)
         note = "" if ratio is None else "barely moves" if ratio < STILL else "restless" if ratio > WILD else ""
-        gain = None if column == base else row.gain_db(column, base)
-        cells.append(Cell(column, styles[column], path, row.scores[column].psnr_db, gain, note))
+        gain = None if column == base else psnr_db - _shown(saved, row, base)
+        cells.append(Cell(column, styles[column], path, psnr_db, gain, note))
     task = _task_numbers(saved)[row.task]
     takes = len(row.takes[saved.verdict_subject])
     seed = f"seed {saved.shown_seeds[row.name]}, the worst of {takes}" if takes > 1 else ""
     return GridRow(row, task, row.gain_db(saved.verdict_subject, base), cells, eager, seed)
+
+
+def _shown(saved: SavedReport, row: CaseRow, column: str) -> float:
+    """PSNR of the video that is shown: that of its seed."""
+    takes = row.takes[column]
+    value = next((take for take in takes if take.seed == saved.shown_seeds[row.name]), takes[0]).values["psnr_db"]
+    assert value is not None
+    return value
 
 
 def _horizon(group: Group, styles: Mapping[str, str]) -> str:

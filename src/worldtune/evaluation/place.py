@@ -5,16 +5,20 @@ from collections.abc import Sequence
 
 from worldtune.errors import UserError
 
-AXIS = re.compile(r"(?P<of>.*?)[._ ]?(?P<axis>[xyz])$", re.IGNORECASE)
+AXIS = re.compile(r"(?P<of>.*?)[._ ]?(?P<axis>[xyzw])$", re.IGNORECASE)
 
 
 def place_columns(names: Sequence[str]) -> tuple[int, ...]:
-    """The columns x, y and z of the first thing that has all three, as hand.x, hand.y, hand.z; none if none has."""
+    """The columns x, y and z of the one thing that has all three, as hand.x, hand.y, hand.z.
+
+    None where none has, or several have: which is a place cannot be known. What has a w besides is a rotation.
+    """
     found: dict[str, dict[str, int]] = {}
     for column, name in enumerate(names):
         if match := AXIS.match(name):
             found.setdefault(match["of"], {})[match["axis"].lower()] = column
-    return next((tuple(its[axis] for axis in "xyz") for its in found.values() if len(its) == 3), ())
+    places = [tuple(its[axis] for axis in "xyz") for its in found.values() if set(its) == set("xyz")]
+    return places[0] if len(places) == 1 else ()
 
 
 def read_columns(asked: str | None) -> tuple[int, ...]:

@@ -100,7 +100,8 @@ def _object(frames_THWC: Frames) -> np.ndarray:
     found = regions(Film(held(frames_THWC[[0, 0]])))
     if not found:
         raise ValueError("there is no object to plant a fault in: ask has_object first")
-    return max(found, key=lambda region: region.mask_HW.sum()).mask_HW
+    mask_HW = max(found, key=lambda region: region.mask_HW.sum()).mask_HW.astype(np.uint8)
+    return cv2.resize(mask_HW, frames_THWC.shape[2:0:-1], interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _shifted(frame_HWC: Frames, dx: int, dy: int) -> Frames:

@@ -12,8 +12,14 @@ FRAMES = "These are {count} frames, in order and evenly spaced, of a video of a 
 SCALE = "Answer with one whole number from 1 to 5 and nothing else."
 YES_NO = "Answer with yes or no and nothing else."
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-NUMBER = re.compile(r"(?:\w+:|\W)*\W*([1-5])(?:\.0)?\W*(?:(?:/|out of|of)\s*5)?\W*", re.IGNORECASE)
-SAID = re.compile(r"\W*(yes|no)\s*(?:[.,;:!*\n].*)?", re.IGNORECASE | re.DOTALL)
+MARKS = r"[\s*_\"'()\[\]]*"
+OUT_OF = r"(?:(?:/|out of|of)\s*5)?"
+NUMBER = re.compile(
+    rf"{MARKS}(?:(?:score|rating|answer){MARKS}[:=])?{MARKS}([1-5])(?:\.0)?{MARKS}{OUT_OF}{MARKS}\.?{MARKS}",
+    re.IGNORECASE,
+)
+SAID = re.compile(rf"{MARKS}(yes|no){MARKS}[.!]?{MARKS}", re.IGNORECASE)
+LONGEST = 200  # letters of an answer that may be a number
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Asked:
         """1 to 5, or 1 for yes and 0 for no; None of an answer that is neither: prose is no number."""
         found = ANSWER.search(answer)
         text = (found[1] if found else answer).strip()
+        if len(text) > LONGEST:
+            return None
         if self.kind == "scale":
             number = NUMBER.fullmatch(text)
             return float(number[1]) if number else None

@@ -5,7 +5,6 @@ Shape letters: T frames, H height, W width, C channels.
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +26,7 @@ from worldtune.evaluation.saved_report import FORMAT, SavedReport, parse_report,
 from worldtune.evaluation.scores_table import write_scores
 from worldtune.evaluation.summary import summary
 from worldtune.evaluation.verdict import verdict
-from worldtune.evaluation.votes import read_votes
+from worldtune.evaluation.votes import read_ballots
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
@@ -78,9 +77,8 @@ def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambd
     check_report_folder(folder)
     _refuse_unfit(content)
     columns = [REFERENCE, *(name for name in content.comparison.candidates if name not in CONTROLS)]
-    files = {name: f"{place}-{_slug(name)}" for place, name in enumerate(columns)}
-    videos = {
-        case.name: {column: f"{VIDEOS}/{place:04d}-{files[column]}.mp4" for column in columns}
+    videos = {  # whose they are is not in their names: people vote on them blind
+        case.name: {column: f"{VIDEOS}/{place:04d}-{number}.mp4" for number, column in enumerate(columns)}
         for place, case in enumerate(content.cases)
     }
     saved = _saved(content, columns, videos)
@@ -120,7 +118,7 @@ def rebuild_report(results: Path, ballots: Sequence[Path] = ()) -> Path:
     index = results.parent / INDEX
     saved = read_report(results)
     if ballots:
-        saved = replace(saved, votes=[vote for path in ballots for vote in read_votes(path, saved.comparison)])
+        saved = replace(saved, votes=read_ballots(ballots, saved.comparison))
         write_json(results, saved.to_json())
     for path, text in ((index, render_page(saved)), (results.parent / SUMMARY, summary(saved))):
         with atomic_file(path) as partial:
@@ -220,7 +218,3 @@ def _refuse_unfit(content: ReportContent) -> None:
         raise UserError(
             "the cases are not those that were compared", where="cases", mend="Give the cases that compare() was given."
         )
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "x"

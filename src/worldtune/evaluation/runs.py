@@ -113,16 +113,16 @@ def _read_run(name: str, folder: RunFolder) -> TrainedRun:
     return TrainedRun(name, folder, recipe, read_card(folder.adapter), folder.rows(), folder.seconds())
 
 
-def lineage_of(runs: Sequence[TrainedRun]) -> dict[str, Any]:
+def lineage_of(cards: Mapping[str, AdapterCard]) -> dict[str, Any]:
     """What each adapter is and where it comes from, for the report."""
     return {
-        run.name: {
-            "adapter": run.card.weights_digest,
-            "method": f"{run.card.adapter.method}, rank {run.card.adapter.rank}",
-            "birth proof": run.card.birth and run.card.birth.model_dump(mode="json"),
-            **run.card.lineage,
+        name: {
+            "adapter": card.weights_digest,
+            "method": f"{card.adapter.method}, rank {card.adapter.rank}",
+            "birth proof": card.birth and card.birth.model_dump(mode="json"),
+            **card.lineage,
         }
-        for run in runs
+        for name, card in cards.items()
     }
 
 

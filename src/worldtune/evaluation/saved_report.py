@@ -69,6 +69,12 @@ class SavedReport:
     no_distances: dict[str, str]
     weights: dict[str, str]
 
+    @property
+    def blind_rival(self) -> str:
+        """Whom people compare the subject with: what is in use, else the base."""
+        incumbent = self.incumbent if self.incumbent != self.verdict_subject else None
+        return incumbent or self.comparison.reference_candidate
+
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
         return asdict(self)

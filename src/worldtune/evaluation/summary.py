@@ -65,12 +65,13 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
     if saved.votes:
         won = shares(comparison, saved.votes)
         cells = [f"{won[name][0]:.2f} of {won[name][1]}" if name in won else "–" for name in comparison.candidates]
-        preferred = preference(comparison, saved.votes, subject, base)
-        rows.append(["blind votes (higher is better)", *cells, preferred.verdict if preferred else ""])
+        rival = saved.blind_rival
+        preferred = preference(comparison, saved.votes, subject, rival)
+        rows.append([f"blind votes ({subject} beside {rival})", *cells, preferred.verdict if preferred else ""])
     yield from _table(["metric", *comparison.candidates, f"{subject} beside {base}"], rows)
     yield ""
     for distance in saved.distances:
-        value = distance.why or f"{distance.value:.1f} {interval(distance.low, distance.high)}"
+        value = distance.why or f"{distance.value:.4g} [{distance.low:.4g}, {distance.high:.4g}]"
         yield f"- {_text(distance.metric)}, {_text(distance.candidate)}, {distance.n} clips: {_text(value)}"
     for name, why in saved.no_distances.items():
         yield f"- {_text(name)}: not run: {_text(why)}"
@@ -105,5 +106,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 
 def _text(value: str) -> str:
-    """One line in which no letter is a mark of Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", " ".join(value.split()))
+    """One line in which no letter is a mark of Markdown or HTML, no name is called and no address is a link."""
+    marks = re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", " ".join(value.split()))
+    return re.sub(r"(@|:(?=//)|www\.)", "\\1\u200b", marks)

@@ -7,6 +7,7 @@ import numpy as np
 
 from worldtune.errors import UserError
 from worldtune.evaluation.case import Case, Frames, Video
+from worldtune.evaluation.code import code
 from worldtune.evaluation.comparison import CaseRow, Scores, Take, of_seed
 from worldtune.evaluation.kept_scores import KeptScores
 from worldtune.evaluation.metrics.fidelity import PEAK, psnr_from_mse
@@ -119,7 +120,13 @@ def _scores(shot: Shot, bench: Bench) -> Scores:
 def _kept_or_new(scorer: Scorer, shot: Shot, kept: KeptScores | None) -> Scores:
     if not scorer.digest:  # what it finds it keeps itself
         return scorer.score(shot)
-    key = [scorer.digest, shot.film.video.digest, shot.real.video.digest, shot.base.digest if shot.base else None]
+    key = [
+        code(),
+        scorer.digest,
+        shot.film.video.digest,
+        shot.real.video.digest,
+        shot.base.digest if shot.base else None,
+    ]
     if kept is None or (found := kept.get(key)) is None:
         found = scorer.score(shot)
         if kept is not None:
@@ -130,7 +137,7 @@ def _kept_or_new(scorer: Scorer, shot: Shot, kept: KeptScores | None) -> Scores:
 def _diversity(videos: Sequence[Video], bench: Bench) -> float | None:
     if len(videos) < 2:
         return None
-    key = ["diversity", digest_json([video.digest for video in videos])]
+    key = [code(), "diversity", digest_json([video.digest for video in videos])]
     if bench.kept is None or (found := bench.kept.get(key)) is None:
         found = Scores({"diversity": diversity([video.read() for video in videos])})
         if bench.kept is not None:

@@ -76,6 +76,16 @@ def read_votes(path: Path, comparison: Comparison) -> list[Vote]:
     return ballot.votes
 
 
+def read_ballots(paths: Sequence[Path], comparison: Comparison) -> list[Vote]:
+    """The votes of several files. Raises DataError as `read_votes` does, and for the same votes twice."""
+    ballots = [read_votes(path, comparison) for path in paths]
+    for place, ballot in enumerate(ballots):
+        if ballot in ballots[:place]:
+            what = "these votes are those of another file"
+            raise DataError(what, where=str(paths[place]), mend="Name each person's file once.")
+    return [vote for ballot in ballots for vote in ballot]
+
+
 def refuse_strange(votes: Sequence[Vote], comparison: Comparison, where: str) -> None:
     """Raises DataError for a vote on what was not compared."""
     cases, candidates = {row.name for row in comparison.rows}, set(comparison.candidates)

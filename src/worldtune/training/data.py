@@ -24,6 +24,7 @@ from worldtune.worlds.codec import TEMPORAL
 from worldtune.worlds.world import World, WorldCard
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos
+OF_A_CAMERA = 16
 TRAINED_ON = 256  # clips that an evaluation looks at, to know what is only remembered
 OnClip = Callable[[int, int], None]
 
@@ -55,11 +56,13 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Encoded clips to judge on: the recipe's own, some of the base's domain; the recipe's dataset, and clips of it
-    that are trained on.
+    """Encoded clips to judge on: the recipe's own, of tasks and cameras that it holds out, some of the base's domain;
+    the recipe's dataset, and clips of it that are trained on.
     """
 
     clips: list[LatentClip]
+    new_task: list[LatentClip]
+    new_camera: list[LatentClip]
     base_domain: list[LatentClip]
     dataset: Dataset
     trained_on: list[LatentClip]
@@ -108,8 +111,8 @@ def prepare_data(
 def prepare_held_out(
     world: World, recipe: Recipe, store: LatentStore, count: int | None, on_clip: OnClip = unheard
 ) -> HeldOut:
-    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all), a few of the base's, and
-    at most `TRAINED_ON` of those for training, as they were recorded.
+    """What an evaluation needs of the recipe's datasets: `count` held-out clips (None: all) of each kind, a few of the
+    base's, and at most `TRAINED_ON` of those for training, as they were recorded.
 
     Raises DataError as `open_dataset` does, and when nothing is held out.
     """
@@ -117,10 +120,16 @@ def prepare_held_out(
     if not own.held_out:
         raise DataError("nothing is held out to judge on", where=recipe.data.path, mend="Train with data.held_out.")
     forgetting = open_dataset(recipe.check.forgetting).clips if recipe.check.forgetting else []
-    trained_on = spread([clip for clip in own.train if not clip.change.copy], TRAINED_ON)
-    parts = [own.held_out[:count], spread(forgetting, BASE_DOMAIN_CLIPS)[:count], trained_on]
-    held_out, base_domain, known = _encode(world, parts, store, on_clip)
-    return HeldOut(held_out, base_domain, own, known)
+    trained_on = spread_by_camera([clip for clip in own.train if not clip.change.copy], TRAINED_ON)
+    parts = [
+        own.held_out[:count],
+        own.new_task[:count],
+        own.new_camera[:count],
+        spread(forgetting, BASE_DOMAIN_CLIPS)[:count],
+        trained_on,
+    ]
+    held_out, new_task, new_camera, base_domain, known = _encode(world, parts, store, on_clip)
+    return HeldOut(held_out, new_task, new_camera, base_domain, own, known)
 
 
 def spread(clips: Sequence[Any], count: int | None) -> list[Any]:
@@ -128,6 +137,15 @@ def spread(clips: Sequence[Any], count: int | None) -> list[Any]:
     if count is None or count >= len(clips):
         return list(clips)
     return [clips[number * len(clips) // count] for number in range(count)]
+
+
+def spread_by_camera(clips: Sequence[Clip], count: int) -> list[Clip]:
+    """About `count` of some clips, as many of each camera, but at least `OF_A_CAMERA`, where there are so many."""
+    cameras: dict[str, list[Clip]] = {}
+    for clip in clips:
+        cameras.setdefault(clip.camera, []).append(clip)
+    of_each = max(OF_A_CAMERA, count // max(1, len(cameras)))
+    return [clip for its in cameras.values() for clip in spread(its, of_each)]
 
 
 def _encode(

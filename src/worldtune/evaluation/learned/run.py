@@ -39,11 +39,12 @@ class Learned:
                 continue
             look = _video(seer) if kind == "videomae" else _frames(seer)
             digest = seer.weights.digest
-            enough = len(cases) >= LEAST
+            episodes = [case.episode for case in cases]
+            enough = len(set(episodes)) >= LEAST
             real = _each([case.reference for case in cases], look if enough else None)
             for name, clips in candidates.items():
                 made = _each([clips[case.name][0] for case in cases], look if enough else None)
-                found.append(measure(metric, name, digest, made, real))
+                found.append(measure(metric, name, digest, made, real, episodes))
         return found
 
 

@@ -17,6 +17,7 @@ from worldtune.evaluation.case import Frames, Video
 Floats = npt.NDArray[np.float32]
 Found = TypeVar("Found")
 LEAST_SIDE = 128  # pixels: dense flow of smaller pictures is found on enlarged ones
+MOST_SIDE = 256  # pixels of the shorter side that colours and flow are looked at; larger pictures are reduced
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +38,33 @@ class Film:
         return np.stack([cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY) for frame_HWC in self.frames_THWC])
 
     @cached_property
+    def small_THWC(self) -> Frames:
+        """The frames reduced by a whole factor, so that the shorter side has at most `MOST_SIDE` pixels."""
+        H, W = self.frames_THWC.shape[1:3]
+        factor = -(-min(H, W) // MOST_SIDE)
+        if factor == 1:
+            return self.frames_THWC
+        size = W // factor, H // factor
+        return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in self.frames_THWC])
+
+    @cached_property
     def lab_THWC(self) -> Floats:
-        """CIE L*a*b* (D65): differences of about 2.3 can just be seen."""
-        return np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in self.frames_THWC])
+        """CIE L*a*b* (D65) of the reduced frames: differences of about 2.3 can just be seen."""
+        return np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in self.small_THWC])
 
     @cached_property
     def flow_tHWC(self) -> Floats:
-        """Where each pixel of frames 0..T-2 goes in the next one, (x, y) in pixels: DIS (Kroeger et al. 2016)."""
-        return _flows(self.grey_THW[:-1], self.grey_THW[1:])
+        """Where each pixel of the reduced frames 0..T-2 goes in the next one, (x, y): DIS (Kroeger et al. 2016)."""
+        return _flows(self._small_grey_THW[:-1], self._small_grey_THW[1:])
 
     @cached_property
     def back_tHWC(self) -> Floats:
-        """Where each pixel of frames 1..T-1 was in the one before."""
-        return _flows(self.grey_THW[1:], self.grey_THW[:-1])
+        """Where each pixel of the reduced frames 1..T-1 was in the one before."""
+        return _flows(self._small_grey_THW[1:], self._small_grey_THW[:-1])
+
+    @cached_property
+    def _small_grey_THW(self) -> Frames:
+        return np.stack([cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY) for frame_HWC in self.small_THWC])
 
 
 def once(measure: Callable[[Film], Found]) -> Callable[[Film], Found]:

@@ -28,8 +28,8 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part (H, W) of the given frame that touches no edge, its colour, how far another may be from it (ΔE), and how
-    many pixels of that colour are around it.
+    """A part (H, W) of the given frame, reduced, that touches no edge, its colour, how far another may be from it (ΔE),
+    and how many pixels of that colour are around it.
     """
 
     mask_HW: Mask

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -128,11 +129,18 @@ class PathScores:
 def compare_paths(mine_TD: Track, real_TD: Track) -> PathScores:
     """Both as read from videos with the same first frame."""
     mine, real = (path.astype(np.float64) - path[:1] for path in (mine_TD, real_TD))
-    spread = np.sqrt(np.square(mine - mine.mean(0)).sum() * np.square(real - real.mean(0)).sum())
-    together = ((mine - mine.mean(0)) * (real - real.mean(0))).sum()
     return PathScores(
-        correlation=float(together / spread) if spread > 0 else None,
+        correlation=_correlation(mine, real),
         end_point=float(np.linalg.norm(mine[-1] - real[-1])),
         along=float(mine[-1] @ real[-1]),
         square=float(real[-1] @ real[-1]),
     )
+
+
+def _correlation(mine_TD: npt.NDArray[np.float64], real_TD: npt.NDArray[np.float64]) -> float | None:
+    """None where the real path stays; 0 where mine does."""
+    mine, real = mine_TD - mine_TD.mean(0), real_TD - real_TD.mean(0)
+    spreads = float(np.linalg.norm(mine)), float(np.linalg.norm(real))
+    if spreads[1] == 0:
+        return None
+    return float((mine * real).sum() / (spreads[0] * spreads[1])) if spreads[0] > 0 else 0.0

@@ -9,6 +9,7 @@ import torch
 
 from worldtune.episodes.clip import content_digest
 from worldtune.evaluation.case import Case, Frames, Track
+from worldtune.evaluation.code import code
 from worldtune.evaluation.comparison import Scores
 from worldtune.evaluation.metrics.trajectory import READS, Reader, compare_paths, explained, new_reader, train_reader
 from worldtune.evaluation.scoring import Shot
@@ -20,7 +21,6 @@ from worldtune.training.data import spread
 from worldtune.worlds.world import World
 
 CLIPS = 64  # that a reader is trained on, at most
-FORMAT = 1  # of what is kept of a reader
 MILLIMETRES = 1000.0  # a dataset's metre
 
 
@@ -58,12 +58,12 @@ def path_scorer(
     if not known or not judged:
         return "the dataset has no states"
     if not columns:
-        return "no columns of the states are called x, y and z: name them by --place"
+        return "no one thing among the states has an x, y and z: name its columns by --place"
     if max(columns) >= _width(known):
         return f"the place is in column {max(columns)}, the states have {_width(known)}"
     paths = [_path(clip, columns) for clip in known]
     made_from = [[content_digest(clip.clip), clip.latent.sha256] for clip in known]
-    key = {"reader": FORMAT, "clips": made_from, "columns": list(columns), "torch": torch.__version__}
+    key = {"reader": code(), "clips": made_from, "columns": list(columns), "torch": torch.__version__}
     entry = store.find(key)
     if entry is not None:
         reader = new_reader(paths)

@@ -19,7 +19,8 @@ class Judged:
 
     def score(self, shot: Shot) -> Scores:
         """Means of the answers that are numbers; None where there is none."""
-        anomalies = [value for asked in ANOMALIES for value in self._ask(asked, shot)]
+        each = [self._ask(asked, shot) for asked in ANOMALIES]
+        anomalies = [value for its in each for value in its] if all(each) else []  # the same questions of every video
         values = [self._ask(PHYSICS, shot), self._ask(INSTRUCTION, shot), anomalies]
         return Scores({name: _mean(its) for name, its in zip(self.names, values, strict=True)})
 

@@ -19,13 +19,12 @@ Thumbnails = npt.NDArray[np.float32]
 
 
 class Memory:
-    """Holds thumbnails of the training clips, frame by frame, and those of their first frames."""
+    """Holds thumbnails of the training clips, frame by frame."""
 
     names = ("nearest_training",)
 
     def __init__(self, training: Sequence[Video]) -> None:
         self._clips = [thumbnails(video.read()) for video in training]
-        self.first_ND = np.stack([clip_TD[0] for clip_TD in self._clips])
         self.digest = digest_json(["memory", [video.digest for video in training]])
 
     def score(self, shot: Shot) -> Scores:
