@@ -220,7 +220,7 @@ def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> 
     outcomes = {name: {each["gate"]: each["outcome"] for each in its} for name, its in results["rulings"].items()}
     assert outcomes["films"]["every base tensor loaded"] == "not enough evidence"
     assert outcomes["twin"]["every base tensor loaded"] == "pass"
-    assert len(results["notes"]) == 2
+    assert [note.split(" ")[0] for note in results["notes"]] == ["It", "It", "The"]
     page = (report / "index.html").read_text()
     assert "(incumbent)" in page
     assert "It is not known whether films was trained on these clips" in page

@@ -38,7 +38,8 @@ def test_paths_are_compared_from_where_both_begin() -> None:
     away = compare_paths(-real, real)
     assert away.along / away.square == pytest.approx(-1)
     stays = compare_paths(0 * real, real)
-    assert (stays.correlation, stays.along) == (None, 0)
+    assert (stays.correlation, stays.along) == (0, 0), "a path that stays is no missing value"
+    assert compare_paths(real, 0 * real).correlation is None
 
 
 def test_training_a_reader_leaves_the_programs_random_numbers_alone() -> None:
