@@ -36,8 +36,8 @@ class Reader(nn.Module):
         self.register_buffer("spread_D", spread_D)
         self.features = nn.Sequential(
             nn.Conv2d(3, WIDTH, 5, stride=2, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
-            nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GroupNorm(4, WIDTH), nn.SiLU(),
-            nn.Conv2d(WIDTH, KEYPOINTS, 3, padding=1),
+            nn.Conv2d(WIDTH, WIDTH, 5, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
+            nn.Conv2d(WIDTH, KEYPOINTS, 5, padding=2),
         )  # fmt: skip
         self.out = nn.Sequential(nn.Linear(3 * KEYPOINTS, 64), nn.SiLU(), nn.Linear(64, len(mean_D)))
 
