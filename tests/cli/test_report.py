@@ -8,7 +8,7 @@ from worldtune.cli.report import report
 from worldtune.errors import DataError
 from worldtune.evaluation.case import Case, held
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.report import ReportContent, write_report
+from worldtune.evaluation.report.folder import ReportContent, write_report
 
 app = typer.Typer()
 app.command()(report)

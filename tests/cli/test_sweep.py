@@ -10,7 +10,7 @@ import pytest
 
 from support.training import write_recipe
 from worldtune.adapters.card import read_card
-from worldtune.evaluation.plots import write_loss_plot
+from worldtune.evaluation.report.plots import write_loss_plot
 from worldtune.training.checkpoint import checkpoints
 from worldtune.training.run import RunFolder
 

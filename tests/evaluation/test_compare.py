@@ -11,7 +11,7 @@ from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN, Comparison
 from worldtune.evaluation.controls import frozen
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.evaluation.verdict import remarks, verdict
+from worldtune.evaluation.report.verdict import remarks, verdict
 from worldtune.statistics import paired
 
 from .clips import candidates, cases, moving_square

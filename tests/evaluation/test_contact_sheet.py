@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from worldtune.errors import UserError
-from worldtune.evaluation.contact_sheet import GAP, HEADING, LABELS, MARGIN, write_contact_sheet
+from worldtune.evaluation.report.contact_sheet import GAP, HEADING, LABELS, MARGIN, write_contact_sheet
 
 from .clips import candidates, cases
 

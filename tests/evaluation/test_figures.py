@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldtune.evaluation.figures import figure
+from worldtune.evaluation.report.figures import figure
 
 numbers = st.floats(-1e6, 1e6)
 

@@ -10,10 +10,10 @@ import pytest
 from support.chat import Asked, Reply, completion, serving
 from worldtune.episodes.describe import Endpoint
 from worldtune.errors import DataError
-from worldtune.evaluation.calibration import calibrate, record_of, shuffle
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.judge import GIVEN_UP, Judge, Shown, agreement
-from worldtune.evaluation.questions import PHYSICS
+from worldtune.evaluation.judging.calibration import calibrate, record_of, shuffle
+from worldtune.evaluation.judging.judge import GIVEN_UP, Judge, Shown, agreement
+from worldtune.evaluation.judging.questions import PHYSICS
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.scoring import Shot
 

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldtune.evaluation.plots import HEIGHT, WIDTH, Series, gain_chart, line_chart, loss_charts, write_loss_plot
+from worldtune.evaluation.report.plots import (
+    HEIGHT,
+    WIDTH,
+    Series,
+    gain_chart,
+    line_chart,
+    loss_charts,
+    write_loss_plot,
+)
 
 ROWS = [
     {"step": step, "loss": 0.7 / (1 + step), "lr": 1e-3, "held_out_loss": 0.6 / (1 + step) if step % 5 == 0 else None}

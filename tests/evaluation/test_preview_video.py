@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from worldtune.evaluation.preview_video import enlarge, enlargement, write_preview
+from worldtune.evaluation.report.preview_video import enlarge, enlargement, write_preview
 
 from .clips import moving_square
 

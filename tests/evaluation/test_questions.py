@@ -1,6 +1,6 @@
 import pytest
 
-from worldtune.evaluation.questions import ANOMALIES, INSTRUCTION, PHYSICS
+from worldtune.evaluation.judging.questions import ANOMALIES, INSTRUCTION, PHYSICS
 
 
 @pytest.mark.parametrize(

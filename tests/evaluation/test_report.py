@@ -11,7 +11,7 @@ import pytest
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.case import BASE_DOMAIN
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.report import ReportContent, find_results, rebuild_report, write_report
+from worldtune.evaluation.report.folder import ReportContent, find_results, rebuild_report, write_report
 
 from .clips import candidates, cases
 

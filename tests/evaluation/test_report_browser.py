@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.report import rebuild_report, write_report
+from worldtune.evaluation.report.folder import rebuild_report, write_report
 
 from .browser import CHROMIUM, Page, chromium
 from .test_report import HOSTILE, content

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worldtune.errors import UserError
-from worldtune.evaluation.rerun_recording import require_rerun, write_recording
+from worldtune.evaluation.report.rerun_recording import require_rerun, write_recording
 
 from .clips import candidates, cases
 

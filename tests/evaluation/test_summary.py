@@ -5,9 +5,9 @@ from pathlib import Path
 
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.gates import NOTHING_ASKED, rule
-from worldtune.evaluation.report import write_report
-from worldtune.evaluation.saved_report import read_report
-from worldtune.evaluation.summary import summary
+from worldtune.evaluation.report.folder import write_report
+from worldtune.evaluation.report.saved_report import read_report
+from worldtune.evaluation.report.summary import summary
 
 from .test_report import HOSTILE, content
 

@@ -12,7 +12,7 @@ from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN, Comparison, Scores
 from worldtune.evaluation.kept_scores import KeptScores
 from worldtune.evaluation.measures import MEASURES
-from worldtune.evaluation.scores_table import write_scores
+from worldtune.evaluation.report.scores_table import write_scores
 from worldtune.evaluation.scoring import Shot, apart
 from worldtune.evaluation.takes import average
 

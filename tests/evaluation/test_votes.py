@@ -8,7 +8,7 @@ import pytest
 from worldtune.errors import DataError
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import Comparison
-from worldtune.evaluation.votes import FORMAT, Vote, identity, preference, read_ballots, read_votes, shares
+from worldtune.evaluation.report.votes import FORMAT, Vote, identity, preference, read_ballots, read_votes, shares
 
 from .clips import candidates, cases
 

@@ -24,7 +24,7 @@ from worldtune.bench.training_steps import our_step
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.ledger import Ledger, Row, read_ledger
 from worldtune.episodes.spec import DataSpec
-from worldtune.evaluation.figures import Figure, figure
+from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.latents.dataset import load_batch
 from worldtune.latents.encode import encode_clips
 from worldtune.latents.store import LatentStore

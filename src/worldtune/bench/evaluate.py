@@ -14,12 +14,12 @@ from worldtune.episodes.clip import Clip
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.spec import DataSpec
 from worldtune.evaluation.case import Case, Video
-from worldtune.evaluation.figures import Figure, figure
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.metrics.unusual import alarms, measured, usual
 from worldtune.evaluation.place import place_columns
 from worldtune.evaluation.planted import FAULTS, shrink_motion
+from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.evaluation.scorers.gripper_path import path_scorer
 from worldtune.evaluation.scorers.unusual import Unusual
 from worldtune.evaluation.scoring import Plain, Scorer

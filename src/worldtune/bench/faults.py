@@ -11,10 +11,10 @@ from typing import Literal
 
 from worldtune.evaluation.case import Case, held
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.contact_sheet import write_contact_sheet
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.planted import FAULTS, Fault, has_object
+from worldtune.evaluation.report.contact_sheet import write_contact_sheet
 from worldtune.evaluation.scoring import Scorer, Shot
 from worldtune.files import atomic_file
 

@@ -25,7 +25,7 @@ from worldtune.bench.stock import stock_pipeline, torchvision_names
 from worldtune.diffusion.conditioning import MODES, known_frames
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.dataset import open_dataset
-from worldtune.evaluation.figures import figure
+from worldtune.evaluation.report.figures import figure
 from worldtune.generation.sampler import sample
 from worldtune.worlds.catalog import PREDICT25_2B
 from worldtune.worlds.codec import SPATIAL, latent_frames

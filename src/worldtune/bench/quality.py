@@ -8,7 +8,7 @@ import torch
 
 from worldtune.bench.pocket import held_out_spec
 from worldtune.episodes.dataset import open_dataset
-from worldtune.evaluation.figures import Figure, figure
+from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import encode_clips
 from worldtune.latents.store import LatentStore

@@ -19,7 +19,7 @@ from worldtune.adapters.inject import ADAPTER, inject
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.ratio import ROUNDS, Ratio, time_in_turn
 from worldtune.diffusion.conditioning import known_frames
-from worldtune.evaluation.figures import figure
+from worldtune.evaluation.report.figures import figure
 from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import ReadText, denoise
 from worldtune.worlds.load import open_world

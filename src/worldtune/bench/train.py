@@ -25,7 +25,7 @@ from worldtune.bench.stock_training import add_stock_adapter, encode_anew, stock
 from worldtune.bench.training_steps import BASE_2B, as_world, draw, our_step, random_clips, two_blocks
 from worldtune.episodes.clip import read_clip
 from worldtune.episodes.dataset import open_dataset
-from worldtune.evaluation.figures import Figure, figure
+from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.latents.store import LatentStore
 from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import load_recipe

@@ -40,12 +40,12 @@ def demo(
     from worldtune.cli.progress import progress
     from worldtune.cli.recipes import find_recipe
     from worldtune.cli.training import train_run
-    from worldtune.evaluation.contact_sheet import write_contact_sheet
     from worldtune.evaluation.evaluate import Question, evaluate
-    from worldtune.evaluation.figures import figure
-    from worldtune.evaluation.report import check_report_folder
+    from worldtune.evaluation.report.contact_sheet import write_contact_sheet
+    from worldtune.evaluation.report.figures import figure
+    from worldtune.evaluation.report.folder import check_report_folder
+    from worldtune.evaluation.report.verdict import verdict
     from worldtune.evaluation.suite import SamplingPlan
-    from worldtune.evaluation.verdict import verdict
     from worldtune.files import make_folder, write_json
     from worldtune.training.run import RunFolder
     from worldtune.worlds.load import open_world

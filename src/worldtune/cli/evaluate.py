@@ -61,9 +61,9 @@ def evaluate(
     from worldtune.evaluation.gates import EXIT_CODES, NOTHING_ASKED, outcome_of, read_policy
     from worldtune.evaluation.learned.weights import read_weights
     from worldtune.evaluation.place import read_columns
+    from worldtune.evaluation.report.verdict import verdict
     from worldtune.evaluation.runs import recipe_of
     from worldtune.evaluation.suite import SamplingPlan
-    from worldtune.evaluation.verdict import verdict
     from worldtune.worlds.load import open_world_on
 
     report = out or runs[0] / "report"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worldtune.evaluation.judge import Judge
+    from worldtune.evaluation.judging.judge import Judge
 
 TOKENS = 4096  # of an answer: a judge may think aloud before it
 
@@ -11,7 +11,7 @@ TOKENS = 4096  # of an answer: a judge may think aloud before it
 def open_judge(model: str, endpoint: str | None, repeats: int, device: str | None) -> "Judge":
     """The model at the endpoint, or of that folder. Raises UserError when it cannot be loaded."""
     from worldtune.episodes.describe import Endpoint, LocalModel
-    from worldtune.evaluation.judge import Judge
+    from worldtune.evaluation.judging.judge import Judge
     from worldtune.files import cache_folder
     from worldtune.worlds.device import choose_device
 

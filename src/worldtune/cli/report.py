@@ -20,6 +20,6 @@ def report(
 
         worldtune report runs/demo
     """
-    from worldtune.evaluation.report import find_results, rebuild_report
+    from worldtune.evaluation.report.folder import find_results, rebuild_report
 
     typer.echo(rebuild_report(find_results(run_or_results), votes or []))

@@ -71,7 +71,7 @@ def _label(key: str, value: Any) -> str:
 
 def _compare(labels: list[str], out: Path) -> None:
     """Print a table of the runs, best first, and write it as `grid.json` with the curves of all as `loss.svg`."""
-    from worldtune.evaluation.plots import write_loss_plot
+    from worldtune.evaluation.report.plots import write_loss_plot
     from worldtune.evaluation.runs import read_runs
     from worldtune.files import write_json
 

@@ -29,7 +29,7 @@ def train_run(
     """Start or resume `run`, train, and draw the loss plot. The world is left bare again."""
     from worldtune.adapters.folder import remove_adapter
     from worldtune.cli.speed import Speed
-    from worldtune.evaluation.plots import write_loss_plot
+    from worldtune.evaluation.report.plots import write_loss_plot
     from worldtune.training.data import default_store
     from worldtune.training.loop import train
     from worldtune.training.session import prepare_run
@@ -137,7 +137,7 @@ def write_preview(world: "World", data: "TrainingData", path: Path | None) -> No
     import numpy as np
 
     from worldtune.episodes.clip import read_clip
-    from worldtune.evaluation.preview_video import write_preview as write
+    from worldtune.evaluation.report.preview_video import write_preview as write
     from worldtune.evaluation.suite import SamplingPlan, image2world
     from worldtune.files import atomic_file
 

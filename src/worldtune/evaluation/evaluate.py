@@ -9,25 +9,25 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worldtune.evaluation.calibration import calibrate, record_of
 from worldtune.evaluation.case import Video
 from worldtune.evaluation.chosen_scorers import choose_scorers, nearest_clips
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import CONTROLS, NEAREST, Comparison
 from worldtune.evaluation.contenders import Contender
 from worldtune.evaluation.field import cards, field_of, make_on_ray, make_videos, remarks_on, run_folders
-from worldtune.evaluation.figures import Figure, run_figures
 from worldtune.evaluation.gates import NOTHING_ASKED, Policy, Ruling, rivals_of, rule
 from worldtune.evaluation.generated import Maker
 from worldtune.evaluation.held_out import Suite, gather, refuse_trained_on
-from worldtune.evaluation.judge import Judge
+from worldtune.evaluation.judging.calibration import calibrate, record_of
+from worldtune.evaluation.judging.judge import Judge
 from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.kept_scores import KeptScores
 from worldtune.evaluation.learned.run import Learned, absent
 from worldtune.evaluation.learned.scorers import names_without
 from worldtune.evaluation.learned.weights import Weights
-from worldtune.evaluation.report import RECORDING, ReportContent, check_report_folder, write_report
-from worldtune.evaluation.rerun_recording import require_rerun, write_recording
+from worldtune.evaluation.report.figures import Figure, run_figures
+from worldtune.evaluation.report.folder import RECORDING, ReportContent, check_report_folder, write_report
+from worldtune.evaluation.report.rerun_recording import require_rerun, write_recording
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.suite import SamplingPlan

@@ -3,8 +3,8 @@
 import numpy as np
 
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.judge import Judge, Shown
-from worldtune.evaluation.questions import ANOMALIES, INSTRUCTION, PHYSICS, Asked
+from worldtune.evaluation.judging.judge import Judge, Shown
+from worldtune.evaluation.judging.questions import ANOMALIES, INSTRUCTION, PHYSICS, Asked
 from worldtune.evaluation.scoring import Shot
 
 

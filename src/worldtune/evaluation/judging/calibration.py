@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import ConfigDict
 
 from worldtune.evaluation.case import Case, Frames, Video, held
-from worldtune.evaluation.judge import Judge, Shown, agreement
+from worldtune.evaluation.judging.judge import Judge, Shown, agreement
+from worldtune.evaluation.judging.questions import ANOMALIES, PHYSICS
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.planted import freeze, has_object, remove_object, reverse
-from worldtune.evaluation.questions import ANOMALIES, PHYSICS
 
 CLIPS = 6  # real ones, each with its corrupted copies
 REAL = "real"

@@ -18,10 +18,10 @@ from worldtune.evaluation.comparison import CONTROLS, FROZEN, NEAREST, REFERENCE
 from worldtune.evaluation.gates import outcome_of
 from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.measures import MEASURES
-from worldtune.evaluation.plots import STYLE, Series, gain_chart, line_chart, loss_charts
-from worldtune.evaluation.saved_report import SavedReport
-from worldtune.evaluation.verdict import STILL, WILD, interval, remarks, signed, verdict
-from worldtune.evaluation.votes import identity, preference, shares
+from worldtune.evaluation.report.plots import STYLE, Series, gain_chart, line_chart, loss_charts
+from worldtune.evaluation.report.saved_report import SavedReport
+from worldtune.evaluation.report.verdict import STILL, WILD, interval, remarks, signed, verdict
+from worldtune.evaluation.report.votes import identity, preference, shares
 
 EAGER_ROWS = 3
 """Rows of videos whose files load at once; the rest wait until they come near the screen."""
@@ -54,7 +54,7 @@ class GridRow:
 
 def render_page(saved: SavedReport) -> str:
     """The whole page as text."""
-    templates = files("worldtune.evaluation") / "templates"
+    templates = files("worldtune.evaluation.report") / "templates"
     style = "\n" + (templates / "report.css").read_text(encoding="utf-8") + STYLE
     script = "\n" + "\n".join((templates / name).read_text(encoding="utf-8") for name in ("report.js", "blind.js"))
     environment = Environment(

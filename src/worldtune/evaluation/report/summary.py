@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from worldtune.evaluation.comparison import CONTROLS, Group
 from worldtune.evaluation.gates import outcome_of
 from worldtune.evaluation.measures import MEASURES
-from worldtune.evaluation.saved_report import SavedReport
-from worldtune.evaluation.verdict import interval, remarks, signed, verdict
-from worldtune.evaluation.votes import preference, shares
+from worldtune.evaluation.report.saved_report import SavedReport
+from worldtune.evaluation.report.verdict import interval, remarks, signed, verdict
+from worldtune.evaluation.report.votes import preference, shares
 
 WORST = 5
 SIGNS = {"pass": "✓ pass", "fail": "✗ fail", "not enough evidence": "? not enough evidence"}

@@ -19,8 +19,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from worldtune.episodes.describe import Describer, Draw
 from worldtune.errors import DataError, UserError, first_line
+from worldtune.evaluation.judging.questions import Asked
 from worldtune.evaluation.metrics.film import Film
-from worldtune.evaluation.questions import Asked
 from worldtune.files import digest_json, write_json
 
 SEEN = 8  # frames of a video

@@ -9,11 +9,11 @@ from typing import Any, Final
 from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.calibration import JudgeRecord
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
 from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.learned.frechet import Distance
-from worldtune.evaluation.votes import Vote, refuse_strange
+from worldtune.evaluation.report.votes import Vote, refuse_strange
 
 FORMAT: Final = "worldtune report 3"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")

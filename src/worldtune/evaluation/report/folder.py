@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.calibration import JudgeRecord
 from worldtune.evaluation.case import Candidates, Case, Video
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, CaseRow, Comparison, of_seed
-from worldtune.evaluation.contact_sheet import write_contact_sheet
 from worldtune.evaluation.gates import Ruling
-from worldtune.evaluation.judge import Saying
+from worldtune.evaluation.judging.calibration import JudgeRecord
+from worldtune.evaluation.judging.judge import Saying
 from worldtune.evaluation.learned.frechet import Distance
-from worldtune.evaluation.page import render_page
-from worldtune.evaluation.plots import LOSSES
-from worldtune.evaluation.preview_video import write_preview
-from worldtune.evaluation.saved_report import FORMAT, SavedReport, parse_report, read_report
-from worldtune.evaluation.scores_table import write_scores
-from worldtune.evaluation.summary import summary
-from worldtune.evaluation.verdict import verdict
-from worldtune.evaluation.votes import read_ballots
+from worldtune.evaluation.report.contact_sheet import write_contact_sheet
+from worldtune.evaluation.report.page import render_page
+from worldtune.evaluation.report.plots import LOSSES
+from worldtune.evaluation.report.preview_video import write_preview
+from worldtune.evaluation.report.saved_report import FORMAT, SavedReport, parse_report, read_report
+from worldtune.evaluation.report.scores_table import write_scores
+from worldtune.evaluation.report.summary import summary
+from worldtune.evaluation.report.verdict import verdict
+from worldtune.evaluation.report.votes import read_ballots
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
