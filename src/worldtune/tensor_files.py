@@ -8,6 +8,7 @@ newest of them.
 import json
 import pickle
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -108,7 +109,7 @@ def refuse_twice(path: Path) -> None:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        value = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
     if isinstance(value, dict) and set(value) in ({"model"}, {"state_dict"}):

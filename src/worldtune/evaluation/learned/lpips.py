@@ -6,25 +6,22 @@ torchvision's AlexNet and github.com/richzhang/PerceptualSimilarity's `alex.pth`
 Shapes: T pictures, C channels, H×W pixels.
 """
 
-from pathlib import Path
-from pickle import UnpicklingError
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from worldtune.errors import UserError, first_line
+from worldtune.errors import UserError
 from worldtune.evaluation.case import Frames
 from worldtune.evaluation.learned.weights import KINDS, Weights
+from worldtune.tensor_files import read_tensors
 
 CONVOLUTIONS = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}
 """AlexNet's layers by their number in torchvision: stride and padding; a pooling stands before the second and third."""
 POOLED = (3, 6)
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 BATCH = 16
+SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class Lpips:
@@ -79,21 +76,6 @@ def _unit(x_TCHW: Tensor) -> Tensor:
 
 
 def _tensors(weights: Weights) -> dict[str, Tensor]:
-    """Every tensor of every file of weights in the folder."""
-    found: dict[str, Tensor] = {}
-    for file in sorted(weights.folder.iterdir()):
-        try:
-            found |= _read(file)
-        except (OSError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
-            what = f"weights cannot be read: {first_line(error)}"
-            raise UserError(what, where=str(file), mend="Download the file again.") from error
-    return found
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return load_file(file)
-    if file.suffix in (".pth", ".pt"):
-        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-        return loaded
-    return {}
+    """Every tensor of every file of weights in the folder. Raises UserError when one cannot be read."""
+    files = sorted(file for file in weights.folder.iterdir() if file.suffix in SUFFIXES)
+    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldtune.episodes.describe import SAFE
 from worldtune.errors import UserError, did_you_mean, first_line
 from worldtune.evaluation.case import Frames
 from worldtune.files import digest_file, digest_json
@@ -65,9 +66,7 @@ class Seer:
         self.weights, self._device = weights, device
         try:
             said = json.loads((weights.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-            model = AutoModel.from_pretrained(
-                str(weights.folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
+            model = AutoModel.from_pretrained(str(weights.folder), local_files_only=True, use_safetensors=True, **SAFE)
             self.side = _side(said)
             colours = [said["image_mean"], said["image_std"]]
         except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
