@@ -21,7 +21,8 @@ def test_quick_bench_has_every_figure_and_draws(tmp_path: Path, capsys: pytest.C
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
     margins = sum(map(len, MARGINS.values()))
     assert len(figures) == len({row["name"] for row in figures}) == 3 + margins + 4
-    assert all(row["value"] is not None for row in figures)
+    without = {row["name"].partition(": ")[2].partition(" (")[0] for row in figures if row["value"] is None}
+    assert without == {"reach", "path", "end point"}, "the reader of paths is not trained in the small version"
     assert (tmp_path / "faults.png").stat().st_size > 10_000
     table = (tmp_path / "faults.md").read_text().splitlines()
     assert table[0].split(" | ")[1:] == ["no fault", *list(FAULTS)[:-1], f"{list(FAULTS)[-1]} |"]

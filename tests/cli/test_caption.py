@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
+from support.chat import Asked, Chat, Reply, completion, serving
+from support.tiny_vlm import make_tiny_llava
 from worldtune.episodes.captions import read_captions
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.spec import DataSpec
 
-from ..episodes.chat import Asked, Chat, Reply, completion, serving
 from ..episodes.films import cosmos_folder, read_back, truncate, write_v2
-from ..episodes.tiny_vlm import make_tiny_llava
 from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]

@@ -148,11 +148,11 @@ def rows_of(report: Path) -> list[dict[str, object]]:
 def test_several_seeds_and_another_task(runs: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     asked = ["--clips", "2", "--steps", "1", "--seed", "5", "--seeds", "2", "--other-task", "--out", str(report)]
-    assert run(["evaluate", str(runs / "task"), *asked]) == 0
-    rows = [row for row in rows_of(report) if row["candidate"] == "task"]
+    assert run(["evaluate", str(runs / "view"), *asked]) == 0
+    rows = [row for row in rows_of(report) if row["candidate"] == "view"]
     assert sorted({row["seed"] for row in rows}) == [5, 6]
     comparison = json.loads((report / "results.json").read_text())["comparison"]
-    means = comparison["headline"]["results"]["task"]["means"]
+    means = comparison["headline"]["results"]["view"]["means"]
     assert means["diversity"]["n"] == 2
     assert "prompt_sensitivity" in means or "one task" in comparison["not_run"]["prompt_sensitivity"]
 
@@ -235,8 +235,12 @@ def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> 
         (["--gates", "nowhere.yaml"], "the gates cannot be read"),
         (["--place", "1"], "three columns"),
         (["--weights", "dino=nowhere"], "no weights of dino"),
-        (["--judge-endpoint", "http://127.0.0.1:9"], "an endpoint for a judge without a name"),
+        (["--judge-endpoint", "http://127.0.0.1:9"], "for a judge without a name"),
         (["--judge", "/"], "the model cannot be loaded"),
+        (["--judge", "nowhere"], "there is no such folder"),
+        (["--judge", "x", "--judge-endpoint", "not an address"], "no address of an endpoint"),
+        (["--judge-repeats", "3"], "for a judge without a name"),
+        (["--place", "0,0,0"], "three columns"),
         (["--workers", "2"], "workers are those of a Ray cluster"),
     ],
 )
@@ -254,6 +258,14 @@ def test_a_candidate_with_the_name_of_a_run_is_refused(
     asked = ["--candidate", f"view={runs / 'task'}", "--out", str(tmp_path / "report")]
     assert run(["evaluate", str(runs / "view"), *asked]) == 2
     assert "a candidate cannot be called 'view' here" in capsys.readouterr().err
+
+
+def test_columns_that_the_states_do_not_have_are_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--place", "0,1,99", "--clips", "1", "--out", str(tmp_path / "report")]
+    assert run(["evaluate", str(runs / "view"), *asked]) == 2
+    assert "the place is in column 99, the states of builtin:pocket-new-view have 4" in capsys.readouterr().err
 
 
 def test_zero_held_out_clips_are_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def test_held_out_clips_alone_for_an_evaluation(
     whole = prepare_data(world, recipe, store)
     judged = prepare_held_out(world, recipe, store, None)
     assert (judged.clips, judged.base_domain) == (whole.held_out, whole.forgetting)
-    assert judged.digest == whole.digests["data"]
+    assert judged.dataset.digest == whole.digests["data"]
     assert prepare_held_out(world, recipe, store, 1).clips == whole.held_out[:1]
 
 

@@ -152,4 +152,4 @@ def test_episodes_of_two_datasets_with_one_name_are_two() -> None:
     clips = [replace(one, clip=replace(one.clip, source=source)) for one in [clip(0)] for source in ("here", "there")]
     part = HeldOutLosses(clips, MODES, torch.tensor([1.0, 2.0])[:, None, None].expand(-1, 2, 2)).parts()["task"]["t"]
     assert part["low"] is not None
-    assert (part["low"], part["high"]) == (1.0, 2.0)
+    assert part["low"] < 1.0 < 2.0 < part["high"]  # of two episodes hardly anything is known

@@ -24,7 +24,7 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Videos of each clip, of this many seeds.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Evaluations of the denoiser for each clip.")] = 12,
     guidance: Annotated[int, typer.Option(min=0, max=7, help="v + g·(v − v_dropped).")] = 0,
-    seed: Annotated[int, typer.Option(help="The first seed of the noise, which all candidates share.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="The noise's first seed, which all share.")] = 0,
     place: Annotated[str | None, typer.Option(help="Columns of the states that are the gripper's x, y, z.")] = None,
     other_task: Annotated[bool, typer.Option("--other-task", help="Each clip with another task's prompt too.")] = False,
     judge: Annotated[
@@ -88,9 +88,9 @@ def evaluate(
     if workers > 1 and executor == Executor.local:
         what = "workers are those of a Ray cluster"
         raise UserError(what, where="--workers", mend="Add --executor ray, or leave it out.")
-    if judge_endpoint and not judge:
-        what = "an endpoint for a judge without a name"
-        raise UserError(what, where="--judge-endpoint", mend="Name the model by --judge.")
+    if (judge_endpoint or judge_repeats > 1) and not judge:
+        what = "an endpoint or repeats for a judge without a name"
+        raise UserError(what, where="--judge", mend="Name the model by --judge.")
     for name, value in (("judge", judge), ("judge-endpoint", judge_endpoint)):
         settings += [f"--{name}", value] if value is not None else []
     settings += ["--judge-repeats", judge_repeats] if judge_repeats > 1 else []
@@ -117,6 +117,9 @@ def evaluate(
         for ruling in rulings:
             if ruling.outcome != "pass":
                 typer.echo(f"  {ruling.gate}: {ruling.outcome}: {ruling.why}")
+    if answer.judge and not answer.judge.fates.get("answered"):
+        faults = "; ".join(answer.judge.faults) or "it gave no answer that can be read"
+        typer.echo(f"the judge judged nothing: {faults}", err=True)
     typer.echo(report / "index.html")
     outcomes = [outcome_of(rulings) for name, rulings in answer.rulings.items() if name != incumbent]
     code = max((EXIT_CODES[outcome] for outcome in outcomes), key=list(EXIT_CODES.values()).index, default=0)

@@ -40,7 +40,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Adapter": {
         "train": "Train an adapter from a recipe.",
         "generate": "Generate videos from a request file or from options.",
-        "evaluate": "Compare the base and adapters on held-out clips.",
+        "evaluate": "Compare the base, adapters and other candidates on held-out clips.",
         "adapter": "Show, convert, merge, blend and compare adapters.",
         "report": "Draw an evaluation's HTML report again, from its results.json and the videos beside it.",
     },

@@ -18,7 +18,7 @@ from worldtune.evaluation.field import cards, field_of, make_on_ray, make_videos
 from worldtune.evaluation.gates import NOTHING_ASKED, Policy, Ruling, rivals_of, rule
 from worldtune.evaluation.generated import Maker
 from worldtune.evaluation.held_out import Suite, gather, refuse_trained_on
-from worldtune.evaluation.judging.calibration import calibrate, record_of
+from worldtune.evaluation.judging.calibration import JudgeRecord, calibrate, record_of
 from worldtune.evaluation.judging.judge import Judge
 from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.kept_scores import KeptScores
@@ -75,7 +75,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it; `rulings` are the gates' by candidate."""
+    """What came of it; `rulings` are the gates' by candidate, `judge` what is known of the judge, if one was asked."""
 
     comparison: Comparison
     runs: list[TrainedRun]
@@ -83,6 +83,7 @@ class Answer:
     suite: Suite
     candidates: dict[str, dict[str, list[Video]]]
     rulings: dict[str, list[Ruling]]
+    judge: JudgeRecord | None
 
 
 def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) -> Answer:
@@ -127,6 +128,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         )
     rulings = {name: rule(comparison, name, question.policy, loaded[name], question.incumbent) for name in judged}
     figures = run_figures(comparison, [run for run in runs if same_data(run, runs[0])], dict(question.goals))
+    judge = record_of(question.judge, trust) if question.judge and trust else None
     content = ReportContent(
         title=question.title,
         verdict_subject=next(iter(judged)),
@@ -142,7 +144,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         rulings=rulings,
         incumbent=question.incumbent,
         notes=[*remarks_on(judged, runs[0]), *suite.notes],
-        judge=record_of(question.judge, trust) if question.judge and trust else None,
+        judge=judge,
         sayings=question.judge.sayings if question.judge else [],
         distances=learned.distances(suite.headline, candidates),
         no_distances=absent(list(question.weights)),
@@ -152,4 +154,4 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         write_report(report, content, advance)
     if question.rerun:
         write_recording(report / RECORDING, question.title, suite.headline, candidates, content.fps)
-    return Answer(comparison, runs, figures, suite, candidates, rulings)
+    return Answer(comparison, runs, figures, suite, candidates, rulings, judge)

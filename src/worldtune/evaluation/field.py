@@ -16,7 +16,7 @@ from worldtune.evaluation.on_ray import Cluster
 from worldtune.evaluation.runs import TrainedRun
 from worldtune.latents.encode import encode_clips
 from worldtune.latents.store import LatentStore
-from worldtune.worlds.load import open_world_on
+from worldtune.worlds.load import check_layout, open_world_on
 from worldtune.worlds.world import World
 
 OnVideo = Callable[[int, int, str], None]
@@ -77,8 +77,16 @@ def make_videos(
     def told(name: str, done: int, total: int) -> None:
         on_video(done, total, name)
 
-    videos = {"base": maker.make(world, Model("base"), suite.clips, told)}
     loaded: dict[str, str | None] = {}
+    there = {
+        name: videos_in(its.path, suite.cases, suite.clips[0].clip.fps)
+        for name, its in field.items()
+        if isinstance(its, VideoFolder)
+    }  # before the long work
+    for its in field.values():
+        if isinstance(its, OtherWorld):
+            check_layout(its.path, str(its.path))
+    videos = {"base": maker.make(world, Model("base"), suite.clips, told)}
     for name, contender in field.items():
         match contender:
             case AdapterFolder(path):
@@ -91,8 +99,8 @@ def make_videos(
                 clips = encode_clips(other, [clip.clip for clip in suite.clips], store)
                 videos[name] = maker.make(other, Model(name), clips, told)
                 loaded[name] = f"{other.tensors} tensors of its own"
-            case VideoFolder(path):
-                videos[name], loaded[name] = videos_in(path, suite.cases, suite.clips[0].clip.fps), None
+            case VideoFolder():
+                videos[name], loaded[name] = there[name], None
     return videos, loaded
 
 

@@ -71,7 +71,10 @@ class Policy(Strict):
 
 DIFFERS = Gate(metric="differs", at_least=0.5)
 MOVES = Gate(metric="moves", at_least=0.8)
-MANDATORY = {"differs from the base": DIFFERS, "moves": MOVES}
+MANDATORY = {
+    "differs from the base by ≥ 0.5 levels": DIFFERS,
+    "moves, in ≥ 0.8 of its videos": MOVES,
+}
 NOTHING_ASKED = Policy()
 
 

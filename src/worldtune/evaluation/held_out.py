@@ -76,6 +76,7 @@ def gather(
     if twice:
         notes.append(f"{twice} clips are held out by two datasets: each is judged once, among the first's.")
     columns = asked_columns or place_columns(first.dataset.state_names)
+    _refuse_absent_columns(columns, parts)
     notes += list(_of_training(first, runs[0], columns))
     cases = [case for domain, clips in parts.items() for case in cases_of(clips, domain, columns)]
     return Suite([clip for clips in parts.values() for clip in clips], cases, first.trained_on, columns, notes)
@@ -114,6 +115,14 @@ def _once(parts: dict[str, list[LatentClip]]) -> int:
         seen |= {content_digest(clip.clip) for clip in clips}
         parts[domain] = fresh
     return twice
+
+
+def _refuse_absent_columns(columns: Sequence[int], parts: Mapping[str, Sequence[LatentClip]]) -> None:
+    for clip in (clip for clips in parts.values() for clip in clips):
+        states_TS = clip.clip.states
+        if states_TS is not None and columns and max(columns) >= states_TS.shape[1]:
+            what = f"the place is in column {max(columns)}, the states of {clip.clip.source} have {states_TS.shape[1]}"
+            raise DataError(what, where="--place", mend="Name columns that there are: the first is 0.")
 
 
 def _of_training(first: HeldOut, run: TrainedRun, columns: Sequence[int]) -> Iterator[str]:

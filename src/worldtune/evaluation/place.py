@@ -26,6 +26,10 @@ def read_columns(asked: str | None) -> tuple[int, ...]:
     if asked is None:
         return ()
     parts = asked.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise UserError("the place is three columns of the states", where=f"--place {asked}", mend="As --place 0,1,2.")
+    if len(set(parts)) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise UserError(
+            "the place is three columns of the states, by their numbers",
+            where=f"--place {asked}",
+            mend="As --place 0,1,2.",
+        )
     return tuple(int(part) for part in parts)

@@ -29,8 +29,9 @@ def figure(
 def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[str, float]) -> list[Figure]:
     """Loss, gain and forgetting of each run; `goals` by the name of the figure, with or without its run."""
     base = comparison.gain("base", against=FROZEN).mean
+    first = runs[0].first("held_out_loss")
     figures = [
-        figure("base: held-out loss", runs[0].first("held_out_loss"), "", "lower"),
+        figure("base: held-out loss", first, "", "lower", why=None if first is not None else "not measured"),
         figure("base: PSNR", comparison.headline.results["base"].means["psnr_db"].mean, "dB", "higher"),
         figure(BASE_OVER_FROZEN, base, "dB", "lower", goals.get(BASE_OVER_FROZEN)),
     ]

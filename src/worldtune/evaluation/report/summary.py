@@ -58,10 +58,12 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
         for candidate in comparison.candidates:
             mean = group.results[candidate].means[name]
             range_ = interval(mean.low, mean.high, measure.digits)
-            cells.append("–" if mean.mean is None else f"{mean.mean:.{measure.digits}f} {range_}".strip())
+            n = f" n = {mean.n}" if mean.n < len(group.cases) else ""
+            cells.append("–" if mean.mean is None else f"{mean.mean:.{measure.digits}f} {range_}{n}".strip())
         paired = group.results[subject].against[base].get(name)
         unit = f", {measure.unit}" if measure.unit else ""
-        rows.append([f"{measure.label}{unit} ({measure.way})", *cells, paired.verdict if paired else ""])
+        said = paired.verdict if paired and paired.n else ""
+        rows.append([f"{measure.label}{unit} ({measure.way})", *cells, said])
     if saved.votes:
         won = shares(comparison, saved.votes)
         cells = [f"{won[name][0]:.2f} of {won[name][1]}" if name in won else "–" for name in comparison.candidates]
@@ -73,6 +75,8 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
     for distance in saved.distances:
         value = distance.why or f"{distance.value:.4g} [{distance.low:.4g}, {distance.high:.4g}]"
         yield f"- {_text(distance.metric)}, {_text(distance.candidate)}, {distance.n} clips: {_text(value)}"
+    if saved.judge and not saved.judge.fates.get("answered"):
+        yield f"- the judge judged nothing: {_text('; '.join(saved.judge.faults) or 'no answer could be read')}"
     for name, why in saved.no_distances.items():
         yield f"- {_text(name)}: not run: {_text(why)}"
     for name, why in comparison.not_run.items():

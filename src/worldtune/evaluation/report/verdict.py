@@ -45,7 +45,8 @@ def remarks(comparison: Comparison, subject: str) -> list[Statement]:
 
 def signed(value: float, digits: int = 1) -> str:
     """A number with its sign and a real minus: "+3.0", "−0.4"."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.replace("-", "+")
 
 
 def interval(low: float | None, high: float | None, digits: int = 1) -> str:

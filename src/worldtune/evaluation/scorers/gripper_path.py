@@ -59,8 +59,6 @@ def path_scorer(
         return "the dataset has no states"
     if not columns:
         return "no one thing among the states has an x, y and z: name its columns by --place"
-    if max(columns) >= _width(known):
-        return f"the place is in column {max(columns)}, the states have {_width(known)}"
     paths = [_path(clip, columns) for clip in known]
     made_from = [[content_digest(clip.clip), clip.latent.sha256] for clip in known]
     key = {"reader": code(), "clips": made_from, "columns": list(columns), "torch": torch.__version__}
@@ -88,8 +86,3 @@ def _frames(world: World, clips: Sequence[LatentClip]) -> Iterator[Frames]:
 def _path(clip: LatentClip, columns: Sequence[int]) -> Track:
     assert clip.clip.states is not None
     return clip.clip.states[:, list(columns)]
-
-
-def _width(clips: Sequence[LatentClip]) -> int:
-    states_TS = clips[0].clip.states
-    return 0 if states_TS is None else states_TS.shape[1]
