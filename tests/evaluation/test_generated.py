@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from support.adapters import SPECS, make_card, train_by_hand
-from support.films import write_films
-from support.training import small_data, small_recipe
 from worldtune.adapters.folder import remove_adapter, save_adapter
 from worldtune.adapters.inject import wrapped_modules
 from worldtune.errors import AdapterError, DataError
@@ -18,22 +16,9 @@ from worldtune.evaluation.generated import Maker, candidates_of
 from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.suite import SamplingPlan, image2world
 from worldtune.latents.dataset import LatentClip
-from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
 PLAN = SamplingPlan(steps=2, seeds=(0, 1))
-
-
-@pytest.fixture(scope="module")
-def world(tiny_world: Path) -> World:
-    return open_world(str(tiny_world))
-
-
-@pytest.fixture(scope="module")
-def clips(world: World, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LatentClip]:
-    folder = tmp_path_factory.mktemp("generated")
-    films = write_films(folder / "films", 12)
-    return small_data(world, small_recipe(tiny_world, films), folder / "store").train
 
 
 @pytest.fixture
@@ -68,27 +53,26 @@ def test_candidates_share_everything_but_the_adapter(
     assert wrapped_modules(world.denoiser) == []
 
 
-def test_what_is_kept_is_not_made_again(
-    world: World, clips: list[LatentClip], maker: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_kept_is_not_made_again(world: World, clips: list[LatentClip], maker: Maker) -> None:
     """An evaluation that was cut off after its first video goes on after it."""
-    made: list[str] = []
-    whole = module.generated
 
-    def cut_off(*arguments: object) -> object:
-        for clip, frames_THWC in whole(*arguments):  # type: ignore[arg-type]
-            made.append(clip.clip.name)
-            yield clip, frames_THWC
-            if len(made) == 1:
-                raise KeyboardInterrupt
+    def cut_off(name: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "generated", cut_off)
+    def files() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in maker.films.folder.rglob("*.mkv")}
+
     with pytest.raises(KeyboardInterrupt):
-        candidates_of(world, {}, clips[:2], maker)
+        candidates_of(world, {}, clips[:2], maker, cut_off)
+    first = files()
+    assert len(first) == 1
     videos = candidates_of(world, {}, clips[:2], maker)["base"]
-    assert len(made) == 4  # two clips, two seeds
+    whole = files()
+    assert len(whole) == 4  # two clips, two seeds
+    assert first.items() <= whole.items()
     candidates_of(world, {}, clips[:2], maker)
-    assert len(made) == 4
+    assert files() == whole
     expected = image2world(world, clips[:2], SamplingPlan(steps=2))
     for name, frames_THWC in expected.items():
         assert np.abs(videos[name][0].read().astype(int) - frames_THWC).max() <= 1
@@ -136,18 +120,13 @@ def test_an_adapter_for_another_base_is_refused(
 
 
 def test_a_candidate_whose_numbers_are_none_is_named(
-    world: World, clips: list[LatentClip], adapter: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch
+    world: World, clips: list[LatentClip], maker: Maker, tmp_path: Path
 ) -> None:
-    velocity = World.velocity
-    monkeypatch.setattr(World, "velocity", lambda self, *its: velocity(self, *its) * torch.nan)
+    train_by_hand(world.denoiser, SPECS["lora"])
+    for name, parameter in world.denoiser.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(torch.nan)
+    save_adapter(tmp_path / "broken", world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
     with pytest.raises(DataError, match=r"NaN.*\[LoRA, clip"):
-        candidates_of(world, {"LoRA": adapter}, clips[:1], Maker(PLAN, _filled(maker, world, clips)))
-
-
-def _filled(maker: Maker, world: World, clips: list[LatentClip]) -> KeptFilms:
-    """The base's are there already."""
-    for seed in PLAN.seeds:
-        still_THWC = np.zeros((9, 32, 32, 3), np.uint8)
-        keys = maker.keys(world, module.Model("base"), clips[:1])
-        maker.films.put(keys[seed, clips[0].clip.name], still_THWC)
-    return maker.films
+        candidates_of(world, {"LoRA": tmp_path / "broken"}, clips[:1], maker)

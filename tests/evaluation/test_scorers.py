@@ -10,12 +10,13 @@ from worldtune.episodes.clip import Clip
 from worldtune.episodes.footage import Film as Footage
 from worldtune.evaluation.case import Frames, held
 from worldtune.evaluation.metrics.film import Film
+from worldtune.evaluation.scorers.gripper_path import path_scorer
 from worldtune.evaluation.scorers.memory import Memory
 from worldtune.evaluation.scorers.other_task import OtherTask, with_other_tasks
 from worldtune.evaluation.scorers.views import CrossView, between
 from worldtune.evaluation.scoring import Shot
 from worldtune.latents.dataset import LatentClip
-from worldtune.latents.store import Entry
+from worldtune.latents.store import Entry, LatentStore
 
 from .clips import cases, film, moving_square
 from .grounds import panned, textured
@@ -83,3 +84,17 @@ def test_cameras_of_one_scene_fit_together_and_of_two_do_not() -> None:
     pairs = between(film(real_THWC).grey_THW, LAYOUT)
     assert len(pairs) == 4 * 3
     assert pairs[0][0].shape == (96, 96)
+
+
+def test_why_there_is_no_path_is_said(tmp_path: Path) -> None:
+    """What is found out before a reader is trained."""
+    store = LatentStore(tmp_path)
+    bare = latent_clip(0, "open")
+    known = replace(bare, clip=replace(bare.clip, states=np.zeros((2, 4), np.float32)))
+    world = None  # never asked
+    for clips, columns, said in (
+        ([bare], (0, 1, 2), "the dataset has no states"),
+        ([known], (), "no one thing among the states has an x, y and z: name its columns by --place"),
+        ([known], (0, 1, 2), "the held-out clips have no states"),
+    ):
+        assert path_scorer(world, clips, columns, cases(1), store) == said  # type: ignore[arg-type]

@@ -1,35 +1,18 @@
 """Held-out clips as cases, and generated from their own first frames."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from support.films import write_films
-from support.training import small_data, small_recipe
 from worldtune.episodes.clip import read_clip
 from worldtune.errors import DataError
 from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world
 from worldtune.latents.dataset import LatentClip
-from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 
 PLAN = SamplingPlan(steps=2)
-
-
-@pytest.fixture(scope="module")
-def world(tiny_world: Path) -> World:
-    return open_world(str(tiny_world))
-
-
-@pytest.fixture(scope="module")
-def clips(world: World, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LatentClip]:
-    folder = tmp_path_factory.mktemp("suite")
-    films = write_films(folder / "films", 12)
-    data = small_data(world, small_recipe(tiny_world, films), folder / "store")
-    return data.train
 
 
 def test_cases_are_the_clips_as_recorded(clips: list[LatentClip]) -> None:

@@ -10,7 +10,7 @@ from worldtune.errors import DataError, UserError
 from worldtune.evaluation.case import Frames, Video, held
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import FROZEN, Comparison, Scores
-from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.kept import kept_scores
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.report.scores_table import write_scores
 from worldtune.evaluation.scoring import Shot, apart
@@ -111,17 +111,17 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
         }  # fmt: skip
 
     scorer = Weighed()
-    first = compare(cases(2), candidates(), scorers=[scorer], kept=KeptScores(tmp_path))
+    first = compare(cases(2), candidates(), scorers=[scorer], kept=kept_scores(tmp_path))
     assert read
     read.clear()
-    again = compare(cases(2), candidates(), scorers=[scorer], kept=KeptScores(tmp_path))
+    again = compare(cases(2), candidates(), scorers=[scorer], kept=kept_scores(tmp_path))
     assert again == first
     assert read == []
     assert scorer.asked == 6
 
 
 def test_a_damaged_score_is_named(tmp_path: Path) -> None:
-    kept = KeptScores(tmp_path)
+    kept = kept_scores(tmp_path)
     assert kept.get(["a", None]) is None
     kept.put(["a", None], Scores({"psnr_db": 1.0, "ssim": None}))
     assert kept.get(["a", None]) == Scores({"psnr_db": 1.0, "ssim": None})

@@ -3,9 +3,6 @@
 Each figure of encoding is of processes of its own: memory that was once taken is not given back.
 """
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +14,7 @@ from typing import Any
 import torch
 
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.bench.alone import measured_alone
 from worldtune.bench.decoding import decoding_ratios
 from worldtune.bench.footage import FPS, write_episodes
 from worldtune.bench.ratio import ROUNDS
@@ -108,10 +106,7 @@ def dataset_of(folder: Path, count: int) -> DataSpec:
 def _encoded(folder: Path, count: int) -> dict[str, float]:
     """Seconds from opening the dataset to the last latent, and the peak of memory, of a process of its own."""
     dataset_of(folder, count)
-    command = [sys.executable, "-c", ENCODE, str(folder), str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return measured_alone(ENCODE, str(folder), str(count))
 
 
 def workers_ratio(folder: Path, extent: Extent) -> float:

@@ -1,13 +1,11 @@
 """An evaluation's time and memory, what its metrics make of planted faults, and how often it cries wolf."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from worldtune.bench.alone import measured_alone
 from worldtune.bench.faults import MARGINS, NOTHING, Table, draw_faults, fault_table, kept, write_table
 from worldtune.cli.recipes import find_recipe
 from worldtune.episodes.clip import Clip
@@ -103,7 +101,7 @@ def _base(name: str) -> Sequence[Clip]:
 def speed(quick: bool) -> Iterator[Figure]:
     """Time and memory of comparing a candidate and the frozen control: processes of their own, few and many in turn."""
     few, many, rounds = (2, 4, 1) if quick else (FEW, MANY, ROUNDS)
-    runs = [(_compared(few), _compared(many)) for _ in range(rounds)]
+    runs = [(measured_alone(COMPARE, str(few)), measured_alone(COMPARE, str(many))) for _ in range(rounds)]
     seconds = median(large["seconds"] for _, large in runs)
     growth = median((large["seconds"] / many) / (small["seconds"] / few) for small, large in runs)
     memory = median(large["peak"] / small["peak"] for small, large in runs)
@@ -111,13 +109,6 @@ def speed(quick: bool) -> Iterator[Figure]:
     yield figure(name, seconds, "s", "lower", None if quick else 60.0)
     yield figure(f"time of a clip, of {many} over of {few}", growth, "×", "lower", None if quick else 1.1)
     yield figure(f"peak memory, of {many} clips over {few}", memory, "×", "lower", None if quick else 1.1)
-
-
-def _compared(count: int) -> dict[str, float]:
-    command = [sys.executable, "-c", COMPARE, str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def false_alarms(quick: bool) -> Iterator[Figure]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from worldtune.evaluation.case import Case, held
-from worldtune.evaluation.comparison import Scores
+from worldtune.evaluation.comparison import Scores, joined
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.planted import FAULTS, Fault, has_object
 from worldtune.evaluation.report.contact_sheet import write_contact_sheet
 from worldtune.evaluation.scoring import Scorer, Shot
 from worldtune.files import atomic_file
+from worldtune.statistics import estimate
 
 NOTHING = "no fault"
 
@@ -86,11 +87,7 @@ def fault_table(
                 if name.startswith("object") and not has_object(real.frames_THWC):
                     return None
                 shot = Shot(case, name, 0, Film(held(fault(real.frames_THWC))), real, None)
-                parts = [scorer.score(shot) for scorer in scorers]
-                return Scores(
-                    {metric: value for part in parts for metric, value in part.values.items()},
-                    weights={metric: weight for part in parts for metric, weight in part.weights.items()},
-                )
+                return joined([scorer.score(shot) for scorer in scorers])
 
             found = [scores for scores in pool.map(scored, cases) if scores is not None]
             table[name] = {metric: _mean(metric, found) for metric in (found[0].values if found else {})}
@@ -134,6 +131,5 @@ def _cell(fault: str, metric: str, value: float | None) -> str:
 
 def _mean(metric: str, found: Sequence[Scores]) -> float | None:
     """Weighted, as a report's is."""
-    pairs = [(value, each.weights.get(metric, 1.0)) for each in found if (value := each.values[metric]) is not None]
-    total = sum(weight for _, weight in pairs)
-    return sum(value * weight for value, weight in pairs) / total if total else None
+    weights = [each.weights.get(metric, 1.0) for each in found]
+    return estimate([each.values[metric] for each in found], weights=weights).mean

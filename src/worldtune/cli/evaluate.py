@@ -79,6 +79,8 @@ def evaluate(
         ("clips", clips),
         ("place", place),
         ("device", device),
+        ("judge", judge),
+        ("judge-endpoint", judge_endpoint),
     ):
         settings += [f"--{name}", value] if value is not None else []
     settings += [part for each in candidate or [] for part in ("--candidate", each)]
@@ -91,8 +93,6 @@ def evaluate(
     if (judge_endpoint or judge_repeats > 1) and not judge:
         what = "an endpoint or repeats for a judge without a name"
         raise UserError(what, where="--judge", mend="Name the model by --judge.")
-    for name, value in (("judge", judge), ("judge-endpoint", judge_endpoint)):
-        settings += [f"--{name}", value] if value is not None else []
     settings += ["--judge-repeats", judge_repeats] if judge_repeats > 1 else []
     question = Question(
         runs=named,
@@ -121,7 +121,6 @@ def evaluate(
         faults = "; ".join(answer.judge.faults) or "it gave no answer that can be read"
         typer.echo(f"the judge judged nothing: {faults}", err=True)
     typer.echo(report / "index.html")
-    outcomes = [outcome_of(rulings) for name, rulings in answer.rulings.items() if name != incumbent]
-    code = max((EXIT_CODES[outcome] for outcome in outcomes), key=list(EXIT_CODES.values()).index, default=0)
-    if gates or code == EXIT_CODES["fail"]:  # a candidate that provably does nothing fails without any file
-        raise typer.Exit(code)
+    outcome = outcome_of([each for name, its in answer.rulings.items() if name != incumbent for each in its])
+    if gates or outcome == "fail":  # a candidate that provably does nothing fails without any file
+        raise typer.Exit(EXIT_CODES[outcome])

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from worldtune.evaluation.case import Video
-from worldtune.evaluation.contenders import AdapterFolder, Contender
-from worldtune.evaluation.controls import nearest, thumbnails
-from worldtune.evaluation.generated import Maker, Model
+from worldtune.evaluation.contenders import Contender, adapters_of
+from worldtune.evaluation.generated import Maker, models_of
 from worldtune.evaluation.held_out import Suite
-from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.kept import KeptScores
 from worldtune.evaluation.runs import TrainedRun
 from worldtune.evaluation.scorers.gripper_path import GripperPath, path_scorer
 from worldtune.evaluation.scorers.judged import Judged
@@ -35,6 +32,7 @@ def choose_scorers(
     maker: Maker,
     store: LatentStore,
     kept: KeptScores,
+    memory: Memory | None,
     *,
     other_task: bool,
 ) -> tuple[list[Scorer], dict[str, str]]:
@@ -42,10 +40,9 @@ def choose_scorers(
     scorers: list[Scorer] = []
     not_run = {"action_cycle": "no inverse dynamics model is at hand"}
     not_run |= dict.fromkeys(Judged.names, "no judge is named: --judge")
-    if suite.trained_on:
-        training = [clip.clip for clip in suite.trained_on]
-        known = [(clip.camera, recorded(clip)) for clip in spread_by_camera(training, USUAL)]
-        scorers += [Memory([recorded(clip) for clip in training]), Unusual(known, kept)]
+    if memory is not None:
+        training = spread_by_camera([clip.clip for clip in suite.trained_on], USUAL)
+        scorers += [memory, Unusual([(clip.camera, recorded(clip)) for clip in training], kept)]
     else:
         not_run |= dict.fromkeys([*Memory.names, *Unusual.names], "the clips that were trained on are not at hand")
     path = path_scorer(world, suite.trained_on, suite.columns, suite.headline, store)
@@ -68,21 +65,12 @@ def choose_scorers(
     return scorers, not_run
 
 
-def nearest_clips(suite: Suite) -> dict[str, list[Video]]:
-    """The control that shows a training clip again."""
-    training = [recorded(clip.clip) for clip in suite.trained_on]
-    first_ND = np.stack([thumbnails(video.read()[:1])[0] for video in training])
-    return {case.name: [nearest(case, training, first_ND)] for case in suite.cases}
-
-
 def _swapped(
     world: World, swapped: Sequence[LatentClip], judged: Mapping[str, Contender], maker: Maker
 ) -> dict[tuple[str, str, int], Video]:
-    adapters = {name: its.path for name, its in judged.items() if isinstance(its, AdapterFolder)}
-    models = [Model("base"), *(Model(name, path) for name, path in adapters.items())]
     return {
         (model.name, case, seed): video
-        for model in models
+        for model in models_of(adapters_of(judged))
         for case, its in maker.make(world, model, swapped).items()
         for seed, video in zip(maker.plan.seeds, its, strict=True)
     }

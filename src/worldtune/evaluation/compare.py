@@ -14,7 +14,7 @@ from worldtune.evaluation.case import BASE_DOMAIN, Candidates, Case, Video
 from worldtune.evaluation.comparison import FROZEN, NEAREST, REFERENCE, CaseRow, Comparison
 from worldtune.evaluation.controls import frozen
 from worldtune.evaluation.grouping import Setting, group_of, groups_by
-from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.kept import KeptScores
 from worldtune.evaluation.measures import ACROSS, MEASURES
 from worldtune.evaluation.scoring import Plain, Scorer
 from worldtune.evaluation.takes import Bench, measure

@@ -40,6 +40,15 @@ class Scores:
         return value
 
 
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of several scorers of one video together."""
+    return Scores(
+        {name: value for part in parts for name, value in part.values.items()},
+        {name: curve for part in parts for name, curve in part.curves.items()},
+        {name: weight for part in parts for name, weight in part.weights.items()},
+    )
+
+
 @dataclass(frozen=True)
 class Take:
     """One video: the seed of its noise, the digest of its content, its values by metric."""
@@ -133,6 +142,11 @@ class Comparison:
     def gain(self, candidate: str, metric: str = "psnr_db", against: str | None = None) -> Paired:
         """The headline's paired result of `candidate` against a rival (the base unless named)."""
         return self.headline.results[candidate].against[against or self.reference_candidate][metric]
+
+    def worst_first(self, candidate: str, names: Sequence[str]) -> list[CaseRow]:
+        """The rows of some cases, those first in which the candidate gains least over the base."""
+        rows = [row for row in self.rows if row.name in set(names)]
+        return sorted(rows, key=lambda row: (row.gain_db(candidate, self.reference_candidate), row.name))
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""

@@ -1,6 +1,6 @@
 """What may be compared besides the base: an adapter, another world model, or videos that something else made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,11 @@ class VideoFolder:
 
 
 Contender = AdapterFolder | OtherWorld | VideoFolder
+
+
+def adapters_of(field: Mapping[str, Contender]) -> dict[str, Path]:
+    """The folders of the adapters among some contenders."""
+    return {name: its.path for name, its in field.items() if isinstance(its, AdapterFolder)}
 
 
 def read_contenders(asked: Sequence[str]) -> dict[str, Contender]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from worldtune.episodes.video import fit_frame
 from worldtune.evaluation.case import Case, Frames, Video
 from worldtune.files import digest_json
 
@@ -42,10 +43,7 @@ def nearest(case: Case, training: Sequence[Video], first_ND: npt.NDArray[np.floa
     def as_long() -> Frames:
         T, H, W = case.reference.read().shape[:3]
         frames_THWC = clip.read()
-        if frames_THWC.shape[1:3] != (H, W):
-            frames_THWC = np.stack(
-                [cv2.resize(frame_HWC, (W, H), interpolation=cv2.INTER_AREA) for frame_HWC in frames_THWC]
-            )
-        return frames_THWC[np.minimum(np.arange(T), len(frames_THWC) - 1)]
+        fitted_THWC = np.stack([fit_frame(frame_HWC, H, W, "stretch") for frame_HWC in frames_THWC])
+        return fitted_THWC[np.minimum(np.arange(T), len(frames_THWC) - 1)]
 
     return Video(as_long, digest_json(["nearest", clip.digest, case.reference.digest]), case.name)

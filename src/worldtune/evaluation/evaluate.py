@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worldtune.evaluation.case import Video
-from worldtune.evaluation.chosen_scorers import choose_scorers, nearest_clips
+from worldtune.evaluation.chosen_scorers import choose_scorers
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import CONTROLS, NEAREST, Comparison
 from worldtune.evaluation.contenders import Contender
@@ -20,8 +20,8 @@ from worldtune.evaluation.generated import Maker
 from worldtune.evaluation.held_out import Suite, gather, refuse_trained_on
 from worldtune.evaluation.judging.calibration import JudgeRecord, calibrate, record_of
 from worldtune.evaluation.judging.judge import Judge
+from worldtune.evaluation.kept import kept_scores
 from worldtune.evaluation.kept_films import KeptFilms
-from worldtune.evaluation.kept_scores import KeptScores
 from worldtune.evaluation.learned.run import Learned, absent
 from worldtune.evaluation.learned.scorers import names_without
 from worldtune.evaluation.learned.weights import Weights
@@ -30,7 +30,8 @@ from worldtune.evaluation.report.folder import RECORDING, ReportContent, check_r
 from worldtune.evaluation.report.rerun_recording import require_rerun, write_recording
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
 from worldtune.evaluation.scorers.judged import Judged
-from worldtune.evaluation.suite import SamplingPlan
+from worldtune.evaluation.scorers.memory import Memory
+from worldtune.evaluation.suite import SamplingPlan, recorded
 from worldtune.files import cache_folder
 from worldtune.training.data import default_store
 from worldtune.worlds.world import World
@@ -95,7 +96,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
     check_report_folder(report)  # before the long work
     if question.rerun:
         require_rerun()
-    store, kept = default_store(), KeptScores(cache_folder() / "scores")
+    store, kept = default_store(), kept_scores(cache_folder() / "scores")
     runs = read_runs(question.runs, one_dataset=False)
     judged = field_of(runs, question.contenders, question.incumbent)
     rivals = rivals_of(question.policy, question.incumbent, ["base", *judged, *CONTROLS])
@@ -108,9 +109,12 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         if question.ray_workers is not None:
             make_on_ray(world, judged, suite, maker, question.ray_workers, advance)
         candidates, loaded = make_videos(world, judged, suite, maker, store, advance)
-    if suite.trained_on:
-        candidates[NEAREST] = nearest_clips(suite)
-    scorers, not_run = choose_scorers(world, runs[0], suite, judged, maker, store, kept, other_task=question.other_task)
+    memory = Memory([recorded(clip.clip) for clip in suite.trained_on]) if suite.trained_on else None
+    if memory is not None:
+        candidates[NEAREST] = {case.name: [memory.nearest_to(case)] for case in suite.cases}
+    scorers, not_run = choose_scorers(
+        world, runs[0], suite, judged, maker, store, kept, memory, other_task=question.other_task
+    )
     trust = None
     if question.judge is not None:
         with bar("calibrate the judge") as advance:

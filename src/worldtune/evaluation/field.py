@@ -9,8 +9,8 @@ from worldtune.episodes.spec import DataSpec
 from worldtune.errors import UserError
 from worldtune.evaluation.case import Video
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE
-from worldtune.evaluation.contenders import AdapterFolder, Contender, OtherWorld, VideoFolder, videos_in
-from worldtune.evaluation.generated import Maker, Model
+from worldtune.evaluation.contenders import AdapterFolder, Contender, OtherWorld, VideoFolder, adapters_of, videos_in
+from worldtune.evaluation.generated import Maker, Model, models_of
 from worldtune.evaluation.held_out import Suite
 from worldtune.evaluation.on_ray import Cluster
 from worldtune.evaluation.runs import TrainedRun
@@ -45,7 +45,7 @@ def run_folders(field: Field) -> dict[str, Path]:
 
 def cards(field: Field) -> dict[str, AdapterCard]:
     """The cards of the adapters. Raises AdapterError when one cannot be read."""
-    return {name: read_card(its.path) for name, its in field.items() if isinstance(its, AdapterFolder)}
+    return {name: read_card(folder) for name, folder in adapters_of(field).items()}
 
 
 def remarks_on(field: Field, leader: TrainedRun) -> Iterator[str]:
@@ -109,8 +109,7 @@ def make_on_ray(world: World, field: Field, suite: Suite, maker: Maker, workers:
 
     Raises UserError as `on_ray` does, and when the cluster's videos are not those that are asked for here.
     """
-    adapters = {name: its.path.absolute() for name, its in field.items() if isinstance(its, AdapterFolder)}
-    models = [Model("base"), *(Model(name, path) for name, path in adapters.items())]
+    models = models_of({name: folder.absolute() for name, folder in adapters_of(field).items()})
     jobs = [(model, maker.lacking(world, model, suite.clips)) for model in models]
     done, total = itertools.count(1), sum(len(clips) for _, clips in jobs) * len(maker.plan.seeds)
     if not total:

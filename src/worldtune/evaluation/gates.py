@@ -28,7 +28,7 @@ from worldtune.strict import Strict, parse
 
 Outcome = Literal["pass", "fail", "not enough evidence"]
 INCUMBENT = "incumbent"
-EXIT_CODES: dict[Outcome, int] = {"pass": 0, "not enough evidence": 4, "fail": 3}  # the worse ones last
+EXIT_CODES: dict[Outcome, int] = {"pass": 0, "fail": 3, "not enough evidence": 4}
 
 
 class Gate(Strict):

@@ -117,6 +117,11 @@ class Maker:
         }
 
 
+def models_of(adapters: Mapping[str, Path]) -> list[Model]:
+    """The base, and it with each of the adapters."""
+    return [Model("base"), *(Model(name, folder) for name, folder in adapters.items())]
+
+
 def candidates_of(
     world: World,
     adapters: Mapping[str, Path],
@@ -125,8 +130,7 @@ def candidates_of(
     on_video: OnVideo = lambda name, done, total: None,
 ) -> dict[str, dict[str, list[Video]]]:
     """The base's and every adapter's videos of the clips, by candidate and clip name. Raises as `Maker.make` does."""
-    models = [Model("base"), *(Model(name, folder) for name, folder in adapters.items())]
-    return {model.name: maker.make(world, model, clips, on_video) for model in models}
+    return {model.name: maker.make(world, model, clips, on_video) for model in models_of(adapters)}
 
 
 @contextmanager

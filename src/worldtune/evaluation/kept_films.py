@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from worldtune.errors import DataError, first_line
 from worldtune.evaluation.case import Frames, Video
+from worldtune.evaluation.kept import place_of
 from worldtune.files import atomic_file, digest_json
 
 Key = dict[str, Any]
@@ -29,8 +30,7 @@ class KeptFilms:
 
     def place(self, key: Key) -> Path:
         """Where the video is, or would be."""
-        name = digest_json(key)
-        return self.folder / name[:2] / f"{name}.mkv"
+        return place_of(self.folder, key, ".mkv")
 
     def video(self, key: Key) -> Video:
         """The video of a key that was put."""

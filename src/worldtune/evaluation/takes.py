@@ -8,8 +8,8 @@ import numpy as np
 from worldtune.errors import UserError
 from worldtune.evaluation.case import Case, Frames, Video
 from worldtune.evaluation.code import code
-from worldtune.evaluation.comparison import CaseRow, Scores, Take, of_seed
-from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.comparison import CaseRow, Scores, Take, joined, of_seed
+from worldtune.evaluation.kept import KeptScores, known_or
 from worldtune.evaluation.metrics.fidelity import PEAK, psnr_from_mse
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.scoring import Scorer, Shot, diversity
@@ -109,37 +109,19 @@ def _fitting(video: Video, real: Film, where: str) -> Video:
 
 def _scores(shot: Shot, bench: Bench) -> Scores:
     """All scorers' together."""
-    parts = [_kept_or_new(scorer, shot, bench.kept) for scorer in bench.scorers]
-    return Scores(
-        {name: value for part in parts for name, value in part.values.items()},
-        {name: curve for part in parts for name, curve in part.curves.items()},
-        {name: weight for part in parts for name, weight in part.weights.items()},
-    )
+    return joined([_kept_or_new(scorer, shot, bench.kept) for scorer in bench.scorers])
 
 
 def _kept_or_new(scorer: Scorer, shot: Shot, kept: KeptScores | None) -> Scores:
     if not scorer.digest:  # what it finds it keeps itself
         return scorer.score(shot)
-    key = [
-        code(),
-        scorer.digest,
-        shot.film.video.digest,
-        shot.real.video.digest,
-        shot.base.digest if shot.base else None,
-    ]
-    if kept is None or (found := kept.get(key)) is None:
-        found = scorer.score(shot)
-        if kept is not None:
-            kept.put(key, found)
-    return found
+    videos = [shot.film.video.digest, shot.real.video.digest, shot.base.digest if shot.base else None]
+    return known_or(kept, [code(), scorer.digest, *videos], lambda: scorer.score(shot))
 
 
 def _diversity(videos: Sequence[Video], bench: Bench) -> float | None:
     if len(videos) < 2:
         return None
     key = [code(), "diversity", digest_json([video.digest for video in videos])]
-    if bench.kept is None or (found := bench.kept.get(key)) is None:
-        found = Scores({"diversity": diversity([video.read() for video in videos])})
-        if bench.kept is not None:
-            bench.kept.put(key, found)
+    found = known_or(bench.kept, key, lambda: Scores({"diversity": diversity([video.read() for video in videos])}))
     return found.values["diversity"]

@@ -6,22 +6,21 @@ did not come: neither is a value.
 Shape letters: T frames, H height, W width, C channels.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from worldtune.episodes.describe import Describer, Draw
-from worldtune.errors import DataError, UserError, first_line
+from worldtune.errors import UserError
 from worldtune.evaluation.judging.questions import Asked
+from worldtune.evaluation.kept import Kept
 from worldtune.evaluation.metrics.film import Film
-from worldtune.files import digest_json, write_json
 
 SEEN = 8  # frames of a video
 WARMTH = 0.6  # temperature where a question is asked several times: without any, all answers are one
@@ -57,9 +56,6 @@ class Saying:
         return "no number" if self.value is None else "answered"
 
 
-_SAYING = TypeAdapter(Saying)
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
     """A video that a judge is shown: of which candidate and case, and what was asked for."""
@@ -78,7 +74,7 @@ class Judge:
         self.repeats = repeats
         self.sayings: list[Saying] = []
         self._describer = describer
-        self._kept = kept
+        self._kept = Kept(kept, Saying, "a judge's kept answer")
         self._lock = Lock()
         self._at_once = Semaphore(AT_ONCE)
         self._faults = 0
@@ -91,15 +87,15 @@ class Judge:
     def _said(self, asked: Asked, shown: Shown, repeat: int) -> Saying:
         draw = Draw(WARMTH if self.repeats > 1 else 0.0, repeat)
         digest = shown.film.video.digest
-        name = digest_json(
-            [self._describer.identity, asdict(asked), shown.prompt, digest, SEEN, draw.temperature, draw.seed]
-        )
-        place = self._kept / name[:2] / f"{name}.json"
-        saying = _read(place, asked, shown)
+        key = [self._describer.identity, asdict(asked), shown.prompt, digest, SEEN, draw.temperature, draw.seed]
+        saying = self._kept.get(key)
         if saying is None:
             saying = self._new(asked, shown, draw)
-            if saying.fault is None:
-                write_json(place, asdict(saying))
+            if saying.fault is None:  # what failed is asked again
+                self._kept.put(key, saying)
+        elif saying.raw is not None:  # read anew, under the names that the video has here
+            value = asked.value(saying.raw)
+            saying = replace(saying, candidate=shown.candidate, case=shown.case, value=value)
         with self._lock:
             self.sayings.append(saying)
         return saying
@@ -136,19 +132,6 @@ class Judge:
         with self._lock:
             self._faults = 0
         return raw, None
-
-
-def _read(place: Path, asked: Asked, shown: Shown) -> Saying | None:
-    """What is kept, under the names that the video has here, read anew."""
-    try:
-        kept = json.loads(place.read_text(encoding="utf-8"))
-        value = asked.value(kept["raw"])
-        return _SAYING.validate_python(kept | {"candidate": shown.candidate, "case": shown.case, "value": value})
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        what = f"a judge's kept answer cannot be read: {first_line(error)}"
-        raise DataError(what, where=str(place), mend="Delete the file: it is asked again.") from error
 
 
 def agreement(sayings: Sequence[Saying]) -> float | None:

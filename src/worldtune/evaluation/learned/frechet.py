@@ -48,6 +48,11 @@ def frechet(one_ND: Features, other_MD: Features) -> float:
     return max(0.0, float(distance))
 
 
+def enough(episodes: Sequence[str]) -> bool:
+    """Are clips of these episodes enough for a distance?"""
+    return len(set(episodes)) >= LEAST
+
+
 def measure(
     metric: str,
     candidate: str,
@@ -57,13 +62,15 @@ def measure(
     episodes: Sequence[str],
     seed: int = 0,
 ) -> Distance:
-    """Of the features (N, D) of each clip, made and real in the same order; whole episodes are resampled together.
+    """Of the features (N, D) of each clip of the `episodes`, made and real in the same order; of too few, of none.
+
+    Whole episodes are resampled together.
 
     Few clips make the distance larger, and resampling them larger once more by about as much: that is taken from the
     value, and the interval is the basic one, which turns it round (Davison & Hinkley 1997, §2.1.1 and §5.2.1).
     """
-    n, count = len(made), len(set(episodes))
-    if count < LEAST:
+    n, count = len(episodes), len(set(episodes))
+    if not enough(episodes):
         why = f"{count} episodes, {LEAST} are needed"
         return Distance(metric, candidate, weights, n, None, None, None, why)
     value = frechet(np.concatenate(made), np.concatenate(real))

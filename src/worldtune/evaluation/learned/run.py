@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from worldtune.evaluation.case import Candidates, Case, Frames, Video
-from worldtune.evaluation.learned.frechet import LEAST, Distance, Features, measure
+from worldtune.evaluation.case import Candidates, Case, Frames
+from worldtune.evaluation.learned.frechet import Distance, Features, enough, measure
 from worldtune.evaluation.learned.lpips import Lpips
 from worldtune.evaluation.learned.scorers import Background, Perceptual, Subject
 from worldtune.evaluation.learned.weights import Seer, Weights
@@ -38,24 +38,18 @@ class Learned:
             if seer is None:
                 continue
             look = _video(seer) if kind == "videomae" else _frames(seer)
-            digest = seer.weights.digest
             episodes = [case.episode for case in cases]
-            enough = len(set(episodes)) >= LEAST
-            real = _each([case.reference for case in cases], look if enough else None)
+            judged = cases if enough(episodes) else []  # of too few nothing is looked at
+            real = [look(case.reference.read()) for case in judged]
             for name, clips in candidates.items():
-                made = _each([clips[case.name][0] for case in cases], look if enough else None)
-                found.append(measure(metric, name, digest, made, real, episodes))
+                made = [look(clips[case.name][0].read()) for case in judged]
+                found.append(measure(metric, name, seer.weights.digest, made, real, episodes))
         return found
 
 
 def absent(kinds: Sequence[str]) -> dict[str, str]:
     """The distances that are not measured, each with the reason."""
     return {name: f"weights absent: --weights {kind}=FOLDER" for kind, name in SETS.items() if kind not in kinds}
-
-
-def _each(videos: Sequence[Video], look: Callable[[Frames], Features] | None) -> list[Features]:
-    """Features of each; without a `look`, only so many places."""
-    return [look(video.read()) if look else np.empty((0, 0)) for video in videos]
 
 
 def _video(seer: Seer) -> Callable[[Frames], Features]:

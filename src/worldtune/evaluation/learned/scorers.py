@@ -66,10 +66,7 @@ def consistency(features_TD: np.ndarray) -> float:
 
 
 def _features(seer: Seer, film: Film) -> np.ndarray:
-    if seer not in film.known:
-        film.known[seer] = seer.of_frames(film.frames_THWC)
-    found: np.ndarray = film.known[seer]
-    return found
+    return film.once(seer, lambda film: seer.of_frames(film.frames_THWC))
 
 
 def names_without(kinds: Sequence[str]) -> dict[str, str]:

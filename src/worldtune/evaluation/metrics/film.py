@@ -27,6 +27,13 @@ class Film:
     video: Video
     known: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
 
+    def once(self, key: object, find: "Callable[[Film], Found]") -> Found:
+        """What `find` finds of this film: at the first question, and known by its key after it."""
+        if key not in self.known:
+            self.known[key] = find(self)
+        found: Found = self.known[key]
+        return found
+
     @cached_property
     def frames_THWC(self) -> Frames:
         """uint8 RGB."""
@@ -72,10 +79,7 @@ def once(measure: Callable[[Film], Found]) -> Callable[[Film], Found]:
 
     @wraps(measure)
     def taken(film: Film) -> Found:
-        if measure not in film.known:
-            film.known[measure] = measure(film)
-        found: Found = film.known[measure]
-        return found
+        return film.once(measure, measure)
 
     return taken
 

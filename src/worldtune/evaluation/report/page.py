@@ -145,20 +145,13 @@ def _goals(saved: SavedReport) -> dict[str, int]:
     }
 
 
-def _worst_first(saved: SavedReport, names: Sequence[str]) -> list[CaseRow]:
-    wanted = set(names)
-    base = saved.comparison.reference_candidate
-    rows = [row for row in saved.comparison.rows if row.name in wanted]
-    return sorted(rows, key=lambda row: (row.gain_db(saved.verdict_subject, base), row.name))
-
-
 def _task_numbers(saved: SavedReport) -> dict[str, int]:
     return {task: place for place, task in enumerate(dict.fromkeys(row.task for row in saved.comparison.rows))}
 
 
 def _typical(saved: SavedReport, styles: Mapping[str, str]) -> GridRow:
     """The clip with the median gain, with the base and the subject alone."""
-    ranked = _worst_first(saved, saved.comparison.headline.cases)
+    ranked = saved.comparison.worst_first(saved.verdict_subject, saved.comparison.headline.cases)
     columns = [REFERENCE, saved.comparison.reference_candidate, saved.verdict_subject]
     return _grid_row(saved, ranked[len(ranked) // 2], columns, styles, eager=True)
 
@@ -169,7 +162,7 @@ def _grid(saved: SavedReport, styles: Mapping[str, str]) -> list[tuple[str, list
     others = [group for group in saved.comparison.domains if not set(group.cases) & set(headline.cases)]
     grid = []
     for group in (headline, *others):
-        rows = _worst_first(saved, group.cases)
+        rows = saved.comparison.worst_first(saved.verdict_subject, group.cases)
         first = group is headline
         grid.append(
             (

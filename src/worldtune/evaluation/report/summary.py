@@ -85,10 +85,7 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
 
 def _worst(saved: SavedReport) -> Iterator[str]:
     subject, base = saved.verdict_subject, saved.comparison.reference_candidate
-    chosen = set(saved.comparison.headline.cases)
-    rows = sorted(
-        (row for row in saved.comparison.rows if row.name in chosen), key=lambda row: row.gain_db(subject, base)
-    )
+    rows = saved.comparison.worst_first(subject, saved.comparison.headline.cases)
     names = [name for name in saved.comparison.candidates if name not in CONTROLS]
     table = [
         [

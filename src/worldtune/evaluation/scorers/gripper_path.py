@@ -11,6 +11,7 @@ from worldtune.episodes.clip import content_digest
 from worldtune.evaluation.case import Case, Frames, Track
 from worldtune.evaluation.code import code
 from worldtune.evaluation.comparison import Scores
+from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.metrics.trajectory import READS, Reader, compare_paths, explained, new_reader, train_reader
 from worldtune.evaluation.scoring import Shot
 from worldtune.evaluation.suite import recorded
@@ -37,13 +38,16 @@ class GripperPath:
     def score(self, shot: Shot) -> Scores:
         if shot.case.domain != self._domain:  # another camera, which the reader has not seen
             return Scores(dict.fromkeys(self.names))
-        found = compare_paths(self._reader.read(shot.film.frames_THWC), self._reader.read(shot.real.frames_THWC))
+        found = compare_paths(*(film.once(self, self._path) for film in (shot.film, shot.real)))
         values: dict[str, float | None] = {
             "path_slope": found.along / found.square if found.square > 0 else None,
             "path_correlation": found.correlation,
             "end_point_mm": found.end_point * MILLIMETRES,
         }
         return Scores(values, weights={"path_slope": found.square})
+
+    def _path(self, film: Film) -> Track:
+        return self._reader.read(film.frames_THWC)
 
 
 def path_scorer(
@@ -55,10 +59,12 @@ def path_scorer(
     """
     known = [clip for clip in spread(trained_on, CLIPS) if clip.clip.states is not None]
     judged = [(case, path_TD) for case in cases if (path_TD := case.path_TD) is not None]
-    if not known or not judged:
+    if not known:
         return "the dataset has no states"
     if not columns:
         return "no one thing among the states has an x, y and z: name its columns by --place"
+    if not judged:
+        return "the held-out clips have no states"
     paths = [_path(clip, columns) for clip in known]
     made_from = [[content_digest(clip.clip), clip.latent.sha256] for clip in known]
     key = {"reader": code(), "clips": made_from, "columns": list(columns), "torch": torch.__version__}

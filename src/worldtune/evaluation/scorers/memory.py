@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.case import Video
+from worldtune.evaluation.case import Case, Video
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.controls import thumbnails
+from worldtune.evaluation.controls import nearest, thumbnails
 from worldtune.evaluation.metrics.film import Film, once
 from worldtune.evaluation.scoring import Shot
 from worldtune.files import digest_json
@@ -19,13 +19,18 @@ Thumbnails = npt.NDArray[np.float32]
 
 
 class Memory:
-    """Holds thumbnails of the training clips, frame by frame."""
+    """Holds thumbnails of the `training` clips, frame by frame."""
 
     names = ("nearest_training",)
 
     def __init__(self, training: Sequence[Video]) -> None:
+        self.training = training
         self._clips = [thumbnails(video.read()) for video in training]
         self.digest = digest_json(["memory", [video.digest for video in training]])
+
+    def nearest_to(self, case: Case) -> Video:
+        """The training clip that begins most like the case, as a control."""
+        return nearest(case, self.training, np.stack([clip_TD[0] for clip_TD in self._clips]))
 
     def score(self, shot: Shot) -> Scores:
         real = self._distance(_thumbnails(shot.real))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from worldtune.evaluation.case import Video
 from worldtune.evaluation.code import code
 from worldtune.evaluation.comparison import Scores
-from worldtune.evaluation.kept_scores import KeptScores
+from worldtune.evaluation.kept import KeptScores, known_or
 from worldtune.evaluation.metrics.film import Film
 from worldtune.evaluation.metrics.unusual import ENOUGH, alarms, measured, usual
 from worldtune.evaluation.scoring import Shot
@@ -34,9 +34,5 @@ class Unusual:
 
 def _measured(video: Video, kept: KeptScores | None) -> dict[str, float]:
     key = [code(), "usual", video.digest]
-    found = kept.get(key) if kept else None
-    if found is None:
-        found = Scores(dict(measured(Film(video))))
-        if kept:
-            kept.put(key, found)
+    found = known_or(kept, key, lambda: Scores(dict(measured(Film(video)))))
     return {name: value for name, value in found.values.items() if value is not None}

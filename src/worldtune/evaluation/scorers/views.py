@@ -28,13 +28,11 @@ class CrossView:
     def score(self, shot: Shot) -> Scores:
         if shot.case.camera != name_of(self._layout):
             return Scores(dict.fromkeys(self.names))
-        return Scores({"cross_view_ratio": sampson_ratio(self._between(shot.film), self._between(shot.real))})
+        mine, real = (film.once(self, self._between) for film in (shot.film, shot.real))
+        return Scores({"cross_view_ratio": sampson_ratio(mine, real)})
 
     def _between(self, film: Film) -> Sampson:
-        if self not in film.known:
-            film.known[self] = sampson(between(film.grey_THW, self._layout))
-        found: Sampson = film.known[self]
-        return found
+        return sampson(between(film.grey_THW, self._layout))
 
 
 def between(grey_THW: Frames, layout: Layout) -> list[Pair]:
