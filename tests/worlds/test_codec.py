@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from support.films import films
 from worldtune.worlds import codec as codec_module
-from worldtune.worlds.codec import Codec, latent_frames
+from worldtune.worlds.codec import Codec
+from worldtune.worlds.latent_size import latent_frames
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
 

@@ -28,8 +28,8 @@ from worldtune.episodes.dataset import open_dataset
 from worldtune.evaluation.report.figures import figure
 from worldtune.generation.sampler import sample
 from worldtune.worlds.catalog import PREDICT25_2B
-from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import read_text
+from worldtune.worlds.latent_size import SPATIAL, latent_frames
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 

@@ -20,8 +20,8 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.bench.ratio import ROUNDS, Ratio, time_in_turn
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.evaluation.report.figures import figure
-from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import ReadText, denoise
+from worldtune.worlds.latent_size import SPATIAL, latent_frames
 from worldtune.worlds.load import open_world
 from worldtune.worlds.world import World
 

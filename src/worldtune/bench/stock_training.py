@@ -25,7 +25,7 @@ from worldtune.bench.training_steps import RATE, draw
 from worldtune.diffusion.conditioning import frame_sigmas, give_frames
 from worldtune.diffusion.flow import interpolate, velocity
 from worldtune.training.draws import Draws
-from worldtune.worlds.codec import SPATIAL
+from worldtune.worlds.latent_size import SPATIAL
 
 CONDITIONAL_SIGMA, CLIP, WEIGHT_DECAY = 1e-4, 1.0, 1e-3
 Read = Callable[[], tuple[Tensor, Tensor]]  # z_BCTHW, embeddings_BNE

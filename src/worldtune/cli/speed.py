@@ -15,7 +15,7 @@ class Speed:
 
     def __init__(self, recipe: "Recipe") -> None:
         from worldtune.worlds.catalog import BY_NAME
-        from worldtune.worlds.codec import SPATIAL, latent_frames
+        from worldtune.worlds.latent_size import SPATIAL, latent_frames
 
         data, patch = recipe.data, 2 * SPATIAL
         frame = (data.height // patch) * (data.width // patch)

@@ -31,7 +31,7 @@ from worldtune.evaluation.report.rerun_recording import require_rerun, write_rec
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.scorers.memory import Memory
-from worldtune.evaluation.suite import SamplingPlan, recorded
+from worldtune.evaluation.suite import SamplingPlan, recorded, suite_digest
 from worldtune.files import cache_folder
 from worldtune.training.data import default_store
 from worldtune.worlds.world import World
@@ -153,6 +153,8 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         distances=learned.distances(suite.headline, candidates),
         no_distances=absent(list(question.weights)),
         weights={kind: its.digest for kind, its in question.weights.items()},
+        suite=suite_digest(suite.cases, question.plan),
+        gates=question.policy.digest,
     )
     with bar("report") as advance:
         write_report(report, content, advance)

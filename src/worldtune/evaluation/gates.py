@@ -23,6 +23,7 @@ from pydantic import ConfigDict, Field, model_validator
 from worldtune.errors import RecipeError, did_you_mean, first_line
 from worldtune.evaluation.comparison import Comparison, Group
 from worldtune.evaluation.measures import MEASURES
+from worldtune.files import digest_json
 from worldtune.statistics import ENOUGH, Estimate, Paired
 from worldtune.strict import Strict, parse
 
@@ -67,6 +68,12 @@ class Policy(Strict):
     """A gates file."""
 
     gates: tuple[Gate, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Names the policy: its gates and the mandatory ones."""
+        asked = [gate.model_dump(mode="json") for gate in (*MANDATORY.values(), *self.gates)]
+        return digest_json(asked)
 
 
 DIFFERS = Gate(metric="differs", at_least=0.5)

@@ -9,6 +9,7 @@ from typing import Any
 from worldtune.adapters.card import AdapterCard, read_card
 from worldtune.errors import UserError
 from worldtune.evaluation.comparison import FROZEN, NEAREST, REFERENCE
+from worldtune.files import digest_json
 from worldtune.training.recipe import Recipe, load_recipe
 from worldtune.training.run import RunFolder
 from worldtune.training.validation import exported_losses
@@ -118,6 +119,8 @@ def lineage_of(cards: Mapping[str, AdapterCard]) -> dict[str, Any]:
     return {
         name: {
             "adapter": card.weights_digest,
+            "base_digest": card.base_digest,
+            "card": digest_json(card.model_dump(mode="json")),
             "method": f"{card.adapter.method}, rank {card.adapter.rank}",
             "birth proof": card.birth and card.birth.model_dump(mode="json"),
             **card.lineage,

@@ -4,7 +4,7 @@ Shapes: B clips, C latent channels, T latent frames (frames_THWC: pictures), H×
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from worldtune.diffusion.conditioning import known_frames
 from worldtune.episodes.clip import Clip, content_digest, read_clip
 from worldtune.errors import DataError
 from worldtune.evaluation.case import Case, Frames, Video
+from worldtune.files import digest_json
 from worldtune.generation.sampler import sample
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.seeds import seed_of
@@ -51,6 +52,12 @@ def cases_of(clips: Sequence[LatentClip], domain: str, columns: Sequence[int] = 
         )
         for each in clips
     ]
+
+
+def suite_digest(cases: Sequence[Case], plan: SamplingPlan) -> str:
+    """Names what candidates are judged on: each real video by what it shows, its prompt, and how they are sampled."""
+    asked = [[case.domain, case.name, case.task, case.camera, case.prompt, case.reference.digest] for case in cases]
+    return digest_json({"cases": asked, "plan": asdict(plan)})
 
 
 def image2world(

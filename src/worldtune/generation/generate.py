@@ -18,7 +18,7 @@ from worldtune.generation.long_video import make_long
 from worldtune.generation.manifest import ALONE, Made, manifest
 from worldtune.generation.resolve import Resolved, read_input
 from worldtune.generation.sampler import sample
-from worldtune.worlds.codec import SPATIAL, latent_frames
+from worldtune.worlds.latent_size import SPATIAL, latent_frames
 from worldtune.worlds.world import World
 
 Texts = Mapping[str, Tensor]

@@ -14,7 +14,7 @@ from worldtune.episodes.scan import measure
 from worldtune.episodes.video import Fit, fit_frame, read_frames
 from worldtune.errors import DataError, RecipeError, UserError, first_line
 from worldtune.generation.request import PICTURES, GenerationRequest
-from worldtune.worlds.codec import TEMPORAL, latent_frames
+from worldtune.worlds.latent_size import TEMPORAL, latent_frames
 from worldtune.worlds.world import World
 
 

@@ -17,9 +17,9 @@ from worldtune.planning.meter import default_dtype
 from worldtune.worlds import t5, text
 from worldtune.worlds.catalog import T5, KnownBase
 from worldtune.worlds.codec import Codec
+from worldtune.worlds.config_file import read_json
 from worldtune.worlds.prompt_encoder import MAX_TOKENS
 from worldtune.worlds.source import pocket_folder
-from worldtune.worlds.weights import read_json
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 from worldtune.worlds.world import World, WorldCard
 

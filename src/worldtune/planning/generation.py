@@ -19,8 +19,8 @@ from worldtune.planning.blank import BlankReader, blank_codec, blank_denoiser, b
 from worldtune.planning.flops import count_flops
 from worldtune.planning.meter import MemoryMeter, without_data
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.codec import SPATIAL, TEMPORAL, latent_frames
 from worldtune.worlds.denoiser import project_text
+from worldtune.worlds.latent_size import SPATIAL, TEMPORAL, latent_frames
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.world import World
 

@@ -21,8 +21,8 @@ from worldtune.training.draws import Draws
 from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Recipe
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.codec import SPATIAL, latent_frames
 from worldtune.worlds.denoiser import Execution, make_precise
+from worldtune.worlds.latent_size import SPATIAL, latent_frames
 from worldtune.worlds.quantised import Kind, quantise
 from worldtune.worlds.recompute import Back, Recompute
 from worldtune.worlds.source import find_base

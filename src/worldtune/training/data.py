@@ -20,7 +20,7 @@ from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.training.recipe import Recipe
 from worldtune.training.team import ALONE, Team
 from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.codec import TEMPORAL
+from worldtune.worlds.latent_size import TEMPORAL
 from worldtune.worlds.world import World, WorldCard
 
 BASE_DOMAIN_CLIPS = 8  # of an evaluation's videos

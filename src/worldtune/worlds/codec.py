@@ -9,9 +9,9 @@ Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
 import torch
 from torch import Tensor
 
+from worldtune.worlds.latent_size import SPATIAL, TEMPORAL
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 
-TEMPORAL, SPATIAL = 4, 8
 WHOLE_CLIP_PIXELS = 2_000_000  # of B·T·H·W: above, features of all frames at once need too much memory
 
 
@@ -49,13 +49,6 @@ class Codec:
         if _pixels(latents) * SPATIAL**2 * TEMPORAL <= WHOLE_CLIP_PIXELS:
             return self.whole_clip.decode(latents).float()
         return torch.cat([self.vae.decode(one).sample for one in latents.split(1)]).float()
-
-
-def latent_frames(frames: int) -> int:
-    """Latent frames of `frames` pictures. Raises ValueError unless frames = 1 + 4n."""
-    if frames < 1 or (frames - 1) % TEMPORAL:
-        raise ValueError(f"{frames} frames: the codec takes 1, 5, 9, … (1 + {TEMPORAL}n)")
-    return 1 + (frames - 1) // TEMPORAL
 
 
 def _pixels(x_BCTHW: Tensor) -> int:

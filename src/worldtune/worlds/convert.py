@@ -19,7 +19,8 @@ from worldtune.files import atomic_file, atomic_folder
 from worldtune.tensor_files import denoiser_in, read_tensors
 from worldtune.tensor_names import Style, rename_all
 from worldtune.worlds.catalog import CONFIG_KEYS, KNOWN_BASES
-from worldtune.worlds.weights import find_faults, read_json, refuse
+from worldtune.worlds.config_file import read_json
+from worldtune.worlds.weights import find_faults, refuse
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import rename_all
 from worldtune.worlds.catalog import CONFIG_KEYS, KNOWN_BASES, KnownBase
+from worldtune.worlds.config_file import read_json
 from worldtune.worlds.device import PRECISION, choose_device
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.source import PARTS, Source, locate
-from worldtune.worlds.weights import fill_module, load_module, read_json
+from worldtune.worlds.weights import fill_module, load_module
 from worldtune.worlds.world import World, WorldCard
 
 EULER = "FlowMatchEulerDiscreteScheduler"

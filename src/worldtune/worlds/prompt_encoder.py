@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from worldtune.errors import BaseError, RecipeError
-from worldtune.worlds.weights import read_json, refuse
+from worldtune.worlds.config_file import read_json
+from worldtune.worlds.weights import refuse
 
 MAX_TOKENS = 512
 SHOWN = 60  # characters of a prompt in a message

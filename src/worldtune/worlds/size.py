@@ -6,8 +6,8 @@ from typing import Any
 
 from worldtune.errors import RecipeError
 from worldtune.worlds.catalog import BY_NAME
-from worldtune.worlds.codec import SPATIAL, TEMPORAL
-from worldtune.worlds.weights import read_json
+from worldtune.worlds.config_file import read_json
+from worldtune.worlds.latent_size import SPATIAL, TEMPORAL
 
 
 def check_size(config: Mapping[str, Any], name: str, frames: int, height: int, width: int, where: str) -> None:

@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 
 from worldtune.errors import BaseError, did_you_mean
 from worldtune.worlds.catalog import BY_NAME, KnownBase
-from worldtune.worlds.weights import read_json
+from worldtune.worlds.config_file import read_json
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 TRAINED_AS = "worldtune.json"

@@ -4,25 +4,27 @@ Nothing is loaded that does not fit exactly: a base whose weights were silently 
 noise (https://github.com/nvidia-cosmos/cosmos-predict2.5/issues/160).
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from worldtune.errors import BaseError, first_line
 from worldtune.tensor_files import refuse_twice
+from worldtune.worlds.config_file import read_json
+
+if TYPE_CHECKING:  # whoever only looks at a config does not wait for diffusers
+    from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 
 Shape = tuple[int, ...]
 LISTED = 20  # faults in a message
 MEND = "Use the weights and config.json of one and the same model."
 
 
-def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> CosmosTransformer3DModel | AutoencoderKLWan:
+def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> "CosmosTransformer3DModel | AutoencoderKLWan":
     """The diffusers module of class `kind` in `folder`, frozen.
 
     Raises BaseError when its config or a tensor is missing, unknown or of another shape, or a file damaged.
@@ -37,7 +39,7 @@ def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> CosmosTran
 
 def fill_module(
     kind: type[Any], folder: Path, tensors: dict[str, Tensor], dtype: torch.dtype, where: Path
-) -> CosmosTransformer3DModel | AutoencoderKLWan:
+) -> "CosmosTransformer3DModel | AutoencoderKLWan":
     """As `load_module`, but the config.json in `folder` is filled with `tensors`, which come from `where`."""
     config = read_json(folder / "config.json")
     model = _empty(kind, config, folder)
@@ -71,17 +73,6 @@ def refuse(faults: list[str], folder: Path) -> None:
         more = f"; and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
         listed = "; ".join(faults[:LISTED])
         raise BaseError(f"{len(faults)} tensors do not fit: {listed}{more}", where=str(folder), mend=MEND)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises BaseError when it is missing or none."""
-    try:
-        data = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise BaseError(f"{path.name} cannot be read", where=str(path), mend="Copy the model again.") from error
-    if not isinstance(data, dict):
-        raise BaseError(f"{path.name} is no JSON object", where=str(path), mend="Copy the model again.")
-    return data
 
 
 def _weight_files(folder: Path) -> list[Path]:

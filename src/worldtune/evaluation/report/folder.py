@@ -66,6 +66,8 @@ class ReportContent:
     distances: Sequence[Distance] = ()
     no_distances: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    suite: str | None = None
+    gates: str | None = None
 
 
 def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambda done, total: None) -> Path:
@@ -197,6 +199,8 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "distances": [asdict(distance) for distance in content.distances],
         "no_distances": dict(content.no_distances),
         "weights": dict(content.weights),
+        "suite": content.suite,
+        "gates": content.gates,
     }
     return parse_report(value, where="the report's content")
 

@@ -15,7 +15,7 @@ from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.report.votes import Vote, refuse_strange
 
-FORMAT: Final = "worldtune report 3"
+FORMAT: Final = "worldtune report 4"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
 Plain = str | bool | int | FiniteFloat | None
 
@@ -41,7 +41,8 @@ class Figure:
 class SavedReport:
     """`videos` maps case → column → path of the mp4 inside the report's folder; `curves` run → rows by step.
 
-    `shown_seeds` are those of the videos, by case; `rulings` the gates' outcomes, by candidate.
+    `shown_seeds` are those of the videos, by case; `rulings` the gates' outcomes, by candidate; `suite` and `gates` the
+    digests of what was judged on, and by which policy, None where that is not known.
     """
 
     __pydantic_config__ = _EXACT
@@ -68,6 +69,8 @@ class SavedReport:
     distances: list[Distance]
     no_distances: dict[str, str]
     weights: dict[str, str]
+    suite: str | None
+    gates: str | None
 
     @property
     def blind_rival(self) -> str:
