@@ -57,5 +57,13 @@ class AdapterError(UserError):
     """An adapter that is damaged or made for another base."""
 
 
+class RegistryError(UserError):
+    """What the registry refuses, or cannot do now."""
+
+
+class TamperError(RegistryError):
+    """Bytes or a record that are not what was written."""
+
+
 class BirthProofError(UserError):
     """A training run whose adapter provably does not do what training must do."""

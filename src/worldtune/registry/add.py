@@ -1,0 +1,133 @@
+"""Adding: an adapter's folder, or a run's, becomes the next release of a name."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from securesystemslib.signer import CryptoSigner
+from sqlalchemy import func, select
+
+from worldtune.adapters.card import CARD, AdapterCard, read_card
+from worldtune.adapters.folder import WEIGHTS, read_sound_card
+from worldtune.errors import RegistryError
+from worldtune.files import digest_file
+from worldtune.registry.facts import Released
+from worldtune.registry.manifest import Manifest, manifest_of
+from worldtune.registry.names import check_name
+from worldtune.registry.provenance import provenance
+from worldtune.registry.record import Event, Writer
+from worldtune.registry.registry import Registry
+from worldtune.registry.releases import RELEASED, find, revocation
+from worldtune.registry.statements import sign
+
+ADAPTER = "adapter"
+OF_RUN = ("recipe.yaml", "lineage.json", "ledger.parquet", "environment.txt")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is said of a release when it is added; `calibration` is the digest of the camera's."""
+
+    calibration: str | None = None
+    parent: str | None = None
+    labels: Mapping[str, str] | None = None
+
+
+def add(
+    registry: Registry, signer: CryptoSigner, name: str, source: Path, about: About | None = None
+) -> Event[Released]:
+    """Keep the adapter's bytes and what its run knows of itself, and make them the next release of `name`.
+
+    The same bytes again are the release that they are already. Raises RegistryError for a file that is not taken, a
+    parent that is revoked, or a key that may not; AdapterError for an adapter that is damaged.
+    """
+    check_name(name)
+    about = about or About()
+    with tempfile.TemporaryDirectory() as gathered:
+        folder = gather(source, Path(gathered) / "release")
+        manifest, card = manifest_of(folder), sound_card(folder)
+        with registry.writer(signer) as writer:  # who may not, or asks for what cannot be, is refused before the work
+            if known := _known(writer, name, manifest):
+                return known
+            _number(writer, name, about)
+            writer.people.may(writer.holder, _released(writer, name, manifest, card, about, "0" * 64), writer.at, "add")
+        put(registry, folder, manifest)
+        statement = provenance(f"{name}", manifest, card, folder)
+        with registry.writer(signer) as writer:
+            if known := _known(writer, name, manifest):
+                return known
+            kept = registry.store.put_bytes(sign(statement, signer))
+            return writer.append(_released(writer, name, manifest, card, about, kept))
+
+
+def gather(source: Path, target: Path) -> Path:
+    """Copy what a release is made of into a new folder: an adapter's files, and of a run what it was made from.
+
+    Links are copied as links, to be refused. Raises RegistryError when there is no adapter.
+    """
+    is_run = (source / ADAPTER / CARD).is_file()
+    folder = source / ADAPTER if is_run else source
+    if not (folder / CARD).is_file():
+        what = f"there is no adapter here: neither {CARD} nor {ADAPTER}/{CARD}"
+        raise RegistryError(what, where=str(source), mend="Name a run's folder, or an adapter's.")
+    shutil.copytree(folder, target, symlinks=True)
+    for name in OF_RUN if is_run else ():
+        if (source / name).exists() or (source / name).is_symlink():
+            shutil.copy2(source / name, target / name, follow_symlinks=False)
+    return target
+
+
+def sound_card(folder: Path) -> AdapterCard:
+    """The card of an adapter's folder. Raises AdapterError unless its weights are those of the card."""
+    return read_sound_card(folder, read_card(folder).base_digest)
+
+
+def put(registry: Registry, folder: Path, manifest: Manifest) -> None:
+    """Keep a release's bytes. Nothing names them until a fact does."""
+    for entry in manifest.files:
+        registry.store.put(folder / entry.name, entry)
+    registry.store.put_bytes(manifest.content)
+
+
+def _known(writer: Writer, name: str, manifest: Manifest) -> Event[Released] | None:
+    found = writer.facts(Released, adapter=name, digest=manifest.digest)
+    return found[0] if found else None
+
+
+def _number(writer: Writer, name: str, about: About) -> int:
+    """The next number of a name. Raises RegistryError for a parent that there is not, or that is revoked."""
+    highest = writer.connection.execute(select(func.max(RELEASED.c.number)).where(RELEASED.c.adapter == name)).scalar()
+    if about.parent is not None and (revoked := revocation(writer, find(writer, about.parent).release.fact)):
+        what = f"its parent {about.parent} is revoked: {revoked.fact.reason}"
+        raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
+    return (highest or 0) + 1
+
+
+def _released(
+    writer: Writer, name: str, manifest: Manifest, card: AdapterCard, about: About, statement: str
+) -> Released:
+    by_name = {entry.name: entry.sha256 for entry in manifest.files}
+    return Released(
+        adapter=name,
+        number=_number(writer, name, about),
+        digest=manifest.digest,
+        author=writer.holder.person,
+        weights=by_name[WEIGHTS],
+        card=by_name[CARD],
+        base=card.base_digest,
+        base_name=card.base,
+        size=manifest.size,
+        provenance=statement,
+        calibration=about.calibration,
+        parent=find(writer, about.parent).digest if about.parent else None,
+        labels=dict(about.labels or {}),
+    )
+
+
+def calibration_digest(path: Path) -> str:
+    """The digest of a camera's calibration file. Raises RegistryError when there is none."""
+    if not path.is_file():
+        raise RegistryError("there is no calibration file", where=str(path), mend="Correct the path.")
+    return digest_file(path)

@@ -1,0 +1,50 @@
+"""The time of the record: UTC, which never goes back from one event to the next."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from worldtune.errors import RegistryError
+
+TOLERATED = timedelta(minutes=1)
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def now() -> datetime:
+    """What the machine's clock says."""
+    return datetime.now(UTC)
+
+
+def text_of(time: datetime) -> str:
+    """As the record keeps it; such texts sort as their times do."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_of(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def time_after(last: str | None) -> str:
+    """The time of an event that follows one at `last`.
+
+    Clocks of several machines differ a little: within a minute the later of both holds. Raises RegistryError when the
+    clock is further back: what has expired would be valid again.
+    """
+    here = text_of(now())
+    if last is None or here >= last:
+        return here
+    if time_of(last) - time_of(here) > TOLERATED:
+        raise RegistryError(
+            f"this machine's clock says {here}, and the record's last event is of {last}",
+            where="clock",
+            mend="Set the clock right: expiries are counted by it.",
+        )
+    return last
+
+
+def span_of(text: str) -> timedelta:
+    """`8h`, `90d` or `12w`. Raises RegistryError for anything else."""
+    match = _SPAN.fullmatch(text)
+    if not match:
+        raise RegistryError(f"{text!r} is no length of time", where="expiry", mend="Say 8h, 90d or 12w.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,301 @@
+"""The kinds of facts in the record: each is signed once, by somebody whose role allows it, and never changed.
+
+A fact is one row of the table of its kind. Digests are SHA-256 as hex; times are those of `clock`.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from worldtune.files import digest_bytes, digest_json
+from worldtune.registry.manifest import DIGEST
+from worldtune.strict import Strict
+
+Role = Literal["submitter", "evaluator", "approver", "admin"]
+ROLES: tuple[Role, ...] = ("submitter", "evaluator", "approver", "admin")
+KIND = "urn:worldtune:registry:{}:1"
+
+
+class Fact(Strict):
+    """What every kind has: its table, and the roles of which one may state it."""
+
+    kind: ClassVar[str]
+    by: ClassVar[tuple[Role, ...]]
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """What the statement is about: names and digests."""
+        return {self.kind: digest_json(self.model_dump(mode="json"))}
+
+    @property
+    def told(self) -> str:
+        """A line for people."""
+        return self.kind
+
+
+class OfRelease(Fact):
+    """A fact about one release."""
+
+    adapter: str
+    number: int = Field(ge=1)
+    digest: str = Field(pattern=DIGEST)
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {self.name: self.digest}
+
+    @property
+    def name(self) -> str:
+        return f"{self.adapter}@{self.number}"
+
+
+class Founded(Fact):
+    """The first event: the registry's own id, and the first administrator."""
+
+    kind: ClassVar[str] = "founded"
+    by: ClassVar[tuple[Role, ...]] = ()
+    registry: str
+    person: str
+    public: str
+    roles: tuple[Role, ...] = ROLES
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {self.person: digest_bytes(self.public.encode())}
+
+    @property
+    def told(self) -> str:
+        return f"the registry {self.registry} was founded by {self.person}"
+
+
+class Enrolled(Fact):
+    """A person's key and roles; a person may have several keys."""
+
+    kind: ClassVar[str] = "enrolled"
+    by: ClassVar[tuple[Role, ...]] = ("admin",)
+    person: str
+    public: str
+    roles: tuple[Role, ...] = Field(min_length=1)
+    expires: str | None = None
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {self.person: digest_bytes(self.public.encode())}
+
+    @property
+    def told(self) -> str:
+        until = f" until {self.expires[:10]}" if self.expires else ""
+        return f"{self.person} may sign as {', '.join(self.roles)}{until}"
+
+
+class Retired(Fact):
+    """A key that signs no more; of one in wrong hands, nothing that it signed counts either."""
+
+    kind: ClassVar[str] = "retired"
+    by: ClassVar[tuple[Role, ...]] = ("admin",)
+    person: str
+    key: str
+    stolen: bool = False
+    reason: str = Field(min_length=1)
+
+    @property
+    def told(self) -> str:
+        return f"a key of {self.person} was retired{', stolen' if self.stolen else ''}: {self.reason}"
+
+
+class PolicySet(Fact):
+    """The policy of promotion that holds from here on."""
+
+    kind: ClassVar[str] = "policy_set"
+    by: ClassVar[tuple[Role, ...]] = ("admin",)
+    policy: str = Field(pattern=DIGEST)
+    content: dict[str, Any]
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"policy": self.policy}
+
+    @property
+    def told(self) -> str:
+        return f"the policy is {self.policy[:12]}"
+
+
+class Expected(Fact):
+    """What the base, suite, gates or camera calibration must be now, of adapters whose name is or begins as `scope`."""
+
+    kind: ClassVar[str] = "expected"
+    by: ClassVar[tuple[Role, ...]] = ("admin",)
+    scope: str
+    what: Literal["base", "suite", "gates", "calibration"]
+    digest: str = Field(pattern=DIGEST)
+    reason: str = Field(min_length=1)
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {self.what: self.digest}
+
+    @property
+    def told(self) -> str:
+        return f"{self.scope}: the {self.what} is {self.digest[:12]}: {self.reason}"
+
+
+class Released(OfRelease):
+    """An adapter as it is: `digest` is its manifest's. `author` made it, and so cannot approve it."""
+
+    kind: ClassVar[str] = "released"
+    by: ClassVar[tuple[Role, ...]] = ("submitter",)
+    author: str
+    weights: str = Field(pattern=DIGEST)
+    card: str = Field(pattern=DIGEST)
+    base: str = Field(pattern=DIGEST)
+    base_name: str
+    size: int
+    provenance: str = Field(pattern=DIGEST)
+    calibration: str | None = Field(None, pattern=DIGEST)
+    parent: str | None = Field(None, pattern=DIGEST)
+    labels: dict[str, str] = Field(default_factory=dict)
+    origin: str | None = None
+
+    @property
+    def told(self) -> str:
+        came = f", from {self.origin}" if self.origin else ""
+        return f"{self.name} is {self.digest[:12]}, for {self.base_name}{came}"
+
+
+class Labelled(Fact):
+    """Labels of an adapter, as robot=so101; the latest of a label holds, an empty one takes it away."""
+
+    kind: ClassVar[str] = "labelled"
+    by: ClassVar[tuple[Role, ...]] = ("submitter",)
+    adapter: str
+    labels: dict[str, str]
+
+    @property
+    def told(self) -> str:
+        return f"{self.adapter}: {', '.join(f'{key}={value}' for key, value in self.labels.items())}"
+
+
+class Evaluated(OfRelease):
+    """What an evaluation ruled on exactly these bytes: base, suite, gates and results by digest."""
+
+    kind: ClassVar[str] = "evaluated"
+    by: ClassVar[tuple[Role, ...]] = ("evaluator",)
+    person: str
+    base: str = Field(pattern=DIGEST)
+    suite: str = Field(pattern=DIGEST)
+    gates: str = Field(pattern=DIGEST)
+    results: str = Field(pattern=DIGEST)
+    candidate: str
+    outcome: Literal["pass", "fail", "not enough evidence"]
+    expires: str
+    statement: str | None = Field(None, pattern=DIGEST)
+
+    @property
+    def told(self) -> str:
+        return f"{self.name}: the gates say {self.outcome} (until {self.expires[:10]})"
+
+
+class Approved(OfRelease):
+    """Somebody lets a release into a channel, under the policy of that time."""
+
+    kind: ClassVar[str] = "approved"
+    by: ClassVar[tuple[Role, ...]] = ("approver",)
+    person: str
+    channel: str
+    policy: str = Field(pattern=DIGEST)
+    reason: str = Field(min_length=1)
+    expires: str
+    statement: str | None = Field(None, pattern=DIGEST)
+
+    @property
+    def told(self) -> str:
+        return f"{self.person} approved {self.name} for {self.channel}: {self.reason}"
+
+
+class Withdrawn(OfRelease):
+    """Somebody takes their approval back."""
+
+    kind: ClassVar[str] = "withdrawn"
+    by: ClassVar[tuple[Role, ...]] = ("approver",)
+    channel: str
+    reason: str = Field(min_length=1)
+
+    @property
+    def told(self) -> str:
+        return f"the approval of {self.name} for {self.channel} was withdrawn: {self.reason}"
+
+
+class Moved(OfRelease):
+    """A channel points to a release from here on. Of each generation of a channel there is one move.
+
+    `evidence` and `approvals` are the hashes of the events it rests on.
+    """
+
+    kind: ClassVar[str] = "moved"
+    by: ClassVar[tuple[Role, ...]] = ("submitter", "approver")
+    channel: str
+    generation: int = Field(ge=1)
+    how: Literal["promotion", "rollback", "break-glass"]
+    reason: str | None = None
+    policy: str = Field(pattern=DIGEST)
+    evidence: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    expires: str | None = None
+
+    @property
+    def told(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        until = f" UNTIL {self.expires}" if self.expires else ""
+        how = self.how.upper() if self.how == "break-glass" else self.how
+        return f"{self.adapter}@{self.channel} is {self.number} (generation {self.generation}, {how}){until}{why}"
+
+
+class Revoked(OfRelease):
+    """A release that nobody may use any more."""
+
+    kind: ClassVar[str] = "revoked"
+    by: ClassVar[tuple[Role, ...]] = ("approver",)
+    reason: str = Field(min_length=1)
+
+    @property
+    def told(self) -> str:
+        return f"{self.name} is REVOKED: {self.reason}"
+
+
+class Derived(Fact):
+    """What was made with releases, or from what was: episodes, a dataset, a policy; `sources` are their digests."""
+
+    kind: ClassVar[str] = "derived"
+    by: ClassVar[tuple[Role, ...]] = ("submitter",)
+    what: str
+    name: str
+    digest: str = Field(pattern=DIGEST)
+    sources: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {self.name: self.digest}
+
+    @property
+    def told(self) -> str:
+        return f"{self.what} {self.name} ({self.digest[:12]}) came from {', '.join(one[:12] for one in self.sources)}"
+
+
+class Published(OfRelease):
+    """A copy that was put elsewhere, and the revision it has there."""
+
+    kind: ClassVar[str] = "published"
+    by: ClassVar[tuple[Role, ...]] = ("submitter",)
+    where: str
+    revision: str
+
+    @property
+    def told(self) -> str:
+        return f"{self.name} was put at {self.where}, revision {self.revision}"
+
+
+FACTS: tuple[type[Fact], ...] = (
+    Founded, Enrolled, Retired, PolicySet, Expected, Released, Labelled, Evaluated, Approved, Withdrawn, Moved,
+    Revoked, Derived, Published,
+)  # fmt: skip
+BY_KIND: dict[str, type[Fact]] = {KIND.format(fact.kind): fact for fact in FACTS}

@@ -1,0 +1,62 @@
+"""The policy of promotion: what a release must show before a channel may point to it.
+
+channels:
+  production:
+    approvals: 2            # by so many people, none of whom made it
+    evidence: true          # an evaluation that passed its gates, and has not expired
+  "*":                      # every other channel
+    approvals: 0
+    evidence: false
+"""
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, model_validator
+
+from worldtune.errors import RecipeError, RegistryError, first_line
+from worldtune.files import digest_bytes
+from worldtune.registry.manifest import canonical
+from worldtune.strict import Strict, parse
+
+OTHERS = "*"
+
+
+class Rule(Strict):
+    """What one channel asks for."""
+
+    approvals: int = Field(0, ge=0, le=20)
+    evidence: bool = False
+
+
+class Policy(Strict):
+    """A rule a channel; `*` is that of all others."""
+
+    channels: dict[str, Rule]
+
+    @model_validator(mode="after")
+    def _covers_all(self) -> "Policy":
+        if OTHERS not in self.channels:
+            raise ValueError(f'it says nothing of other channels: add "{OTHERS}"')
+        return self
+
+    @property
+    def digest(self) -> str:
+        return digest_bytes(canonical(self.model_dump(mode="json")))
+
+    def rule(self, channel: str) -> Rule:
+        return self.channels.get(channel, self.channels[OTHERS])
+
+
+DEFAULT = Policy(channels={"production": Rule(approvals=1, evidence=True), OTHERS: Rule()})
+
+
+def read_policy(path: Path) -> Policy:
+    """Raises RegistryError when the file cannot be read, or is no policy."""
+    try:
+        return parse(Policy, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except RecipeError as error:
+        raise RegistryError(error.what, where=error.where, mend=error.mend) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        what = f"the policy cannot be read: {first_line(error)}"
+        raise RegistryError(what, where=str(path), mend="Write a file as docs/registry.md shows.") from error

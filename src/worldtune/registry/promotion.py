@@ -1,0 +1,189 @@
+"""Promotion: a channel points to another release, in one transaction, or nothing happened.
+
+The bytes are verified before it begins, as nothing can change them unseen: whoever reads them verifies them again.
+Then, while nobody else writes: signatures, the policy by its digest, evidence, approvers, the channel's generation.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from securesystemslib.signer import CryptoSigner
+
+from worldtune.errors import BusyError, RegistryError
+from worldtune.registry.clock import text_of, time_of
+from worldtune.registry.facts import Approved, Moved, Released
+from worldtune.registry.names import Reference, check_channel, parse_reference
+from worldtune.registry.record import Event, View, Writer
+from worldtune.registry.registry import Registry
+from worldtune.registry.releases import channel_head, find, moves_of, revocation
+from worldtune.registry.standing import Standing, policy_now, standing, withdrawals
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """Into a channel without approval: for a reason, and for so long."""
+
+    reason: str
+    lasts: timedelta
+
+
+def promote(
+    registry: Registry,
+    signer: CryptoSigner,
+    text: str,
+    channel: str,
+    generation: int | None = None,
+    glass: BreakGlass | None = None,
+) -> Event[Moved]:
+    """Let a channel point to a release; `generation` is the one that the channel is believed to have.
+
+    Raises RegistryError, which names all that is missing, when the policy does not let it in; TamperError when its
+    bytes or what speaks for it were changed; BusyError when the channel has moved meanwhile.
+    """
+    check_channel(channel)
+    with registry.view() as view:
+        release = find(view, text).release.fact
+    verify_bytes(registry, release)
+    with registry.writer(signer) as writer:
+        release = find(writer, text).release.fact
+        now = standing(writer, release, channel)
+        refuse_revoked(writer, release)
+        if glass is None:
+            _refuse_unready(writer, now, channel)
+        head = channel_head(writer, release.adapter, channel)
+        _refuse_moved(head, generation, f"{release.adapter}@{channel}")
+        return writer.append(
+            Moved(
+                **_of(release),
+                channel=channel,
+                generation=head.fact.generation + 1 if head else 1,
+                how="break-glass" if glass else "promotion",
+                reason=glass.reason if glass else None,
+                policy=policy_now(writer).digest,
+                evidence=(now.evidence.hash,) if now.evidence else (),
+                approvals=tuple(event.hash for event in now.approvals),
+                expires=text_of(time_of(writer.at) + glass.lasts) if glass else None,
+            )
+        )
+
+
+def rollback(
+    registry: Registry, signer: CryptoSigner, text: str, reason: str, to: int | None = None
+) -> tuple[Event[Moved], Standing]:
+    """Let a channel point to an earlier release of its own, that is still approved and not revoked.
+
+    Without `to` it is the newest such one. Nothing is evaluated again: what is stale is told, and does not hinder.
+    Raises RegistryError when there is none.
+    """
+    reference = parse_reference(text)
+    if reference.by != "channel":
+        raise RegistryError(f"{text} names no channel", where="rollback", mend="As cell7/front/pick@production.")
+    with registry.view() as view:
+        chosen = _earlier(view, reference, to)
+    verify_bytes(registry, chosen)
+    with registry.writer(signer) as writer:
+        if _earlier(writer, reference, to) != chosen:
+            raise BusyError("the channel moved meanwhile", where=text, mend="Look at it, and try again.")
+        head = channel_head(writer, reference.adapter, reference.value)
+        assert head is not None
+        fact = Moved(
+            **_of(chosen),
+            channel=reference.value,
+            generation=head.fact.generation + 1,
+            how="rollback",
+            reason=reason,
+            policy=policy_now(writer).digest,
+            approvals=tuple(event.hash for event in _still_approved(writer, chosen, reference.value)),
+        )
+        return writer.append(fact), standing(writer, chosen, reference.value)
+
+
+def verify_bytes(registry: Registry, release: Released) -> None:
+    """Raises TamperError unless the store has the release's manifest, provenance and every file as they were."""
+    registry.store.check_all(registry.store.manifest(release.digest))
+    registry.store.read(release.provenance)
+
+
+def refuse_revoked(view: View, release: Released) -> None:
+    """Raises RegistryError when the release, or one that it came from, is revoked."""
+    if revoked := revocation(view, release):
+        what = f"{release.name} is revoked: {revoked.fact.reason}"
+        raise RegistryError(what, where=release.name, mend="Promote another.")
+    parent = release.parent
+    while parent is not None:
+        its = view.facts(Released, digest=parent)
+        if not its:
+            what = f"its parent {parent[:12]} is not in the record"
+            raise RegistryError(what, where=release.name, mend="Import the parent too.")
+        if revoked := revocation(view, its[0].fact):
+            what = f"it came from {its[0].fact.name}, which is revoked: {revoked.fact.reason}"
+            raise RegistryError(what, where=release.name, mend="Train from another.")
+        parent = its[0].fact.parent
+
+
+def _refuse_unready(writer: Writer, now: Standing, channel: str) -> None:
+    """Raises RegistryError, with everything that is missing, unless the policy lets the release in."""
+    rule = policy_now(writer).rule(channel)
+    missing = list(now.stale)
+    if rule.evidence and now.evidence is None:
+        missing += [reason for reason in now.lapsed if not reason.startswith("approval") and reason not in missing]
+    if len(now.approvals) < rule.approvals:
+        missing.append(f"approvals: {len(now.approvals)} of {rule.approvals}, by people who did not make it")
+        missing += [reason for reason in now.lapsed if reason.startswith("approval")]
+    if missing:
+        raise RegistryError(
+            f"it may not go to {channel}: {'; '.join(missing)}",
+            where=now.release.name,
+            mend="Evaluate it anew, or have it approved; in an emergency an administrator has --break-glass.",
+        )
+
+
+def _refuse_moved(head: Event[Moved] | None, generation: int | None, where: str) -> None:
+    found = head.fact.generation if head else 0
+    if generation is not None and generation != found:
+        what = f"the channel is at generation {found}, not {generation}: somebody moved it"
+        raise BusyError(what, where=where, mend="Look at what is there now, and decide again.")
+
+
+def _earlier(view: View, reference: Reference, to: int | None) -> Released:
+    """The release to go back to. Raises RegistryError when none can be gone back to, and says why of each."""
+    moves, where = moves_of(view, reference.adapter, reference.value), str(reference)
+    if not moves:
+        raise RegistryError("the channel never held a release", where=where, mend="Promote one.")
+    current = moves[-1].fact.number
+    reasons: dict[int, str] = {}
+    for move in reversed(moves[:-1]):
+        number = move.fact.number
+        if number == current or number in reasons or (to is not None and number != to):
+            continue
+        release = find(view, f"{reference.adapter}@{number}").release.fact
+        if revocation(view, release):
+            reasons[number] = "revoked"
+        elif len(_still_approved(view, release, reference.value)) < policy_now(view).rule(reference.value).approvals:
+            reasons[number] = "not approved any more"
+        else:
+            return release
+    said = "; ".join(f"{number} is {why}" for number, why in reasons.items()) or (
+        f"{to} never was there before" if to is not None else "it never held another"
+    )
+    raise RegistryError(
+        f"nothing can be gone back to: {said}", where=where, mend="Have one approved, or use promote --break-glass."
+    )
+
+
+def _still_approved(view: View, release: Released, channel: str) -> list[Event[Approved]]:
+    """Approvals that were neither taken back nor have expired, one a person, under whatever policy they were given."""
+    took_back = withdrawals(view, release, channel)
+    now = view.at if isinstance(view, Writer) else (view.head().at or "")
+    found = {
+        event.fact.person: event
+        for event in view.facts(Approved, digest=release.digest, channel=channel)
+        if event.fact.person != release.author
+        and took_back.get(event.fact.person, 0) < event.sequence
+        and now < event.fact.expires
+    }
+    return list(found.values())
+
+
+def _of(release: Released) -> dict[str, object]:
+    return {"adapter": release.adapter, "number": release.number, "digest": release.digest}

@@ -1,0 +1,219 @@
+"""The record: signed events in a chain, each of which holds the hash of the one before.
+
+An event is a DSSE envelope around an in-toto statement; its hash is that of the envelope's bytes. What decides
+something (promotion, resolution) reads facts from envelopes whose signatures hold, never from the rows that index
+them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from securesystemslib.signer import CryptoSigner
+from sqlalchemy import Connection, Engine, Row, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from worldtune.errors import BusyError, RecipeError, TamperError
+from worldtune.files import digest_bytes
+from worldtune.registry import database
+from worldtune.registry.clock import time_after
+from worldtune.registry.facts import BY_KIND, KIND, Enrolled, Fact, Founded, Retired
+from worldtune.registry.people import Holder, People
+from worldtune.registry.statements import opened, said, sign, signed_by, statement
+from worldtune.registry.tables import EVENTS, TABLES, row_of
+from worldtune.strict import parse
+
+F = TypeVar("F", bound=Fact)
+START = "0" * 64
+MEND = "The record was changed from outside: bring it back from a copy, and compare it with a signed head."
+
+
+@dataclass(frozen=True)
+class Event(Generic[F]):
+    """One event: its place in the chain, when, who (a person, by which of their keys), what, and its hash."""
+
+    sequence: int
+    at: str
+    actor: str
+    key: str
+    fact: F
+    hash: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest event's place, hash and time."""
+
+    sequence: int
+    hash: str
+    at: str | None
+
+
+class View:
+    """What is in the record, from one transaction. `founder` is the key that the first event must be signed by."""
+
+    def __init__(self, connection: Connection, founder: str, people: People | None = None) -> None:
+        self.connection = connection
+        self.founder = founder
+        self.people = people or People()
+        if people is None:
+            for event in self._events(Founded, Enrolled, Retired):
+                self.people.learn(event.fact, event.at, f"event {event.sequence}")
+
+    def head(self) -> Head:
+        """Raises TamperError when events are missing from the middle."""
+        row = self.connection.execute(
+            select(EVENTS.c.sequence, EVENTS.c.hash, EVENTS.c.at).order_by(EVENTS.c.sequence.desc()).limit(1)
+        ).first()
+        return Head(*row) if row else Head(0, START, None)
+
+    def rows(self, kind: type[Fact], **equal: Any) -> Sequence[Row[Any]]:
+        """Rows of an index as they stand, in order: to find and to list, not to decide by."""
+        table = TABLES[kind]
+        where = [table.c[name] == value for name, value in equal.items()]
+        return self.connection.execute(select(table).where(*where).order_by(table.c.sequence)).all()
+
+    def facts(self, kind: type[F], **equal: Any) -> list[Event[F]]:
+        """Facts of a kind, in order, each from an envelope whose signature holds and as its row says.
+
+        Raises TamperError when one is not so. Facts of stolen keys are left out.
+        """
+        return self.at_rows(kind, self.rows(kind, **equal))
+
+    def at_rows(self, kind: type[F], rows: Sequence[Row[Any]]) -> list[Event[F]]:
+        """The facts of some rows, as `facts` gives them."""
+        found = []
+        for row in rows:
+            event = self.event(row.sequence)
+            if not isinstance(event.fact, kind) or row_of(event.fact, row.sequence) != _plain(row):
+                what = f"the row {row.sequence} of {kind.kind} is not what was signed"
+                raise TamperError(what, where="record", mend=MEND)
+            if not self.people.holders[event.key].stolen:
+                found.append(event)
+        return found
+
+    def event(self, sequence: int) -> Event[Any]:
+        """One event by its place. Raises TamperError when it is absent, or its envelope does not hold."""
+        row = self.connection.execute(select(EVENTS).where(EVENTS.c.sequence == sequence)).first()
+        if row is None:
+            raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
+        return event_of(row, self.people, self.founder)
+
+    def _events(self, *kinds: type[Fact]) -> Iterator[Event[Any]]:
+        """Events of some kinds, each checked by the people known at that point."""
+        names = [KIND.format(kind.kind) for kind in kinds]
+        query = select(EVENTS).where(EVENTS.c.kind.in_(names)).order_by(EVENTS.c.sequence)
+        for row in self.connection.execute(query).all():
+            yield event_of(row, self.people, self.founder)
+
+    def count(self) -> int:
+        """How many events there are."""
+        return self.connection.execute(select(func.count()).select_from(EVENTS)).scalar_one()
+
+
+def event_of(row: Row[Any], people: People, founder: str) -> Event[Any]:
+    """The event of a row, its envelope opened by the key of its signer.
+
+    Raises TamperError unless the row is what was signed, by somebody who was allowed to at the time.
+    """
+    where, envelope = f"event {row.sequence}", row.envelope.encode()
+    if digest_bytes(envelope) != row.hash:
+        raise TamperError("its bytes are not those of its hash", where=where, mend=MEND)
+    key_id = signed_by(envelope, where)
+    if row.sequence == 1:
+        if key_id != founder:
+            what = f"the record was founded by the key {key_id[:12]}, not by {founder[:12]}"
+            raise TamperError(what, where=where, mend="This is another registry than the one you joined.")
+        people = People(dict(people.holders))
+        people.learn(parse(Founded, said(envelope, where)["predicate"]["fact"], where), row.at, where)
+    if key_id not in people.holders:
+        raise TamperError(f"it is signed by a key that nobody has, {key_id[:12]}", where=where, mend=MEND)
+    holder = people.holders[key_id]
+    content = opened(envelope, holder.key, where)
+    predicate = content["predicate"]
+    stated = (predicate["sequence"], predicate["at"], predicate["actor"], content["predicateType"])
+    if stated != (row.sequence, row.at, row.actor, row.kind) or row.actor != holder.person:
+        raise TamperError("the row is not what was signed", where=where, mend=MEND)
+    try:
+        fact = parse(BY_KIND[row.kind], predicate["fact"], where)
+    except (KeyError, RecipeError) as error:
+        raise TamperError(f"no fact that is known: {error}", where=where, mend=MEND) from error
+    if not isinstance(fact, Founded):
+        people.may(holder, fact, row.at, where)
+    return Event(row.sequence, row.at, row.actor, key_id, fact, row.hash)
+
+
+class Writer(View):
+    """A view that the one writer may add to, as the holder of a key."""
+
+    def __init__(self, connection: Connection, founder: str, registry: str, signer: CryptoSigner) -> None:
+        super().__init__(connection, founder)
+        self.registry = registry
+        self.signer = signer
+        last = self.head()
+        if self.count() != last.sequence:
+            what = f"{self.count()} events, and the newest is number {last.sequence}"
+            raise TamperError(what, where="record", mend=MEND)
+        self.at = time_after(last.at)
+
+    @property
+    def holder(self) -> Holder:
+        """Who writes. Raises RegistryError for a key that nobody enrolled."""
+        return self.people.holder(self.signer.public_key.keyid, "key")
+
+    def append(self, fact: F) -> Event[F]:
+        """Sign a fact and put it at the chain's end. Raises RegistryError when the key or its role does not allow it.
+
+        Raises BusyError when another was first with what there can be only one of.
+        """
+        last = self.head()
+        if isinstance(fact, Founded):
+            person = fact.person
+        else:
+            person = self.holder.person
+            self.people.may(self.holder, fact, self.at, fact.kind)
+        sequence = last.sequence + 1
+        predicate = {
+            "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": self.at, "actor": person,
+            "fact": fact.model_dump(mode="json"),
+        }  # fmt: skip
+        kind = KIND.format(fact.kind)
+        envelope = sign(statement(fact.subject, kind, predicate), self.signer)
+        row = {
+            "sequence": sequence, "at": self.at, "actor": person, "kind": kind, "hash": digest_bytes(envelope),
+            "envelope": envelope.decode(),
+        }  # fmt: skip
+        try:
+            self.connection.execute(insert(EVENTS), row)
+            self.connection.execute(insert(TABLES[type(fact)]), row_of(fact, sequence))
+        except IntegrityError as error:
+            mend = "Look what is there now, and try again."
+            raise BusyError("another process was first", where=fact.kind, mend=mend) from error
+        self.people.learn(fact, self.at, fact.kind)
+        return Event(sequence, self.at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record in a database; `founder` is the id of the key that founded it, `registry` its own id."""
+
+    engine: Engine
+    founder: str
+    registry: str
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """Read. Raises RegistryError as `database.reading` does."""
+        with database.reading(self.engine) as connection:
+            yield View(connection, self.founder)
+
+    @contextmanager
+    def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
+        """Write: all of the block's facts, or none. Raises RegistryError as `database.writing` does."""
+        with database.writing(self.engine) as connection:
+            yield Writer(connection, self.founder, self.registry, signer)
+
+
+def _plain(row: Row[Any]) -> dict[str, Any]:
+    return dict(row._mapping)

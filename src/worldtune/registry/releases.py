@@ -1,0 +1,142 @@
+"""Releases: found by reference, and their standing: what speaks against one now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from worldtune.errors import RegistryError, did_you_mean
+from worldtune.registry.clock import time_after
+from worldtune.registry.facts import Moved, OfRelease, Released, Revoked
+from worldtune.registry.names import Reference, parse_reference
+from worldtune.registry.record import Event, View
+from worldtune.registry.tables import TABLES
+
+RELEASED, MOVED = TABLES[Released], TABLES[Moved]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A release, and the channel's move that led to it, if a channel did; `warnings` are for whoever uses it."""
+
+    reference: Reference
+    release: Event[Released]
+    move: Event[Moved] | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.release.fact.name
+
+    @property
+    def digest(self) -> str:
+        return self.release.fact.digest
+
+
+def resolve(view: View, text: str) -> Resolved:
+    """The release that a reference means, if it may be used.
+
+    Raises RegistryError when there is none, it is revoked, or its channel holds a break-glass move that has expired.
+    """
+    found = find(view, text)
+    if revoked := revocation(view, found.release.fact):
+        raise RegistryError(
+            f"{found.name} is revoked: {revoked.fact.reason}",
+            where=text,
+            mend=f"Roll the channel back: worldtune registry rollback {text}."
+            if found.move
+            else "Use another release.",
+        )
+    if found.move and found.move.fact.expires is not None:
+        expires = found.move.fact.expires
+        if time_after(view.head().at) >= expires:
+            what = f"{text} was moved by break-glass until {expires}, which has passed"
+            mend = f"Promote a release that is approved, or worldtune registry rollback {text}."
+            raise RegistryError(what, where=text, mend=mend)
+        warning = f"BREAK-GLASS: {text} is {found.name} without approval until {expires}: {found.move.fact.reason}"
+        return Resolved(found.reference, found.release, found.move, (warning,))
+    return found
+
+
+def find(view: View, text: str) -> Resolved:
+    """The release that a reference means, whatever speaks against it. Raises RegistryError when there is none."""
+    reference = parse_reference(text)
+    if reference.by == "channel":
+        move = channel_head(view, reference.adapter, reference.value)
+        if move is None:
+            raise _unknown(view, reference)
+        release = _release(view, reference, RELEASED.c.number == move.fact.number)
+        if release.fact.digest != move.fact.digest:
+            raise RegistryError("the channel's move names other bytes", where=text, mend="Run registry verify.")
+        return Resolved(reference, release, move)
+    if reference.by == "number":
+        return Resolved(reference, _release(view, reference, RELEASED.c.number == int(reference.value)), None)
+    return Resolved(reference, _release(view, reference, RELEASED.c.digest.startswith(reference.value)), None)
+
+
+def _release(view: View, reference: Reference, condition: Any) -> Event[Released]:
+    query = select(RELEASED).where(RELEASED.c.adapter == reference.adapter, condition)
+    rows = view.connection.execute(query).all()
+    if not rows:
+        raise _unknown(view, reference)
+    if len(rows) > 1:
+        what = f"{len(rows)} releases begin so"
+        raise RegistryError(what, where=str(reference), mend="Give more digits of the digest.")
+    found = view.at_rows(Released, rows)
+    if not found:
+        what = "it was released by a stolen key"
+        raise RegistryError(what, where=str(reference), mend="Add it again, by somebody who can be trusted.")
+    return found[0]
+
+
+def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
+    """The newest move of a channel; None where there was none."""
+    query = (
+        select(MOVED)
+        .where(MOVED.c.adapter == adapter, MOVED.c.channel == channel)
+        .order_by(MOVED.c.generation.desc())
+        .limit(1)
+    )
+    moves = view.at_rows(Moved, view.connection.execute(query).all())
+    return moves[0] if moves else None
+
+
+def moves_of(view: View, adapter: str, channel: str) -> list[Event[Moved]]:
+    """Every move of a channel, the oldest first."""
+    return view.facts(Moved, adapter=adapter, channel=channel)
+
+
+def revocation(view: View, release: OfRelease) -> Event[Revoked] | None:
+    """The revocation of these bytes, under whatever name."""
+    found = view.facts(Revoked, digest=release.digest)
+    return found[0] if found else None
+
+
+def channels(view: View, adapter: str) -> dict[str, Row[Any]]:
+    """The newest move of every channel of an adapter, as it stands in the index."""
+    rows: Sequence[Row[Any]] = view.rows(Moved, adapter=adapter)
+    newest: dict[str, Row[Any]] = {}
+    for row in rows:
+        if row.channel not in newest or row.generation > newest[row.channel].generation:
+            newest[row.channel] = row
+    return newest
+
+
+def adapter_names(view: View) -> list[str]:
+    """Every adapter that has a release."""
+    query = select(RELEASED.c.adapter).distinct().order_by(RELEASED.c.adapter)
+    return list(view.connection.execute(query).scalars())
+
+
+def _unknown(view: View, reference: Reference) -> RegistryError:
+    names = adapter_names(view)
+    if reference.adapter not in names:
+        mend = did_you_mean(reference.adapter, names, "See `worldtune registry list`.")
+        return RegistryError("there is no adapter of that name", where=reference.adapter, mend=mend)
+    known = ", ".join(f"@{name}" for name in channels(view, reference.adapter)) or "none"
+    return RegistryError(
+        f"{reference.adapter} has no {reference.by} {reference.value}",
+        where=str(reference),
+        mend=f"Its channels: {known}; its releases: worldtune registry show {reference.adapter}.",
+    )

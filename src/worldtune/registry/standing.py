@@ -1,0 +1,136 @@
+"""What speaks for and against a release now: evidence, approvals, and what has changed since it was judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worldtune.errors import RegistryError
+from worldtune.registry.clock import time_after
+from worldtune.registry.facts import (
+    Approved,
+    Evaluated,
+    Expected,
+    Moved,
+    OfRelease,
+    PolicySet,
+    Released,
+    Revoked,
+    Withdrawn,
+)  # fmt: skip
+from worldtune.registry.policy import Policy
+from worldtune.registry.record import Event, View
+from worldtune.registry.releases import revocation
+from worldtune.strict import parse
+
+EXPECTED = ("base", "calibration")
+OF_EVIDENCE = ("suite", "gates")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`evidence` and `approvals` are those that count now; `stale` says what changed since, `lapsed` what they lack."""
+
+    release: Released
+    revoked: Event[Revoked] | None
+    evidence: Event[Evaluated] | None
+    approvals: tuple[Event[Approved], ...]
+    stale: tuple[str, ...]
+    lapsed: tuple[str, ...]
+
+
+def policy_now(view: View) -> Policy:
+    """The policy that holds. Raises RegistryError when its text is not that of its digest."""
+    newest = view.facts(PolicySet)[-1].fact
+    policy = parse(Policy, newest.content, "policy")
+    if policy.digest != newest.policy:
+        raise RegistryError("the policy's text is not that of its digest", where="policy", mend="Run registry verify.")
+    return policy
+
+
+def expectations(view: View, adapter: str) -> dict[str, str]:
+    """What must be now, by kind: of the longest scope that holds the adapter, the latest."""
+    found: dict[str, tuple[int, str]] = {}
+    for event in view.facts(Expected):
+        its = event.fact
+        holds = its.scope in ("*", adapter) or adapter.startswith(f"{its.scope}/")
+        length = 0 if its.scope == "*" else len(its.scope)
+        if holds and length >= found.get(its.what, (0, ""))[0]:
+            found[its.what] = (length, its.digest)
+    return {what: digest for what, (_, digest) in found.items()}
+
+
+def standing(view: View, release: Released, channel: str | None = None) -> Standing:
+    """How a release stands; its approvals are those for `channel`."""
+    now, expected = time_after(view.head().at), expectations(view, release.adapter)
+    stale = [
+        f"{what}: it has {_short(getattr(release, what))}, and now {expected[what][:12]} is expected"
+        for what in EXPECTED
+        if what in expected and getattr(release, what) != expected[what]
+    ]
+    evidence, why = _evidence(view, release, expected, now)
+    if evidence is None and any(reason.startswith(OF_EVIDENCE) for reason in why):
+        stale += [reason for reason in why if reason.startswith(OF_EVIDENCE)]
+    approvals, lapsed = _approvals(view, release, channel, now) if channel else ([], [])
+    moved = [event.fact for event in view.facts(Moved, digest=release.digest, adapter=release.adapter)]
+    policy = policy_now(view).digest
+    if moved and moved[-1].policy != policy:
+        stale.append(f"policy: it was let in under {moved[-1].policy[:12]}, and now {policy[:12]} holds")
+    return Standing(release, revocation(view, release), evidence, tuple(approvals), tuple(stale), (*why, *lapsed))
+
+
+def _evidence(
+    view: View, release: Released, expected: dict[str, str], now: str
+) -> tuple[Event[Evaluated] | None, list[str]]:
+    """The newest evaluation that counts; and why not, of the newest that does not."""
+    reasons: list[str] = []
+    for event in reversed(view.facts(Evaluated, digest=release.digest)):
+        its = event.fact
+        why = [
+            f"{what}: it was judged by {getattr(its, what)[:12]}, and now {expected[what][:12]} is expected"
+            for what in OF_EVIDENCE
+            if what in expected and getattr(its, what) != expected[what]
+        ]
+        if its.base != release.base:
+            why.append("base: the evaluation was of another base")
+        if now >= its.expires:
+            why.append(f"evidence: it expired on {its.expires[:10]}")
+        if its.person == release.author and its.statement is not None:
+            why.append("evidence: brought along by its author")
+        if not why and its.outcome == "pass":
+            return event, []
+        if not why:
+            return None, [f"evidence: the gates say {its.outcome}"]  # the newest that counts decides, not the best
+        reasons = reasons or why
+    return None, reasons or ["evidence: there is no evaluation"]
+
+
+def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[list[Event[Approved]], list[str]]:
+    """One approval a person: the latest, if it counts; and why the others do not."""
+    policy = policy_now(view).digest
+    counted: dict[str, Event[Approved]] = {}
+    lapsed: list[str] = []
+    withdrawn = withdrawals(view, release, channel)
+    for event in view.facts(Approved, digest=release.digest, channel=channel):
+        its = event.fact
+        counted.pop(its.person, None)
+        if its.person == release.author:
+            lapsed.append(f"approval: {its.person} made it, and cannot approve it")
+        elif withdrawn.get(its.person, 0) > event.sequence:
+            lapsed.append(f"approval: {its.person} took it back")
+        elif now >= its.expires:
+            lapsed.append(f"approval: that of {its.person} expired on {its.expires[:10]}")
+        elif its.policy != policy:
+            lapsed.append(f"approval: that of {its.person} was under another policy, {its.policy[:12]}")
+        else:
+            counted[its.person] = event
+    return list(counted.values()), lapsed
+
+
+def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:
+    """Who took an approval back, and the newest place in the record where they did."""
+    found: Sequence[Event[Any]] = view.facts(Withdrawn, digest=release.digest, channel=channel)
+    return {event.actor: event.sequence for event in found}
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "none"

@@ -1,0 +1,57 @@
+"""Using a release: its files in a folder of this machine, verified, wherever a path to an adapter is asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from worldtune.files import atomic_folder, cache_folder, locked
+from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
+from worldtune.registry.names import is_reference
+from worldtune.registry.registry import Registry, open_registry
+from worldtune.registry.releases import Resolved, resolve
+
+Warn = Callable[[str], None]
+
+
+def adapter_path(text: str, warn: Warn, registry: Path | None = None) -> Path:
+    """The folder of an adapter that is named by a path, or by a reference as `cell7/front/pick@production`.
+
+    What there is under the path is taken first. `warn` is told what a user must know. Raises RegistryError for a
+    release that may not be used, TamperError when its bytes are others.
+    """
+    if Path(text).expanduser().exists() or not is_reference(text):
+        return Path(text).expanduser()
+    opened = open_registry(registry)
+    with opened.view() as view:
+        found = resolve(view, text)
+    for warning in found.warnings:
+        warn(warning)
+    return checkout(opened, found)
+
+
+def checkout(registry: Registry, found: Resolved) -> Path:
+    """The release's files in the user's cache, by its digest; verified every time, written anew when they are not."""
+    manifest = registry.store.manifest(found.digest)
+    folder = cache_folder() / "releases" / found.digest
+    with locked(folder.parent / f".{found.digest}"):
+        if not _holds(folder, manifest):
+            with atomic_folder(folder) as partial:
+                write_files(registry, manifest.files, partial)
+    return folder
+
+
+def write_files(registry: Registry, files: tuple[FileEntry, ...], folder: Path) -> None:
+    """Write files of the store into a folder, to be read and not written."""
+    for entry in files:
+        registry.store.copy_to(entry, folder / entry.name)
+        (folder / entry.name).chmod(0o444)
+
+
+def _holds(folder: Path, manifest: Manifest) -> bool:
+    from worldtune.errors import RegistryError
+
+    if not folder.is_dir():
+        return False
+    try:
+        return manifest_of(folder) == manifest
+    except RegistryError:
+        return False
