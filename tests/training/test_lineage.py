@@ -1,9 +1,11 @@
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from worldtune.training.lineage import code_commit
+from worldtune.training.environment import installed
+from worldtune.training.lineage import code_commit, code_diff
 
 
 @pytest.fixture
@@ -26,6 +28,26 @@ def test_a_clean_checkout_is_its_commit(repository: Path) -> None:
 def test_a_changed_checkout_says_so(repository: Path) -> None:
     (repository / "package" / "__init__.py").write_text("changed = True\n")
     assert code_commit(repository / "package").endswith("+")
+
+
+def test_what_was_changed_has_a_digest_new_files_too(repository: Path) -> None:
+    package = repository / "package"
+    found = [code_diff(package)]
+    (package / "__init__.py").write_text("changed = True\n")
+    found.append(code_diff(package))
+    (package / "new.py").write_text("")
+    found.append(code_diff(package))
+    (package / "new.py").write_text("changed = True\n")
+    found.append(code_diff(package))
+    assert found[0] is None
+    assert len(set(found)) == 4
+    assert code_diff(package) == found[-1]
+
+
+def test_the_environment_lists_every_library_once_in_order() -> None:
+    lines = installed().splitlines()
+    assert f"torch=={version('torch')}" in lines
+    assert lines == sorted(set(lines))
 
 
 def test_changes_elsewhere_do_not_matter(repository: Path) -> None:

@@ -10,9 +10,12 @@ import torch
 
 import worldtune
 from worldtune.adapters.card import AdapterCard, BirthProof
+from worldtune.files import digest_bytes, digest_file, digest_json
 from worldtune.training.data import TrainingData
+from worldtune.training.environment import installed
 from worldtune.training.recipe import Recipe, recipe_digest
 from worldtune.training.team import ALONE, Team
+from worldtune.worlds.catalog import BY_NAME
 from worldtune.worlds.world import World
 
 
@@ -56,16 +59,20 @@ def lineage(world: World, recipe: Recipe, data: TrainingData, team: Team = ALONE
             "trained_as": world.card.trained_as,
             "revision": world.card.revision,
             "digest": world.card.digest,
+            "licence": BY_NAME[world.card.trained_as].licence if world.card.trained_as in BY_NAME else None,
             "quantised": recipe.train.quantise,
         },
         "seed": recipe.train.seed,
         "worldtune": worldtune.__version__,
         "code": code_commit(),
+        "diff": code_diff(),
+        "environment": digest_bytes(installed().encode()),
         "versions": {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "av")},
         "machine": {
             "processor": platform.machine(),
             "threads": torch.get_num_threads(),
             "device": world.device.type,
+            "gpu": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else None,
             "processes": team.size,
         },
     }
@@ -87,6 +94,15 @@ def code_commit(here: Path = Path(worldtune.__file__).parent) -> str:
         return "unknown: git is not installed"
     except subprocess.CalledProcessError as error:
         return f"unknown: {error.stderr.strip().splitlines()[0]}"
+
+
+def code_diff(here: Path = Path(worldtune.__file__).parent) -> str | None:
+    """SHA-256 of what the checkout that holds `here` has changed since its commit, new files too; None of nothing."""
+    if not code_commit(here).endswith("+"):
+        return None
+    new = _git(here, "ls-files", "--others", "--exclude-standard", "--", ".").splitlines()
+    files = {name: digest_file(here / name) for name in new}
+    return digest_json({"diff": _git(here, "diff", "HEAD", "--binary", "--", "."), "new": files})
 
 
 def _git(here: Path, *arguments: str) -> str:

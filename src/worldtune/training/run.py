@@ -14,11 +14,13 @@ from typing import Any
 
 from worldtune.errors import UserError
 from worldtune.files import LOCK, atomic_file, is_leftover, locked, make_folder, write_json
+from worldtune.training.environment import installed
 from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, recipe_changes
 
 OnRow = Callable[[dict[str, Any]], None]
 OURS = {
     "adapter", "checkpoints", "previews", "ledger.parquet", "lineage.json", "loss.png", "loss.svg", "metrics.jsonl",
+    "environment.txt",
     "recipe.yaml", "timing.json", "report", "trackers.json", "tensorboard", "wandb", "trackio", "mlflow", LOCK,
 }  # fmt: skip
 
@@ -138,11 +140,15 @@ class RunFolder:
         if not path.exists():
             if self.leads:
                 write_json(path, lineage)
+                with atomic_file(self.path / "environment.txt") as partial:
+                    partial.write_text(installed())
             return lineage
         started = self.same_lineage(lineage, allow_change=allow_change)
-        parts = ("recipe", "datasets", "base", "worldtune", "code", "versions", "machine")
-        resumed = {part: lineage[part] for part in parts}
-        known = [{part: each[part] for part in parts} for each in (started, *started.get("resumed_with", []))]
+        parts = (
+            "recipe", "datasets", "base", "worldtune", "code", "diff", "environment", "versions", "machine",
+        )  # fmt: skip
+        resumed = {part: lineage.get(part) for part in parts}
+        known = [{part: each.get(part) for part in parts} for each in (started, *started.get("resumed_with", []))]
         if resumed not in known:
             started["resumed_with"] = [*started.get("resumed_with", []), resumed]
             if self.leads:
