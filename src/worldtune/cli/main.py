@@ -44,6 +44,9 @@ VERBS: dict[str, dict[str, str]] = {
         "adapter": "Show, convert, merge, blend and compare adapters.",
         "report": "Draw an evaluation's HTML report again, from its results.json and the videos beside it.",
     },
+    "Registry": {
+        "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
+    },
     "Figures": {
         "bench": "Measure a part of worldtune and print its figures.",
     },

@@ -28,11 +28,12 @@ OF_RUN = ("recipe.yaml", "lineage.json", "ledger.parquet", "environment.txt")
 
 @dataclass(frozen=True)
 class About:
-    """What is said of a release when it is added; `calibration` is the digest of the camera's."""
+    """What is said of a release when it is added; `calibration` is that file's digest, `origin` whence it came."""
 
     calibration: str | None = None
     parent: str | None = None
     labels: Mapping[str, str] | None = None
+    origin: str | None = None
 
 
 def add(
@@ -51,14 +52,14 @@ def add(
         with registry.writer(signer) as writer:  # who may not, or asks for what cannot be, is refused before the work
             if known := _known(writer, name, manifest):
                 return known
-            _number(writer, name, about)
-            writer.people.may(writer.holder, _released(writer, name, manifest, card, about, "0" * 64), writer.at, "add")
+            expected = _released(writer, name, manifest, card, about, manifest.digest)
+            writer.people.may(writer.holder, expected, writer.at, name)
         put(registry, folder, manifest)
-        statement = provenance(f"{name}", manifest, card, folder)
+        statement = sign(provenance(name, manifest, card, folder), signer)
+        kept = registry.store.put_bytes(statement)
         with registry.writer(signer) as writer:
             if known := _known(writer, name, manifest):
                 return known
-            kept = registry.store.put_bytes(sign(statement, signer))
             return writer.append(_released(writer, name, manifest, card, about, kept))
 
 
@@ -96,13 +97,21 @@ def _known(writer: Writer, name: str, manifest: Manifest) -> Event[Released] | N
     return found[0] if found else None
 
 
-def _number(writer: Writer, name: str, about: About) -> int:
-    """The next number of a name. Raises RegistryError for a parent that there is not, or that is revoked."""
+def next_number(writer: Writer, name: str) -> int:
+    """The next number of a name: one more than any that there ever was."""
     highest = writer.connection.execute(select(func.max(RELEASED.c.number)).where(RELEASED.c.adapter == name)).scalar()
-    if about.parent is not None and (revoked := revocation(writer, find(writer, about.parent).release.fact)):
-        what = f"its parent {about.parent} is revoked: {revoked.fact.reason}"
-        raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
     return (highest or 0) + 1
+
+
+def _parent(writer: Writer, name: str, reference: str | None) -> str | None:
+    """The digest of the parent. Raises RegistryError for one that there is not, or that is revoked."""
+    if reference is None:
+        return None
+    parent = find(writer, reference).release.fact
+    if revoked := revocation(writer, parent):
+        what = f"its parent {reference} is revoked: {revoked.fact.reason}"
+        raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
+    return parent.digest
 
 
 def _released(
@@ -111,7 +120,7 @@ def _released(
     by_name = {entry.name: entry.sha256 for entry in manifest.files}
     return Released(
         adapter=name,
-        number=_number(writer, name, about),
+        number=next_number(writer, name),
         digest=manifest.digest,
         author=writer.holder.person,
         weights=by_name[WEIGHTS],
@@ -121,8 +130,9 @@ def _released(
         size=manifest.size,
         provenance=statement,
         calibration=about.calibration,
-        parent=find(writer, about.parent).digest if about.parent else None,
+        parent=_parent(writer, name, about.parent),
         labels=dict(about.labels or {}),
+        origin=about.origin,
     )
 
 

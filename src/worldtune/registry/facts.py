@@ -176,7 +176,10 @@ class Labelled(Fact):
 
 
 class Evaluated(OfRelease):
-    """What an evaluation ruled on exactly these bytes: base, suite, gates and results by digest."""
+    """What an evaluation ruled on exactly these bytes: base, suite, gates and results by digest.
+
+    `statement` is the envelope that `person` signed, where it came with an import.
+    """
 
     kind: ClassVar[str] = "evaluated"
     by: ClassVar[tuple[Role, ...]] = ("evaluator",)
@@ -188,7 +191,7 @@ class Evaluated(OfRelease):
     candidate: str
     outcome: Literal["pass", "fail", "not enough evidence"]
     expires: str
-    statement: str | None = Field(None, pattern=DIGEST)
+    statement: str | None = None
 
     @property
     def told(self) -> str:
@@ -196,7 +199,7 @@ class Evaluated(OfRelease):
 
 
 class Approved(OfRelease):
-    """Somebody lets a release into a channel, under the policy of that time."""
+    """Somebody lets a release into a channel, under the policy of that time; `statement` as of an evaluation."""
 
     kind: ClassVar[str] = "approved"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
@@ -205,7 +208,7 @@ class Approved(OfRelease):
     policy: str = Field(pattern=DIGEST)
     reason: str = Field(min_length=1)
     expires: str
-    statement: str | None = Field(None, pattern=DIGEST)
+    statement: str | None = None
 
     @property
     def told(self) -> str:

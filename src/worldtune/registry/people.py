@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from securesystemslib.signer import SSlibKey
 
 from worldtune.errors import RegistryError, TamperError
-from worldtune.registry.facts import Enrolled, Fact, Founded, Moved, Retired, Role
+from worldtune.registry.facts import Approved, Enrolled, Evaluated, Fact, Founded, Moved, Retired, Role, Withdrawn
 from worldtune.registry.keys import public_key
 
 
@@ -59,6 +59,9 @@ class People:
         if holder.retired is not None and at >= holder.retired:
             what = f"the key of {holder.person} was retired on {holder.retired[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
+        if isinstance(fact, Evaluated | Approved) and fact.statement is None and fact.person != holder.person:
+            what = f"{holder.person} speaks for {fact.person}"
+            raise RegistryError(what, where=where, mend="Everybody signs for themselves.")
         needed = roles_for(fact)
         if not set(needed) & set(holder.roles):
             what = f"{holder.person} is {', '.join(holder.roles)}, and it takes {' or '.join(needed)}"
@@ -69,6 +72,8 @@ def roles_for(fact: Fact) -> tuple[Role, ...]:
     """Any of these may state the fact; an administrator may do all but evaluate and approve, unless enrolled for it."""
     if isinstance(fact, Moved) and fact.how == "break-glass":
         return ("admin",)
-    if fact.kind in ("evaluated", "approved", "withdrawn"):
+    if isinstance(fact, Evaluated | Approved) and fact.statement is not None:  # whoever imports does not vouch for it
+        return ("submitter", "admin")
+    if isinstance(fact, Evaluated | Approved | Withdrawn):
         return fact.by
     return (*(role for role in fact.by if role != "admin"), "admin")

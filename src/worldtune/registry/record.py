@@ -100,11 +100,21 @@ class View:
             raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
         return event_of(row, self.people, self.founder)
 
+    def envelope(self, sequence: int) -> bytes:
+        """An event as it was signed."""
+        query = select(EVENTS.c.envelope).where(EVENTS.c.sequence == sequence)
+        return self.connection.execute(query).scalar_one().encode()
+
     def _events(self, *kinds: type[Fact]) -> Iterator[Event[Any]]:
         """Events of some kinds, each checked by the people known at that point."""
         names = [KIND.format(kind.kind) for kind in kinds]
         query = select(EVENTS).where(EVENTS.c.kind.in_(names)).order_by(EVENTS.c.sequence)
         for row in self.connection.execute(query).all():
+            yield event_of(row, self.people, self.founder)
+
+    def all(self) -> Iterator[Event[Any]]:
+        """Every event, in order. Raises TamperError for the first that does not hold."""
+        for row in self.connection.execute(select(EVENTS).order_by(EVENTS.c.sequence)).all():
             yield event_of(row, self.people, self.founder)
 
     def count(self) -> int:

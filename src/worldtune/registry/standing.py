@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worldtune.errors import RegistryError
+from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.clock import time_after
 from worldtune.registry.facts import (
     Approved,
@@ -20,6 +20,7 @@ from worldtune.registry.facts import (
 from worldtune.registry.policy import Policy
 from worldtune.registry.record import Event, View
 from worldtune.registry.releases import revocation
+from worldtune.registry.statements import opened, signed_by
 from worldtune.strict import parse
 
 EXPECTED = ("base", "calibration")
@@ -85,6 +86,7 @@ def _evidence(
     reasons: list[str] = []
     for event in reversed(view.facts(Evaluated, digest=release.digest)):
         its = event.fact
+        check_brought(view, event)
         why = [
             f"{what}: it was judged by {getattr(its, what)[:12]}, and now {expected[what][:12]} is expected"
             for what in OF_EVIDENCE
@@ -94,8 +96,6 @@ def _evidence(
             why.append("base: the evaluation was of another base")
         if now >= its.expires:
             why.append(f"evidence: it expired on {its.expires[:10]}")
-        if its.person == release.author and its.statement is not None:
-            why.append("evidence: brought along by its author")
         if not why and its.outcome == "pass":
             return event, []
         if not why:
@@ -112,6 +112,7 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
     withdrawn = withdrawals(view, release, channel)
     for event in view.facts(Approved, digest=release.digest, channel=channel):
         its = event.fact
+        check_brought(view, event)
         counted.pop(its.person, None)
         if its.person == release.author:
             lapsed.append(f"approval: {its.person} made it, and cannot approve it")
@@ -124,6 +125,20 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
         else:
             counted[its.person] = event
     return list(counted.values()), lapsed
+
+
+def check_brought(view: View, event: Event[Any]) -> None:
+    """Of what came with an import: raises TamperError unless it is what its person signed, with a key known here."""
+    fact: Evaluated | Approved = event.fact
+    if fact.statement is None:
+        return
+    where, envelope = f"event {event.sequence}", fact.statement.encode()
+    holder = view.people.holder(signed_by(envelope, where), where)
+    signed = opened(envelope, holder.key, where)["predicate"]["fact"]
+    here = {"adapter": fact.adapter, "number": fact.number, "statement": fact.statement}
+    if signed | here != fact.model_dump(mode="json") or holder.person != fact.person or holder.stolen:
+        what = f"it is not what {fact.person} signed"
+        raise TamperError(what, where=where, mend="Import the release again.")
 
 
 def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:

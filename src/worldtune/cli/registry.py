@@ -1,0 +1,33 @@
+"""`worldtune registry`: which adapter is live, what it was made from, who let it through, and the way back."""
+
+import typer
+
+from worldtune.cli.registry_exchange import audit, bring, export, mirror, pull, push, verify
+from worldtune.cli.registry_people import enrol, expect, init, join, key, people, policy, retire
+from worldtune.cli.registry_releases import add, derive, label, lineage, show
+from worldtune.cli.registry_releases import list_ as list_all
+from worldtune.cli.registry_rulings import approve, evaluate, promote, revoke, rollback
+
+
+def registry(context: typer.Context) -> None:
+    """Keep adapters under control: names, lineage, evidence, approval, rollback.
+
+    A release is named as cell7/front/pick@production, …@12 or …@sha256:…, wherever a path to an adapter is asked for.
+
+    Example:
+
+        worldtune registry init --person ann
+        worldtune registry add cell7/front/pick runs/pocket-new-view
+        worldtune registry promote cell7/front/pick@1 staging
+        worldtune generate --adapter cell7/front/pick@staging --prompt "pick the cube" --input scene.png
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+PARTS = {
+    "init": init, "join": join, "key": key, "enrol": enrol, "retire": retire, "people": people, "policy": policy,
+    "expect": expect, "add": add, "label": label, "list": list_all, "show": show, "lineage": lineage, "derive": derive,
+    "evaluate": evaluate, "approve": approve, "promote": promote, "rollback": rollback, "revoke": revoke,
+    "verify": verify, "audit": audit, "export": export, "import": bring, "push": push, "pull": pull, "mirror": mirror,
+}  # fmt: skip

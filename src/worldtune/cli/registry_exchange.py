@@ -1,0 +1,191 @@
+"""`worldtune registry`, the parts that look at all of it, and carry it elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_of, opened, say, say_json, signer_of
+from worldtune.errors import RegistryError
+
+UNSOUND = 3
+
+
+def verify(place: Place = None, as_json: AsJson = False) -> None:
+    """Verify everything: the chain, every signature, every row, every byte. Exit code 3 when anything is wrong.
+
+    Example:
+
+        worldtune registry verify
+    """
+    from worldtune.cli.progress import progress
+    from worldtune.registry.verify import verify as look
+
+    with progress("verify") as advance:
+        found = look(opened(place), advance)
+    if as_json:
+        say_json({"sound": found.sound, "events": found.events, "releases": found.releases, "blobs": found.blobs,
+                  "unnamed_blobs": found.unnamed, "head": found.head.hash, "faults": found.faults})  # fmt: skip
+    else:
+        for fault in found.faults:
+            typer.echo(f"FAULT: {fault}")
+        typer.echo(f"{found.events} events, {found.releases} releases, {found.blobs} blobs; head {found.head.hash}")
+        if found.unnamed:
+            typer.echo(f"{found.unnamed} blobs that no fact names: left by something cut off, and harmless")
+        typer.echo("all is as it was written" if found.sound else f"{len(found.faults)} faults")
+    if not found.sound:
+        raise typer.Exit(UNSOUND)
+
+
+def audit(
+    name: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
+    head: Annotated[Path | None, typer.Option(help="Write a signed head, to be kept elsewhere.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with a signed head.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every event: when, who, what. With --head sign the chain's end; with --against compare it with one.
+
+    Example:
+
+        worldtune registry audit cell7/front/pick
+        worldtune registry audit --head /mnt/elsewhere/head.json
+    """
+    from worldtune.registry.heads import check_head, write_head
+
+    registry = opened(place)
+    if head is not None or against is not None:
+        found = write_head(registry, signer_of(key), head) if head else check_head(registry, against or Path())
+        if as_json:
+            say_json({"sequence": found.sequence, "hash": found.hash, "at": found.at})
+        else:
+            did = f"signed: {head}" if head else "the record holds this head"
+            typer.echo(f"{did}  (event {found.sequence} of {found.at}, {found.hash[:12]})")
+        return
+    with registry.view() as view:
+        events = [event for event in view.all() if name is None or getattr(event.fact, "adapter", None) == name]
+    if as_json:
+        say_json([facts_of(event) for event in events])
+        return
+    for event in events:
+        typer.echo(f"{event.sequence:>5}  {event.at[:19].replace('T', ' ')}  {event.actor:<12}  {event.fact.told}")
+
+
+def export(
+    reference: Reference,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A new .tar file.")],
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a release with its evidence and approvals as one tar file, for a site without this network.
+
+    Beside it are the model card and the bill of materials (CycloneDX).
+
+    Example:
+
+        worldtune registry export cell7/front/pick@12 -o pick-12.tar
+    """
+    from worldtune.registry.bundle import export as write
+    from worldtune.registry.papers import write_papers
+
+    if out.exists():
+        raise RegistryError("there is something already", where=str(out), mend="Choose another file with --out.")
+    registry = opened(place)
+    sha256 = write(registry, reference, out)
+    papers = write_papers(registry, reference, out.with_suffix(""))
+    if as_json:
+        say_json({"file": str(out), "sha256": sha256, "papers": [str(path) for path in papers]})
+        return
+    typer.echo(f"{out}  sha256 {sha256}")
+    for path in papers:
+        typer.echo(path)
+
+
+def bring(
+    source: Annotated[Path, typer.Argument(help="A tar file that `registry export` wrote.")],
+    name: Annotated[str | None, typer.Option(help="The adapter's name here; its own when not given.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a release from another site, everything verified. Approvals count if their signers are enrolled here.
+
+    Example:
+
+        worldtune registry import pick-12.tar
+    """
+    from worldtune.registry.bring_in import bring_in
+
+    found = bring_in(opened(place), signer_of(key), source, name)
+    if as_json:
+        say_json({"release": facts_of(found.release), "counted": [facts_of(one) for one in found.counted],
+                  "left_out": list(found.left_out)})  # fmt: skip
+        return
+    say(found.release, False)
+    for event in found.counted:
+        typer.echo(f"counts: {event.fact.told}")
+    for why in found.left_out:
+        typer.echo(f"does not count: {why}")
+
+
+def push(
+    reference: Reference,
+    repo: Annotated[str, typer.Argument(help="A repository of the Hugging Face Hub: USER/NAME.")],
+    private: Annotated[bool, typer.Option(help="If it is made: for its owner alone.")] = True,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a release on the Hugging Face Hub as one commit, with its model card; the commit is kept in the record.
+
+    Example:
+
+        worldtune registry push cell7/front/pick@12 team/so101-pick
+    """
+    from worldtune.registry.hub import push as put
+
+    say(put(opened(place), signer_of(key), reference, repo, private=private), as_json)
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="The adapter's name here.")],
+    source: Annotated[str, typer.Argument(help="USER/NAME@COMMIT, all 40 digits of the commit.")],
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an adapter from the Hugging Face Hub at a commit, and make it the next release of a name.
+
+    Example:
+
+        worldtune registry pull cell7/front/pick team/so101-pick@0123456789abcdef0123456789abcdef01234567
+    """
+    from worldtune.registry.hub import pull as take
+
+    say(take(opened(place), signer_of(key), name, source), as_json)
+
+
+def mirror(
+    uri: Annotated[str, typer.Argument(help="An MLflow server: http://HOST:PORT.")],
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 3 when it differs.")] = False,
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show releases and channels in MLflow too: one way, and never read back. What differs there is said, and mended.
+
+    Example:
+
+        worldtune registry mirror http://mlflow:5000
+    """
+    from worldtune.registry.mirror import reconcile
+
+    drift = reconcile(opened(place), uri, mend=not check)
+    if as_json:
+        say_json([{"what": one.what, "where": one.where, "mended": one.mended} for one in drift])
+    else:
+        for one in drift:
+            typer.echo(f"{'mended' if one.mended else 'DRIFT'}: {one.where}: {one.what}")
+        typer.echo(f"{len(drift)} differences" if drift else "MLflow shows what the record says")
+    if check and drift:
+        raise typer.Exit(UNSOUND)

@@ -1,0 +1,46 @@
+"""What all parts of `worldtune registry` share: where the registry is, whose key signs, and what is printed."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+    from worldtune.registry.record import Event
+    from worldtune.registry.registry import Registry
+
+Place = Annotated[Path | None, typer.Option("--registry", help="The registry's folder; else WORLDTUNE_REGISTRY.")]
+Key = Annotated[Path | None, typer.Option("--key", help="The key that signs; else WORLDTUNE_KEY.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reference = Annotated[str, typer.Argument(help="A release: NAME@CHANNEL, NAME@NUMBER or NAME@sha256:DIGEST.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept for good.")]
+
+
+def opened(place: Path | None) -> "Registry":
+    from worldtune.registry.registry import open_registry
+
+    return open_registry(place)
+
+
+def signer_of(key: Path | None) -> "CryptoSigner":
+    from worldtune.registry.keys import default_key, load_key
+
+    return load_key(key or default_key())
+
+
+def facts_of(event: "Event[Any]") -> dict[str, Any]:
+    """An event as JSON."""
+    told = {"sequence": event.sequence, "at": event.at, "actor": event.actor, "kind": event.fact.kind}
+    return told | {"fact": event.fact.model_dump(mode="json"), "hash": event.hash}
+
+
+def say(event: "Event[Any]", as_json: bool) -> None:
+    """What was written."""
+    typer.echo(json.dumps(facts_of(event), indent=2, ensure_ascii=False) if as_json else event.fact.told)
+
+
+def say_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,207 @@
+"""`worldtune registry`, the parts about the registry itself: where it is, who may sign what, which rules hold."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from worldtune.cli.registry_options import AsJson, Key, Place, Reason, opened, say, say_json, signer_of
+from worldtune.errors import RegistryError, did_you_mean
+
+if TYPE_CHECKING:
+    from worldtune.registry.facts import Role
+
+PublicKey = Annotated[Path, typer.Argument(help="The .pub file that `registry key` wrote.")]
+
+
+def init(
+    person: Annotated[str | None, typer.Option(help="Your name there; that of your account when not given.")] = None,
+    database: Annotated[str | None, typer.Option(help="postgresql+psycopg://USER@HOST/NAME; else SQLite.")] = None,
+    store: Annotated[str | None, typer.Option(help="Where bytes lie: s3://BUCKET/PATH; else the folder.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a registry, with you as its first administrator. Without options nothing needs to run: files in a folder.
+
+    A key is made for you when you have none.
+
+    Example:
+
+        worldtune registry init --person ann
+    """
+    from worldtune.registry.keys import default_key, load_key, make_key
+    from worldtune.registry.registry import default_folder, found_registry
+
+    folder, path = place or default_folder(), key or default_key()
+    signer = load_key(path) if path.exists() else make_key(path)
+    made = found_registry(folder, person or getpass.getuser(), signer, database, store)
+    if as_json:
+        say_json({"folder": str(folder), **made.place.model_dump(), "key": str(path)})
+        return
+    typer.echo(f"registry  {folder}")
+    typer.echo(f"key       {path}: keep it, and a copy of it, to yourself")
+    typer.echo(f"founder   {made.place.founder}  (who joins asks you for this)")
+
+
+def join(
+    founder: Annotated[str, typer.Argument(help="The founder's key id, as `registry init` printed it.")],
+    database: Annotated[str, typer.Option(help="The registry's database.")],
+    store: Annotated[str, typer.Option(help="Where its bytes lie.")],
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Use a registry that another machine made.
+
+    Example:
+
+        worldtune registry join 3f9c0a71b2d4 --database postgresql+psycopg://ann@db/worldtune --store s3://team/adapters
+    """
+    from worldtune.registry.registry import default_folder, join_registry
+
+    folder = place or default_folder()
+    made = join_registry(folder, founder, database, store)
+    say_json({"folder": str(folder), **made.place.model_dump()}) if as_json else typer.echo(f"registry  {folder}")
+
+
+def key(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; your own place when not given.")] = None,
+    kind: Annotated[str, typer.Option(help="ed25519 or ecdsa-p256.")] = "ed25519",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key to sign with. It is encrypted when WORLDTUNE_KEY_PASSWORD is set.
+
+    Example:
+
+        worldtune registry key
+    """
+    from worldtune.registry.keys import Kind, default_key, make_key, public_path
+
+    if kind not in get_args(Kind):
+        raise RegistryError(f"{kind!r} is no kind of key", where="--kind", mend=f"One of {', '.join(get_args(Kind))}.")
+    path = out or default_key()
+    signer = make_key(path, cast("Kind", kind))
+    if as_json:
+        say_json({"key": str(path), "public": str(public_path(path)), "id": signer.public_key.keyid})
+        return
+    typer.echo(f"key     {path}: keep it to yourself")
+    typer.echo(f"public  {public_path(path)}: give this to an administrator")
+    typer.echo(f"id      {signer.public_key.keyid}")
+
+
+def enrol(
+    person: Annotated[str, typer.Argument(help="Who.")],
+    public: PublicKey,
+    role: Annotated[list[str], typer.Option(help="submitter, evaluator, approver or admin; may be repeated.")],
+    expires: Annotated[str | None, typer.Option(help="For how long: 365d, 12w, 8h; for good when not given.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let somebody's key sign in some roles.
+
+    Example:
+
+        worldtune registry enrol bob bob.pem.pub --role evaluator --role approver --expires 365d
+    """
+    from worldtune.registry.enrolment import enrol as write
+    from worldtune.registry.facts import ROLES
+
+    for each in role:
+        if each not in ROLES:
+            mend = did_you_mean(each, ROLES, f"One of {', '.join(ROLES)}.")
+            raise RegistryError(f"there is no role {each!r}", where="--role", mend=mend)
+    roles = cast("tuple[Role, ...]", tuple(dict.fromkeys(role)))
+    say(write(opened(place), signer_of(key), person, public, roles, expires), as_json)
+
+
+def retire(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key, or the beginning of its id.")],
+    reason: Reason,
+    stolen: Annotated[bool, typer.Option(help="Nothing that it ever signed counts any more.")] = False,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a key sign no more.
+
+    Example:
+
+        worldtune registry retire 3f9c0a71b2d4 --reason "ann left"
+    """
+    from worldtune.registry.enrolment import retire as write
+
+    say(write(opened(place), signer_of(key), key_id, reason, stolen=stolen), as_json)
+
+
+def people(place: Place = None, as_json: AsJson = False) -> None:
+    """Say who may sign what.
+
+    Example:
+
+        worldtune registry people
+    """
+    with opened(place).view() as view:
+        holders = list(view.people.holders.values())
+    if as_json:
+        say_json(
+            [{"person": one.person, "key": one.key.keyid, "roles": one.roles, "since": one.since,
+              "expires": one.expires, "retired": one.retired, "stolen": one.stolen} for one in holders]
+        )  # fmt: skip
+        return
+    for one in holders:
+        state = "stolen" if one.stolen else f"retired {one.retired[:10]}" if one.retired else ""
+        until = f"until {one.expires[:10]}" if one.expires else ""
+        typer.echo(f"{one.person:<16}{one.key.keyid[:12]}  {', '.join(one.roles)}  {until}{state}".rstrip())
+
+
+def policy(
+    file: Annotated[
+        Path | None, typer.Argument(help="The policy that is to hold; none: print the one that does.")
+    ] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the policy of promotion, or set another. What was approved under the old one must be approved anew.
+
+    Example:
+
+        worldtune registry policy policy.yaml
+    """
+    import yaml
+
+    from worldtune.registry.enrolment import set_policy
+    from worldtune.registry.policy import read_policy
+    from worldtune.registry.standing import policy_now
+
+    if file is not None:
+        say(set_policy(opened(place), signer_of(key), read_policy(file)), as_json)
+        return
+    with opened(place).view() as view:
+        found = policy_now(view)
+    content = found.model_dump(mode="json")
+    say_json({"policy": found.digest, **content}) if as_json else typer.echo(
+        f"# {found.digest}\n{yaml.safe_dump(content, sort_keys=False)}".rstrip()
+    )
+
+
+def expect(
+    scope: Annotated[str, typer.Argument(help="An adapter's name, or how it begins, as cell7; * for all.")],
+    what: Annotated[str, typer.Argument(help="base, suite, gates or calibration.")],
+    digest: Annotated[str, typer.Argument(help="Its digest; of a calibration, or gates, the file itself.")],
+    reason: Reason,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the base, the suite, the gates or the camera's calibration is now: releases of another are stale.
+
+    Example:
+
+        worldtune registry expect cell7/front calibration front.yaml --reason "the camera was moved"
+    """
+    from worldtune.registry.enrolment import expect as write
+
+    say(write(opened(place), signer_of(key), scope, what, digest, reason), as_json)

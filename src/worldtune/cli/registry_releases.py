@@ -1,0 +1,233 @@
+"""`worldtune registry`, the parts about releases: add, look, and where they come from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_of, opened, say, say_json, signer_of
+from worldtune.errors import RegistryError
+
+if TYPE_CHECKING:
+    from worldtune.registry.record import View
+    from worldtune.registry.standing import Standing
+
+Labels = Annotated[list[str] | None, typer.Option("--label", help="As robot=so101; may be repeated.")]
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="The adapter's name, as robot/cell/camera/task.")],
+    source: Annotated[Path, typer.Argument(help="A run's folder, or an adapter's.")],
+    calibration: Annotated[
+        Path | None, typer.Option(help="The camera's calibration file it was trained under.")
+    ] = None,
+    parent: Annotated[str | None, typer.Option(help="The release that it was trained from.")] = None,
+    labels: Labels = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an adapter the next release of a name. Its bytes never change, and its number is never used again.
+
+    Of a run, the recipe, lineage, ledger and list of libraries are kept with it. The same bytes are the same release.
+
+    Example:
+
+        worldtune registry add cell7/front/pick runs/pocket-new-view --label robot=so101
+    """
+    from worldtune.registry.add import About, calibration_digest
+    from worldtune.registry.add import add as write
+
+    about = About(calibration_digest(calibration) if calibration else None, parent, _labels(labels))
+    say(write(opened(place), signer_of(key), name, source, about), as_json)
+
+
+def label(
+    name: Annotated[str, typer.Argument(help="The adapter's name.")],
+    labels: Annotated[list[str], typer.Argument(help="KEY=VALUE; KEY= takes it away.")],
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label an adapter, to find it by.
+
+    Example:
+
+        worldtune registry label cell7/front/pick robot=so101 line=3
+    """
+    from worldtune.registry.labels import label as write
+
+    say(write(opened(place), signer_of(key), name, _labels(labels)), as_json)
+
+
+def list_(
+    labels: Labels = None,
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """List adapters: releases, what each channel holds, labels.
+
+    Example:
+
+        worldtune registry list --label robot=so101
+    """
+    from worldtune.registry.labels import adapters
+
+    wanted = _labels(labels)
+    with opened(place).view() as view:
+        found = [one for one in adapters(view) if all(one.labels.get(key) == value for key, value in wanted.items())]
+    if as_json:
+        say_json([{"adapter": one.name, "releases": one.releases, "newest": one.newest, "channels": one.channels,
+                   "break_glass": one.break_glass, "labels": one.labels} for one in found])  # fmt: skip
+        return
+    if not found:
+        typer.echo("none: worldtune registry add NAME RUN")
+    width = max((len(one.name) for one in found), default=0)
+    for one in found:
+        held = "  ".join(f"@{channel} {number}" for channel, number in one.channels.items()) or "in no channel"
+        told = " ".join(f"{key}={value}" for key, value in one.labels.items())
+        typer.echo(f"{one.name:<{width}}  newest {one.newest:<4} {held}  {told}".rstrip())
+        for channel in one.break_glass:
+            typer.echo(f"{'':<{width}}  BREAK-GLASS: @{channel} holds what nobody approved")
+
+
+def show(
+    what: Annotated[str, typer.Argument(help="An adapter's name, or a release.")],
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an adapter's releases and channels, or one release: what it is, and what speaks for and against it now.
+
+    Example:
+
+        worldtune registry show cell7/front/pick@production
+    """
+    with opened(place).view() as view:
+        told = _release(view, what) if "@" in what else _adapter(view, what)
+    if as_json:
+        say_json(told)
+        return
+    for line in told["lines"]:
+        typer.echo(line)
+
+
+def lineage(
+    reference: Reference,
+    draw: Annotated[Path | None, typer.Option(help="Draw it: a file .svg, .mmd or .md.")] = None,
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a release was made from, and what came of it: episodes, datasets, policies.
+
+    Example:
+
+        worldtune registry lineage cell7/front/pick@12 --draw lineage.svg
+    """
+    from worldtune.files import atomic_file
+    from worldtune.registry.drawing import lines, markdown, mermaid, svg
+    from worldtune.registry.lineage import lineage as read
+
+    graph = read(opened(place), reference)
+    if draw is not None:
+        kinds = {".svg": svg, ".mmd": mermaid, ".md": markdown}
+        if draw.suffix not in kinds:
+            what = f"{draw.suffix or 'a file without an ending'} is not drawn"
+            raise RegistryError(what, where=str(draw), mend=f"One of {', '.join(kinds)}.")
+        with atomic_file(draw) as partial:
+            partial.write_text(kinds[draw.suffix](graph), encoding="utf-8")
+    if as_json:
+        nodes = [{"key": key, "kind": n.kind, "name": n.name, "digest": n.digest, "facts": n.facts}
+                 for key, n in graph.nodes.items()]  # fmt: skip
+        say_json({"centre": graph.centre, "nodes": nodes, "edges": [list(edge) for edge in graph.edges]})
+        return
+    for line in lines(graph):
+        typer.echo(line)
+
+
+def derive(
+    kind: Annotated[str, typer.Argument(help="episodes, dataset or policy.")],
+    path: Annotated[Path, typer.Argument(help="What was made: a file or a folder.")],
+    source: Annotated[list[str], typer.Option("--from", help="A release it was made with, or what came from one.")],
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what was made with a release, so that one adapter's data can be found and withdrawn.
+
+    Example:
+
+        worldtune registry derive dataset dreams/pick --from cell7/front/pick@12
+    """
+    from worldtune.registry.lineage import content_of
+    from worldtune.registry.lineage import derive as write
+
+    sources = tuple(content_of(Path(each)) if "@" not in each and Path(each).exists() else each for each in source)
+    say(write(opened(place), signer_of(key), kind, path.name, content_of(path), sources), as_json)
+
+
+def _labels(given: list[str] | None) -> dict[str, str]:
+    found = {}
+    for each in given or []:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise RegistryError(f"{each!r} is no label", where="--label", mend="As robot=so101.")
+        found[name] = value
+    return found
+
+
+def _adapter(view: "View", name: str) -> dict[str, Any]:
+    from worldtune.registry.facts import Moved, Released, Revoked
+    from worldtune.registry.labels import adapter
+
+    its = adapter(view, name)
+    revoked = {row.digest for row in view.rows(Revoked)}
+    releases = [row._asdict() for row in view.rows(Released, adapter=name)]
+    moves = [row._asdict() for row in view.rows(Moved, adapter=name)]
+    lines = [f"{name}  {' '.join(f'{key}={value}' for key, value in its.labels.items())}".rstrip()]
+    for one in releases:
+        held = " ".join(f"@{channel}" for channel, number in its.channels.items() if number == one["number"])
+        state = "REVOKED" if one["digest"] in revoked else held
+        lines.append(f"  {one['number']:>4}  {one['digest'][:12]}  by {one['author']}, for {one['base_name']}  {state}")
+    lines += [
+        f"  @{one['channel']} generation {one['generation']}: {one['number']} ({one['how']})"
+        f"{': ' + one['reason'] if one['reason'] else ''}".replace("(break-glass)", "(BREAK-GLASS)")
+        for one in moves
+    ]
+    return {"adapter": name, "labels": its.labels, "channels": its.channels, "releases": releases, "moves": moves,
+            "lines": lines}  # fmt: skip
+
+
+def _release(view: "View", text: str) -> dict[str, Any]:
+    from worldtune.registry.releases import channels, find
+    from worldtune.registry.standing import standing
+
+    found = find(view, text)
+    its = found.release.fact
+    held = [name for name, row in channels(view, its.adapter).items() if row.number == its.number]
+    asked = found.reference.value if found.reference.by == "channel" else "production"
+    now = standing(view, its, asked)
+    came = f", from {its.origin}" if its.origin else ""
+    lines = [
+        f"{its.name}  {its.digest}",
+        f"by        {its.author}, {found.release.at[:16].replace('T', ' ')}{came}",
+        f"base      {its.base_name}  {its.base[:12]}",
+        f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
+        *_standing_lines(now, asked),
+    ]
+    return {
+        "release": facts_of(found.release), "channels": held, "revoked": now.revoked and facts_of(now.revoked),
+        "evidence": now.evidence and facts_of(now.evidence), "approvals": [facts_of(one) for one in now.approvals],
+        "stale": list(now.stale), "lapsed": list(now.lapsed), "lines": lines,
+    }  # fmt: skip
+
+
+def _standing_lines(now: "Standing", channel: str) -> list[str]:
+    lines = [f"REVOKED   {now.revoked.fact.reason}"] if now.revoked else []
+    if now.evidence:
+        lines.append(
+            f"evidence  {now.evidence.fact.outcome}, by {now.evidence.actor}, suite {now.evidence.fact.suite[:12]}"
+        )
+    lines += [f"approved  for {channel} by {one.fact.person}: {one.fact.reason}" for one in now.approvals]
+    lines += [f"stale     {reason}" for reason in now.stale]
+    lines += [f"lacks     {reason}" for reason in now.lapsed if reason not in now.stale]
+    return lines

@@ -1,0 +1,136 @@
+"""`worldtune registry`, the parts that decide: evidence, approval, promotion, rollback, revocation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldtune.cli.registry_options import AsJson, Key, Place, Reason, Reference, opened, say, signer_of
+from worldtune.errors import RegistryError
+
+Expires = Annotated[str | None, typer.Option(help="Until when it counts: 90d, 12w, 8h.")]
+
+
+def evaluate(
+    reference: Reference,
+    report: Annotated[Path, typer.Argument(help="The report that `worldtune evaluate` wrote of it.")],
+    expires: Expires = "90d",
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attach an evaluation's results to exactly this release: its weights, card and base must be those it judged.
+
+    Example:
+
+        worldtune evaluate runs/a --gates gates.yaml --out report
+        worldtune registry evaluate cell7/front/pick@12 report
+    """
+    from worldtune.registry.clock import span_of
+    from worldtune.registry.evidence import VALID, attach
+
+    lasts = span_of(expires) if expires else VALID
+    say(attach(opened(place), signer_of(key), reference, report, lasts), as_json)
+
+
+def approve(
+    reference: Reference,
+    channel: Annotated[str, typer.Argument(help="The channel it may go to.")],
+    reason: Reason,
+    expires: Expires = "180d",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take your approval back.")] = False,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a release for a channel. Nobody approves their own.
+
+    Example:
+
+        worldtune registry approve cell7/front/pick@12 production --reason "reach within 4 mm on 30 clips"
+    """
+    from worldtune.registry.approval import VALID
+    from worldtune.registry.approval import approve as write
+    from worldtune.registry.approval import withdraw as take_back
+    from worldtune.registry.clock import span_of
+
+    if withdraw:
+        say(take_back(opened(place), signer_of(key), reference, channel, reason), as_json)
+        return
+    lasts = span_of(expires) if expires else VALID
+    say(write(opened(place), signer_of(key), reference, channel, reason, lasts), as_json)
+
+
+def promote(
+    reference: Reference,
+    channel: Annotated[str, typer.Argument(help="The channel that is to point to it, as production.")],
+    generation: Annotated[int | None, typer.Option(help="Only if the channel is at this generation (0: none).")] = None,
+    break_glass: Annotated[bool, typer.Option("--break-glass", help="Without evidence and approval; admins.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, with --break-glass.")] = None,
+    expires: Annotated[str | None, typer.Option(help="For how long, with --break-glass: 8h, 2d.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a channel point to a release, if the policy lets it in: evidence, approvals, nothing stale or revoked.
+
+    Example:
+
+        worldtune registry promote cell7/front/pick@12 production
+    """
+    from worldtune.registry.clock import span_of
+    from worldtune.registry.promotion import BreakGlass
+    from worldtune.registry.promotion import promote as write
+
+    if break_glass != (reason is not None) or break_glass != (expires is not None):
+        what = "--break-glass, --reason and --expires go together"
+        raise RegistryError(what, where="promote", mend='As --break-glass --reason "line 3 is down" --expires 8h.')
+    glass = BreakGlass(reason, span_of(expires)) if reason is not None and expires is not None else None
+    say(write(opened(place), signer_of(key), reference, channel, generation, glass), as_json)
+
+
+def rollback(
+    reference: Annotated[str, typer.Argument(help="The channel: NAME@CHANNEL.")],
+    reason: Reason,
+    to: Annotated[int | None, typer.Option(help="To this release; to the newest that may be, when not given.")] = None,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a channel point to an earlier release of its own that is still approved. Nothing is evaluated again.
+
+    Example:
+
+        worldtune registry rollback cell7/front/pick@production --reason "the gripper misses"
+    """
+    from worldtune.registry.promotion import rollback as write
+
+    event, now = write(opened(place), signer_of(key), reference, reason, to)
+    say(event, as_json)
+    for stale in now.stale:
+        typer.echo(f"note: {event.fact.name} is stale: {stale}", err=True)
+
+
+def revoke(
+    reference: Reference,
+    reason: Reason,
+    place: Place = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let nobody use a release any more, whichever channel points to it; what came of it is listed.
+
+    Example:
+
+        worldtune registry revoke cell7/front/pick@12 --reason "trained on the wrong calibration"
+    """
+    from worldtune.registry.approval import revoke as write
+    from worldtune.registry.lineage import lineage
+
+    registry = opened(place)
+    event = write(registry, signer_of(key), reference, reason)
+    say(event, as_json)
+    graph = lineage(registry, event.fact.name)
+    for each in graph.after(graph.centre):
+        node = graph.nodes[each]
+        typer.echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)

@@ -1,0 +1,80 @@
+"""What administrators state: who may sign, which policy holds, and what is expected of releases now."""
+
+from pathlib import Path
+from typing import get_args
+
+from securesystemslib.signer import CryptoSigner
+
+from worldtune.errors import RegistryError, did_you_mean
+from worldtune.evaluation.gates import read_policy as read_gates
+from worldtune.files import digest_file
+from worldtune.registry.clock import span_of, text_of, time_of
+from worldtune.registry.facts import Enrolled, Expected, PolicySet, Retired, Role
+from worldtune.registry.keys import public_pem, read_public
+from worldtune.registry.names import check_name
+from worldtune.registry.policy import Policy
+from worldtune.registry.record import Event
+from worldtune.registry.registry import Registry, policy_fact
+
+KINDS = get_args(Expected.model_fields["what"].annotation)
+
+
+def enrol(
+    registry: Registry, signer: CryptoSigner, person: str, public: Path, roles: tuple[Role, ...], lasts: str | None
+) -> Event[Enrolled]:
+    """Let a key sign as `person`. Raises RegistryError for no key, or one that is enrolled already."""
+    key = read_public(public)
+    if not person.strip() or person != person.strip() or not person.isprintable():
+        raise RegistryError(f"{person!r} is no name", where="person", mend="Give a name without spaces around it.")
+    with registry.writer(signer) as writer:
+        if key.keyid in writer.people.holders:
+            what = f"this key is enrolled already, as {writer.people.holders[key.keyid].person}'s"
+            raise RegistryError(what, where=str(public), mend="Retire it, and enrol a new one.")
+        expires = text_of(time_of(writer.at) + span_of(lasts)) if lasts else None
+        return writer.append(Enrolled(person=person, public=public_pem(key), roles=roles, expires=expires))
+
+
+def retire(
+    registry: Registry, signer: CryptoSigner, begins: str, reason: str, *, stolen: bool = False
+) -> Event[Retired]:
+    """Let a key sign no more. Raises RegistryError when none, or several, begin so, or nobody would be left to rule."""
+    with registry.writer(signer) as writer:
+        holders = writer.people.holders
+        found = [key for key in holders if key.startswith(begins)] if len(begins) >= 8 else []
+        if len(found) != 1:
+            what = f"{len(found)} keys begin with {begins!r}"
+            raise RegistryError(what, where="key", mend="Give 8 digits of its id or more; see `registry people`.")
+        left = [key for key, one in holders.items() if "admin" in one.roles and one.retired is None and key != found[0]]
+        if not left:
+            what = "nobody would be left to administer the registry"
+            raise RegistryError(what, where=found[0][:12], mend="Enrol another administrator first.")
+        return writer.append(Retired(person=holders[found[0]].person, key=found[0], stolen=stolen, reason=reason))
+
+
+def set_policy(registry: Registry, signer: CryptoSigner, policy: Policy) -> Event[PolicySet]:
+    """Let another policy hold."""
+    with registry.writer(signer) as writer:
+        return writer.append(policy_fact(policy))
+
+
+def expect(registry: Registry, signer: CryptoSigner, scope: str, what: str, given: str, reason: str) -> Event[Expected]:
+    """Say what must be now. `given` is a digest, a calibration's file, or a gates file.
+
+    Raises RegistryError for what is neither.
+    """
+    if what not in KINDS:
+        mend = did_you_mean(what, KINDS, f"One of {', '.join(KINDS)}.")
+        raise RegistryError(f"{what!r} is not what releases are held to", where="expect", mend=mend)
+    if scope != "*":
+        check_name(scope)
+    path, digest = Path(given), given.removeprefix("sha256:")
+    if path.is_file() and what in ("calibration", "gates"):
+        digest = digest_file(path) if what == "calibration" else read_gates(path).digest
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        mend = "Give all 64 hexadecimal digits, or a file of gates or of a calibration."
+        raise RegistryError(f"{given!r} is no digest and no file", where=what, mend=mend)
+    with registry.writer(signer) as writer:
+        kind = cast("str", what)
+        return writer.append(
+            Expected.model_validate({"scope": scope, "what": kind, "digest": digest, "reason": reason})
+        )

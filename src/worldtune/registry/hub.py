@@ -1,0 +1,91 @@
+"""The Hugging Face Hub: a release goes out as one commit, and comes in from a commit, never from a branch.
+
+Source: huggingface_hub's `HfApi.create_commit` and `snapshot_download`.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from securesystemslib.signer import CryptoSigner
+
+from worldtune.errors import RegistryError, first_line
+from worldtune.registry.add import About, add
+from worldtune.registry.facts import Published, Released
+from worldtune.registry.manifest import LARGEST
+from worldtune.registry.papers import BOM, PROVENANCE, README, papers_of
+from worldtune.registry.promotion import refuse_revoked, verify_bytes
+from worldtune.registry.record import Event
+from worldtune.registry.registry import Registry
+from worldtune.registry.releases import find
+from worldtune.registry.use import write_files
+
+_SOURCE = re.compile(r"(?P<repo>[^@/]+/[^@/]+)@(?P<commit>[0-9a-f]{40})")
+
+
+def push(registry: Registry, signer: CryptoSigner, text: str, repo: str, *, private: bool = True) -> Event[Published]:
+    """Put a release's files and its card into a repository, in one commit.
+
+    Raises RegistryError when it is revoked, the key may not, or the Hub refuses; TamperError when its bytes are others.
+    """
+    with registry.view() as view:
+        release = find(view, text).release.fact
+        refuse_revoked(view, release)
+    verify_bytes(registry, release)
+    with registry.writer(signer) as writer:
+        planned = _published(release, repo, "0" * 40)
+        writer.people.may(writer.holder, planned, writer.at, "push")
+    manifest = registry.store.manifest(release.digest)
+    with tempfile.TemporaryDirectory() as place, _asked(repo):
+        folder = Path(place)
+        write_files(registry, manifest.files, folder)
+        operations = [CommitOperationAdd(entry.name, folder / entry.name) for entry in manifest.files]
+        operations += [CommitOperationAdd(name, content) for name, content in papers_of(registry, text).items()]
+        hub = HfApi()
+        hub.create_repo(repo, private=private, exist_ok=True)
+        commit = hub.create_commit(repo, operations, commit_message=f"{release.name}, sha256:{release.digest}")
+    with registry.writer(signer) as writer:
+        return writer.append(_published(release, repo, commit.oid))
+
+
+def pull(registry: Registry, signer: CryptoSigner, name: str, source: str) -> Event[Released]:
+    """Make the adapter in a repository, at a commit, the next release of a name.
+
+    Only files of kinds that a release may have are fetched. Raises RegistryError when the commit is not pinned, the Hub
+    does not give it, or what it gives is no release.
+    """
+    match = _SOURCE.fullmatch(source)
+    if not match:
+        what = f"{source!r} names no commit: a branch is something else tomorrow"
+        raise RegistryError(what, where="pull", mend="As USER/NAME@ and the commit's 40 digits.")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "adapter"
+        with _asked(source):
+            wanted = [f"*{kind}" for kind in LARGEST]
+            snapshot_download(match["repo"], revision=match["commit"], local_dir=folder, allow_patterns=wanted)
+        for paper in (README, BOM, PROVENANCE):
+            (folder / paper).unlink(missing_ok=True)
+        shutil.rmtree(folder / ".cache", ignore_errors=True)  # what huggingface_hub keeps for itself
+        return add(registry, signer, name, folder, About(origin=f"hf:{source}"))
+
+
+def _published(release: Released, repo: str, commit: str) -> Published:
+    return Published(
+        adapter=release.adapter, number=release.number, digest=release.digest, where=f"hf:{repo}", revision=commit
+    )
+
+
+@contextmanager
+def _asked(what: str) -> Iterator[None]:
+    """The Hub's refusals as one line."""
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError) as error:
+        mend = "Check the name, the network and HF_TOKEN; nothing was lost."
+        raise RegistryError(f"the Hub refuses: {first_line(error)}", where=what, mend=mend) from error

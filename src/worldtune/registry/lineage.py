@@ -1,0 +1,163 @@
+"""Lineage in both directions: what a release was made from, and what came from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner
+
+from worldtune.adapters.card import CARD
+from worldtune.errors import RegistryError
+from worldtune.files import digest_file, digest_json
+from worldtune.registry.facts import Derived, Released
+from worldtune.registry.manifest import parse_json
+from worldtune.registry.record import Event, View
+from worldtune.registry.registry import Registry
+from worldtune.registry.releases import find, revocation
+
+KINDS = ("episodes", "dataset", "policy")
+
+
+@dataclass(frozen=True)
+class Node:
+    """Something in the graph: its kind, what it is called, its digest, and what is said of it."""
+
+    kind: str
+    name: str
+    digest: str | None
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.digest or f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes by key, and edges from what was there first to what came of it."""
+
+    centre: str
+    nodes: dict[str, Node]
+    edges: tuple[tuple[str, str], ...]
+
+    def after(self, key: str) -> Iterator[str]:
+        """Everything that came from a node, near things first, each once."""
+        seen, ring = {key}, [key]
+        while ring:
+            ring = [new for old, new in self.edges if old in ring and new not in seen]
+            ring = list(dict.fromkeys(ring))
+            seen.update(ring)
+            yield from ring
+
+
+def lineage(registry: Registry, text: str) -> Graph:
+    """The graph around a release. Raises RegistryError when there is none."""
+    nodes: dict[str, Node] = {}
+    edges: list[tuple[str, str]] = []
+    with registry.view() as view:
+        release = find(view, text).release.fact
+        chain = [release, *_ancestors(view, release)]
+        for child in chain:
+            nodes[child.digest] = _release_node(view, child)
+            for node in _materials(registry, child):
+                nodes.setdefault(node.key, node)
+                edges.append((node.key, child.digest))
+        edges += [(parent.digest, child.digest) for child, parent in pairwise(chain)]
+        for one in _descendants(view, release):
+            nodes.setdefault(one.digest, _release_node(view, one))
+            assert one.parent is not None
+            edges.append((one.parent, one.digest))
+        for made in _made_from(view, set(nodes)):
+            node = Node(made.what, made.name, made.digest)
+            nodes.setdefault(node.key, node)
+            edges += [(source, node.key) for source in made.sources if source in nodes]
+    return Graph(release.digest, nodes, tuple(dict.fromkeys(edges)))
+
+
+def derive(
+    registry: Registry, signer: CryptoSigner, what: str, name: str, digest: str, sources: tuple[str, ...]
+) -> Event[Derived]:
+    """Say that something was made with releases (references), or from what was said to be (digests).
+
+    Raises RegistryError for a kind or a source that is not known.
+    """
+    if what not in KINDS:
+        raise RegistryError(f"{what!r} is no kind of thing", where=name, mend=f"One of {', '.join(KINDS)}.")
+    with registry.writer(signer) as writer:
+        known = {event.fact.digest for event in writer.facts(Derived)}
+        found = []
+        for source in sources:
+            if "@" not in source and source not in known:
+                mend = "Name a release as NAME@NUMBER, or the digest of what came from one."
+                raise RegistryError(f"nothing of the digest {source[:12]} is known", where=name, mend=mend)
+            found.append(source if source in known else find(writer, source).digest)
+        return writer.append(Derived(what=what, name=name, digest=digest, sources=tuple(found)))
+
+
+def _ancestors(view: View, release: Released) -> Iterator[Released]:
+    parent = release.parent
+    while parent is not None:
+        its = view.facts(Released, digest=parent)
+        if not its:
+            return
+        yield its[0].fact
+        parent = its[0].fact.parent
+
+
+def _descendants(view: View, release: Released) -> Iterator[Released]:
+    ring = [release.digest]
+    while ring:
+        parent = ring.pop(0)
+        for event in view.facts(Released, parent=parent):
+            yield event.fact
+            ring.append(event.fact.digest)
+
+
+def _made_from(view: View, sources: set[str]) -> Iterator[Derived]:
+    """What was made from any of these, or from what was."""
+    known = set(sources)
+    for event in view.facts(Derived):  # in the record's order, in which a source stands before what came of it
+        if known & set(event.fact.sources):
+            known.add(event.fact.digest)
+            yield event.fact
+
+
+def _release_node(view: View, release: Released) -> Node:
+    facts = {"author": release.author, "base": release.base_name}
+    if revoked := revocation(view, release):
+        facts["REVOKED"] = revoked.fact.reason
+    return Node("release", release.name, release.digest, facts)
+
+
+def _materials(registry: Registry, release: Released) -> Iterator[Node]:
+    """What its card says that it was made from."""
+    card = parse_json(registry.store.read(release.card), CARD)
+    its: dict[str, Any] = card["lineage"]
+    base = its.get("base", {})
+    told = {key: str(base[key]) for key in ("source", "revision", "licence") if base.get(key)}
+    yield Node("base", release.base_name, release.base, told)
+    for part, digest in its.get("datasets", {}).items():
+        if digest:
+            clips = its.get("clips", {}) if part == "data" else {}
+            yield Node("dataset", part, digest, {key: f"{count} clips" for key, count in clips.items()})
+    if its.get("recipe"):
+        yield Node("recipe", card["name"], its["recipe"], {"seed": str(its.get("seed"))})
+    if its.get("code"):
+        told = {"diff": its["diff"][:12]} if its.get("diff") else {}
+        told |= {"libraries": its["environment"][:12]} if its.get("environment") else {}
+        yield Node("code", f"worldtune {its.get('worldtune')} {its['code'][:12]}", None, told)
+    if machine := its.get("machine"):
+        known = {key: str(value) for key, value in machine.items() if value is not None}
+        yield Node("machine", machine.get("gpu") or machine.get("device") or "machine", None, known)
+
+
+def content_of(path: Path) -> str:
+    """The digest of a file, or of a folder: its files by name and digest. Raises RegistryError when there is none."""
+    if path.is_file():
+        return digest_file(path)
+    if not path.is_dir():
+        raise RegistryError("there is no such file or folder", where=str(path), mend="Correct the path.")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_json({str(file.relative_to(path)): digest_file(file) for file in files})
