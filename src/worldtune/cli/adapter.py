@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from worldtune.cli.exporting import export
+from worldtune.cli.named_adapter import adapter_at, weighted
 from worldtune.errors import AdapterError, UserError
 
 if TYPE_CHECKING:
     from worldtune.adapters.formats import ForeignAdapter, Format
     from worldtune.adapters.low_rank import LowRank
 
-Source = Annotated[Path, typer.Argument(help="An adapter in any tool's format: a folder or a file.")]
+Source = Annotated[
+    Path, typer.Argument(parser=adapter_at, help="An adapter in any tool's format: a folder, a file, or a release.")
+]
 Alpha = Annotated[float | None, typer.Option(help="Where the file states no alpha: take this one.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="A new folder or .safetensors file.")]
 
@@ -226,7 +229,7 @@ def _refuse_other_base(adapters: list[str], base: str | None) -> None:
     from worldtune.adapters.card import CARD, read_card
     from worldtune.worlds.load import open_world
 
-    paths = [Path(text if Path(text).exists() else text.rpartition("=")[0]) for text in adapters]
+    paths = [adapter_at(weighted(text)[0]) for text in adapters]
     cards = [(path, read_card(path)) for path in paths if (path / CARD).is_file()]
     whole = base is not None and (not Path(base).exists() or (Path(base) / "model_index.json").is_file())
     if cards and base is not None and not whole:
@@ -242,16 +245,16 @@ def _refuse_other_base(adapters: list[str], base: str | None) -> None:
 
 
 def _weighted(text: str, alpha: float | None) -> "tuple[dict[str, LowRank], float]":
-    path, equals, number = text.rpartition("=")
-    if not equals or Path(text).exists():
-        return _read(Path(text), alpha).layers, 1.0
+    path, number = weighted(text)
+    if number is None:
+        return _read(adapter_at(path), alpha).layers, 1.0
     try:
         strength = float(number)
     except ValueError:
         strength = nan
     if not isfinite(strength):
         raise UserError(f"'{number}' is no number", where=text, mend="Write ADAPTER=0.8.")
-    return _read(Path(path), alpha).layers, strength
+    return _read(adapter_at(path), alpha).layers, strength
 
 
 def _facts(layers: "dict[str, LowRank]") -> dict[str, Any]:

@@ -14,7 +14,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="The report's folder; RUN/report when not given.")] = None,
     candidate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="Another one: an adapter, a world model, or a folder of mp4 files."),
+        typer.Option(
+            metavar="NAME=PATH", help="Another one: an adapter or a release, a world model, or a folder of mp4 files."
+        ),
     ] = None,
     incumbent: Annotated[str | None, typer.Option(help="Which of the candidates is in use now.")] = None,
     gates: Annotated[
@@ -99,7 +101,7 @@ def evaluate(
         plan=SamplingPlan(steps, guidance, tuple(range(seed, seed + seeds))),
         title=f"Held-out clips of {next(iter(named))}",
         reproduce=shlex.join(["worldtune", "evaluate", *map(str, [*runs, *settings])]),
-        contenders=read_contenders(candidate or []),
+        contenders=read_contenders([_located(each) for each in candidate or []]),
         incumbent=incumbent,
         policy=read_policy(gates) if gates else NOTHING_ASKED,
         clips=clips,
@@ -124,3 +126,11 @@ def evaluate(
     outcome = outcome_of([each for name, its in answer.rulings.items() if name != incumbent for each in its])
     if gates or outcome == "fail":  # a candidate that provably does nothing fails without any file
         raise typer.Exit(EXIT_CODES[outcome])
+
+
+def _located(candidate: str) -> str:
+    """NAME=PATH with a folder where a release is named."""
+    from worldtune.cli.named_adapter import adapter_at
+
+    name, equals, path = candidate.partition("=")
+    return f"{name}={adapter_at(path)}" if equals and path else candidate

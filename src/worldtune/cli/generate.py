@@ -31,7 +31,9 @@ def generate(
         str | None,
         typer.Option("--type", help="text2world, image2world or video2world; the input tells if not given."),
     ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="An adapter folder; a request's own adapter wins.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="An adapter folder, or a release as NAME@production; a request's own wins.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise; 0 when not given.")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="NVIDIA's num_steps: Karras bases evaluate once more; 35 if not given.")
@@ -68,6 +70,7 @@ def generate(
     from torch import OutOfMemoryError
 
     from worldtune.adapters.folder import load_adapters, remove_adapter
+    from worldtune.cli.named_adapter import with_releases
     from worldtune.cli.progress import progress
     from worldtune.files import make_folder
     from worldtune.generation.best_of import load_critic
@@ -93,6 +96,7 @@ def generate(
         raise UserError(what, where=str(requests), mend="Leave the option out, or the request file.")
     else:
         asked = load_requests(requests)
+    asked = with_releases([with_adapter(one, Path(adapter) if adapter else None) for one in asked])
     if guardrails not in get_args(Guardrails):
         raise UserError(f"there is no '{guardrails}'", where="--guardrails", mend="required, available or off.")
     if offload not in get_args(Offload):
@@ -106,7 +110,7 @@ def generate(
     world = open_world_on(device, base, cast("Offload", offload))
     if compiled:
         world.compile()
-    jobs = [resolve(world, with_adapter(one, adapter)) for one in asked]
+    jobs = [resolve(world, one) for one in asked]
     for job in jobs:
         guard.check_prompt(job.prompt, job.request.name)
     if guard.checker is None:

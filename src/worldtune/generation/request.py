@@ -18,6 +18,7 @@ from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
 READ_WITHIN = ("prompt_path", "input_path")
+ADAPTERS = ("adapter", "path")
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 NEGATIVE_PROMPT = (
     "The video captures a series of frames showing ugly scenes, static with no motion, motion blur, over-saturation, "
@@ -33,6 +34,7 @@ class WeightedAdapter(Strict):
 
     path: Path
     weight: float = 1.0
+    release: str | None = Field(None, description="which release of a registry it is: worldtune says it")
 
 
 class GenerationRequest(Strict):
@@ -142,13 +144,18 @@ def _items(path: Path) -> list[Any]:
     return data if isinstance(data, list) else [data]
 
 
+def _names_release(text: str, folder: Path) -> bool:
+    """NAME@CHANNEL and its like are of a registry, unless a path is called so."""
+    return "@" in text and not (folder / text).exists()
+
+
 def _anchored(item: Any, folder: Path) -> Any:
     """Relative paths of a request are meant from its file. Raises RecipeError for what is read elsewhere."""
     if not isinstance(item, dict):
         return item
     anchored: dict[str, Any] = dict(item)
     for key in ("prompt_path", "input_path", "adapter", "path"):
-        if isinstance(item.get(key), str):
+        if isinstance(item.get(key), str) and not (key in ADAPTERS and _names_release(item[key], folder)):
             anchored[key] = folder / item[key]
     for key in READ_WITHIN:
         if isinstance(item.get(key), str) and not Path(anchored[key]).resolve().is_relative_to(folder.resolve()):

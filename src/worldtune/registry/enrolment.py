@@ -74,7 +74,5 @@ def expect(registry: Registry, signer: CryptoSigner, scope: str, what: str, give
         mend = "Give all 64 hexadecimal digits, or a file of gates or of a calibration."
         raise RegistryError(f"{given!r} is no digest and no file", where=what, mend=mend)
     with registry.writer(signer) as writer:
-        kind = cast("str", what)
-        return writer.append(
-            Expected.model_validate({"scope": scope, "what": kind, "digest": digest, "reason": reason})
-        )
+        said = {"scope": scope, "what": what, "digest": digest, "reason": reason}
+        return writer.append(Expected.model_validate(said))

@@ -1,8 +1,10 @@
 """Using a release: its files in a folder of this machine, verified, wherever a path to an adapter is asked for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from worldtune.errors import RegistryError
 from worldtune.files import atomic_folder, cache_folder, locked
 from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
 from worldtune.registry.names import is_reference
@@ -12,20 +14,29 @@ from worldtune.registry.releases import Resolved, resolve
 Warn = Callable[[str], None]
 
 
-def adapter_path(text: str, warn: Warn, registry: Path | None = None) -> Path:
-    """The folder of an adapter that is named by a path, or by a reference as `cell7/front/pick@production`.
+@dataclass(frozen=True)
+class Used:
+    """An adapter's folder; `release` is which release it is, for the record of what was made with it."""
+
+    path: Path
+    release: str | None = None
+
+
+def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
+    """The adapter that a path names, or a reference as `cell7/front/pick@production`.
 
     What there is under the path is taken first. `warn` is told what a user must know. Raises RegistryError for a
     release that may not be used, TamperError when its bytes are others.
     """
     if Path(text).expanduser().exists() or not is_reference(text):
-        return Path(text).expanduser()
+        return Used(Path(text).expanduser())
     opened = open_registry(registry)
     with opened.view() as view:
         found = resolve(view, text)
     for warning in found.warnings:
         warn(warning)
-    return checkout(opened, found)
+    move = f", @{found.move.fact.channel} generation {found.move.fact.generation}" if found.move else ""
+    return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}")
 
 
 def checkout(registry: Registry, found: Resolved) -> Path:
@@ -47,8 +58,6 @@ def write_files(registry: Registry, files: tuple[FileEntry, ...], folder: Path) 
 
 
 def _holds(folder: Path, manifest: Manifest) -> bool:
-    from worldtune.errors import RegistryError
-
     if not folder.is_dir():
         return False
     try:

@@ -1,0 +1,266 @@
+"""Promotion, rollback, break-glass: who may, on what evidence, and exactly once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from worldtune.errors import BusyError, RegistryError, TamperError
+from worldtune.files import digest_bytes
+from worldtune.registry.add import About, add
+from worldtune.registry.approval import approve, revoke, withdraw
+from worldtune.registry.clock import text_of, time_of
+from worldtune.registry.enrolment import expect, set_policy
+from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.policy import Policy, Rule
+from worldtune.registry.promotion import BreakGlass, promote, rollback
+from worldtune.registry.releases import channel_head, resolve
+from worldtune.registry.verify import verify
+
+from .conftest import NAME, Team
+
+PRODUCTION = f"{NAME}@production"
+
+
+def judged(team: Team, release: Released, by: str = "eva", **changed: Any) -> None:
+    """Attach evidence as `evidence.attach` does, without an evaluation."""
+    with team.registry.writer(team[by]) as writer:
+        results = team.registry.store.put_bytes(b"{}")
+        fields: dict[str, Any] = {
+            "adapter": release.adapter, "number": release.number, "digest": release.digest,
+            "person": writer.holder.person, "base": release.base, "suite": "5" * 64, "gates": "6" * 64,
+            "results": results, "candidate": "new", "outcome": "pass",
+            "expires": text_of(time_of(writer.at) + timedelta(days=1)),
+        }  # fmt: skip
+        writer.append(Evaluated(**(fields | changed)))
+
+
+def ready(team: Team, **about: Any) -> Released:
+    """A release that may go to production."""
+    release = add(team.registry, team["sam"], NAME, team.another(), About(**about)).fact
+    judged(team, release)
+    approve(team.registry, team["bob"], release.name, "production", "good")
+    return release
+
+
+def test_what_is_judged_and_approved_is_promoted_and_resolves(team: Team) -> None:
+    release = ready(team)
+    move = promote(team.registry, team["sam"], release.name, "production").fact
+    assert (move.generation, move.how, len(move.evidence), len(move.approvals)) == (1, "promotion", 1, 1)
+    with team.registry.view() as view:
+        for text in (
+            PRODUCTION,
+            f"{NAME}@1",
+            f"{NAME}@sha256:{release.digest}",
+            f"{NAME}@sha256:{release.digest[:12]}",
+        ):
+            assert resolve(view, text).release.fact == release
+    assert verify(team.registry).faults == []
+
+
+def test_what_is_missing_is_all_said_at_once(team: Team) -> None:
+    release = add(team.registry, team["sam"], NAME, team.another()).fact
+    with pytest.raises(RegistryError) as error:
+        promote(team.registry, team["sam"], release.name, "production")
+    assert error.value.what == (
+        "it may not go to production: evidence: there is no evaluation; "
+        "approvals: 0 of 1, by people who did not make it"
+    )
+    assert promote(team.registry, team["sam"], release.name, "staging").fact.generation == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"outcome": "fail"}, "evidence: the gates say fail"),
+        ({"outcome": "not enough evidence"}, "evidence: the gates say not enough evidence"),
+        ({"expires": "2020-01-01T00:00:00.000000Z"}, "evidence: it expired on 2020-01-01"),
+        ({"base": "7" * 64}, "base: the evaluation was of another base"),
+    ],
+)
+def test_evidence_that_does_not_count_is_none(local: Team, changed: dict[str, Any], why: str) -> None:
+    release = add(local.registry, local["sam"], NAME, local.another()).fact
+    approve(local.registry, local["bob"], release.name, "production", "good")
+    judged(local, release, **changed)
+    with pytest.raises(RegistryError, match=why):
+        promote(local.registry, local["sam"], release.name, "production")
+
+
+def test_the_newest_evaluation_decides_not_the_best(local: Team) -> None:
+    release = ready(local)
+    judged(local, release, outcome="fail")
+    with pytest.raises(RegistryError, match="the gates say fail"):
+        promote(local.registry, local["sam"], release.name, "production")
+
+
+def test_evidence_of_other_bytes_is_none(local: Team) -> None:
+    release = ready(local)
+    other = add(local.registry, local["sam"], NAME, local.another()).fact
+    approve(local.registry, local["bob"], other.name, "production", "good")
+    assert other.digest != release.digest
+    with pytest.raises(RegistryError, match="there is no evaluation"):
+        promote(local.registry, local["sam"], other.name, "production")
+
+
+def test_nobody_approves_their_own_and_two_keys_are_one_person(local: Team) -> None:
+    release = add(local.registry, local["ann"], NAME, local.another()).fact
+    judged(local, release)
+    with pytest.raises(RegistryError, match="ann made it, and cannot approve it"):
+        approve(local.registry, local["ann"], release.name, "production", "mine")
+    set_policy(local.registry, local["ann"], Policy(channels={"production": Rule(approvals=2), "*": Rule()}))
+    for _ in range(2):
+        approve(local.registry, local["bob"], release.name, "production", "good")
+    with pytest.raises(RegistryError, match="approvals: 1 of 2"):
+        promote(local.registry, local["ann"], release.name, "production")
+    approve(local.registry, local["bea"], release.name, "production", "good")
+    assert len(promote(local.registry, local["ann"], release.name, "production").fact.approvals) == 2
+
+
+def test_an_approval_that_was_taken_back_does_not_count(local: Team) -> None:
+    release = ready(local)
+    withdraw(local.registry, local["bob"], release.name, "production", "I looked again")
+    with pytest.raises(RegistryError, match="bob took it back"):
+        promote(local.registry, local["sam"], release.name, "production")
+    approve(local.registry, local["bob"], release.name, "production", "and again")
+    promote(local.registry, local["sam"], release.name, "production")
+    with pytest.raises(RegistryError, match="bea did not approve it for production"):
+        withdraw(local.registry, local["bea"], release.name, "production", "no")
+
+
+def test_under_another_policy_it_must_be_approved_anew(local: Team) -> None:
+    release = ready(local)
+    set_policy(local.registry, local["ann"], Policy(channels={"production": Rule(approvals=1), "*": Rule()}))
+    with pytest.raises(RegistryError, match="that of bob was under another policy"):
+        promote(local.registry, local["sam"], release.name, "production")
+
+
+@pytest.mark.parametrize("what", ["base", "suite", "gates", "calibration"])
+def test_what_changed_makes_a_release_stale_and_is_said(local: Team, what: str) -> None:
+    release = ready(local, calibration="8" * 64)
+    expect(local.registry, local["ann"], "cell7", what, "9" * 64, "it changed")
+    with pytest.raises(RegistryError, match=f"{what}: .* is expected"):
+        promote(local.registry, local["sam"], release.name, "production")
+
+
+def test_of_several_scopes_the_longest_holds(local: Team) -> None:
+    release = ready(local, calibration="8" * 64)
+    expect(local.registry, local["ann"], "cell7/front", "calibration", "8" * 64, "this camera")
+    expect(local.registry, local["ann"], "cell7", "calibration", "9" * 64, "the others")
+    expect(local.registry, local["ann"], "cell7/fro", "calibration", "9" * 64, "another cell, whose name begins so")
+    promote(local.registry, local["sam"], release.name, "production")
+
+
+def test_a_channel_that_moved_meanwhile_is_not_moved_again(team: Team) -> None:
+    first, second = ready(team), ready(team)
+    promote(team.registry, team["sam"], first.name, "production", generation=0)
+    with pytest.raises(BusyError, match="at generation 1, not 0"):
+        promote(team.registry, team["sam"], second.name, "production", generation=0)
+    assert promote(team.registry, team["sam"], second.name, "production", generation=1).fact.generation == 2
+
+
+def test_a_revoked_release_and_what_came_from_it_go_nowhere(team: Team) -> None:
+    parent = ready(team)
+    child = ready(team, parent=parent.name)
+    grandchild = ready(team, parent=child.name)
+    revoke(team.registry, team["bob"], parent.name, "bad data")
+    for release in (parent, child, grandchild):
+        with pytest.raises(RegistryError, match="bad data"):
+            promote(team.registry, team["sam"], release.name, "production")
+        with pytest.raises(RegistryError, match="bad data"):
+            approve(team.registry, team["bea"], release.name, "production", "still")
+    with pytest.raises(RegistryError, match=r"its parent .* is revoked"):
+        add(team.registry, team["sam"], NAME, team.another(), About(parent=parent.name))
+
+
+def test_a_revoked_release_does_not_resolve_whatever_points_to_it(team: Team) -> None:
+    release = ready(team)
+    promote(team.registry, team["sam"], release.name, "production")
+    revoke(team.registry, team["bob"], release.name, "it drops the cube")
+    with team.registry.view() as view:
+        for text in (PRODUCTION, release.name, f"{NAME}@sha256:{release.digest}"):
+            with pytest.raises(RegistryError, match="is revoked: it drops the cube"):
+                resolve(view, text)
+    with pytest.raises(RegistryError, match="revoked already"):
+        revoke(team.registry, team["bob"], release.name, "again")
+
+
+def test_bytes_that_were_changed_are_not_promoted(team: Team) -> None:
+    from pathlib import Path
+
+    release = ready(team)
+    blob = Path(team.registry.store.path(release.weights))
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+    with pytest.raises(TamperError, match=r"pytorch_lora_weights\.safetensors are others"):
+        promote(team.registry, team["sam"], release.name, "production")
+
+
+class TestRollback:
+    def test_it_goes_to_the_newest_earlier_one_that_may_be(self, team: Team) -> None:
+        first, second, third = (ready(team) for _ in range(3))
+        for release in (first, second, third):
+            promote(team.registry, team["sam"], release.name, "production")
+        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "it misses")
+        assert (move.fact.number, move.fact.generation, move.fact.how) == (second.number, 4, "rollback")
+        revoke(team.registry, team["bob"], second.name, "bad")
+        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "that one too")
+        assert move.fact.number == third.number
+        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "the oldest", to=first.number)
+        assert move.fact.number == first.number
+        assert verify(team.registry).sound
+
+    def test_what_is_not_approved_any_more_is_not_gone_back_to(self, local: Team) -> None:
+        first, second = ready(local), ready(local)
+        for release in (first, second):
+            promote(local.registry, local["sam"], release.name, "production")
+        withdraw(local.registry, local["bob"], first.name, "production", "no")
+        with pytest.raises(RegistryError, match="1 is not approved any more"):
+            rollback(local.registry, local["bob"], PRODUCTION, "it misses")
+        with pytest.raises(RegistryError, match="9 never was there before"):
+            rollback(local.registry, local["bob"], PRODUCTION, "it misses", to=9)
+
+    def test_evidence_that_has_expired_does_not_hinder_and_what_is_stale_is_told(self, local: Team) -> None:
+        first, second = ready(local), ready(local)
+        for release in (first, second):
+            promote(local.registry, local["sam"], release.name, "production")
+        judged(local, first, outcome="fail")
+        expect(local.registry, local["ann"], NAME, "base", "9" * 64, "a new base")
+        move, now = rollback(local.registry, local["bob"], PRODUCTION, "it misses")
+        assert move.fact.number == first.number
+        assert any(reason.startswith("base: ") for reason in now.stale)
+
+
+class TestBreakGlass:
+    def test_it_lets_in_what_nobody_approved_until_it_expires(
+        self, local: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        release = add(local.registry, local["sam"], NAME, local.another()).fact
+        glass = BreakGlass("line 3 is down", timedelta(hours=8))
+        with pytest.raises(RegistryError, match="sam is submitter, and it takes admin"):
+            promote(local.registry, local["sam"], release.name, "production", glass=glass)
+        move = promote(local.registry, local["ann"], release.name, "production", glass=glass).fact
+        assert (move.how, move.reason) == ("break-glass", "line 3 is down")
+        assert "BREAK-GLASS" in move.told
+        with local.registry.view() as view:
+            (warning,) = resolve(view, PRODUCTION).warnings
+            assert warning.startswith(f"BREAK-GLASS: {PRODUCTION} is {release.name} without approval until ")
+        from worldtune.registry import clock
+
+        later = clock.now() + timedelta(hours=9)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        with local.registry.view() as view, pytest.raises(RegistryError, match="which has passed"):
+            resolve(view, PRODUCTION)
+
+    def test_it_does_not_let_in_what_is_revoked_or_changed(self, local: Team) -> None:
+        release = add(local.registry, local["sam"], NAME, local.another()).fact
+        revoke(local.registry, local["bob"], release.name, "bad")
+        with pytest.raises(RegistryError, match="is revoked"):
+            promote(local.registry, local["ann"], release.name, "production", glass=BreakGlass("x", timedelta(hours=1)))
+        with local.registry.view() as view:
+            assert channel_head(view, NAME, "production") is None
+
+
+def test_digests_of_results_are_of_what_was_kept(local: Team) -> None:
+    release = ready(local)
+    with local.registry.view() as view:
+        (event,) = view.facts(Evaluated, digest=release.digest)
+    assert digest_bytes(local.registry.store.read(event.fact.results)) == event.fact.results
