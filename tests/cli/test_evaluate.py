@@ -36,7 +36,7 @@ def test_a_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path) -> N
     assert run(["evaluate", str(runs / "view"), "--clips", "2", "--steps", "2", "--out", str(report)]) == 0
     results = json.loads((report / "results.json").read_text())
     weights = (runs / "view" / "adapter" / "pytorch_lora_weights.safetensors").read_bytes()
-    assert results["lineage"]["view"]["adapter"] == hashlib.sha256(weights).hexdigest()
+    assert results["lineage"]["view"]["weights"] == hashlib.sha256(weights).hexdigest()
     assert [len(results[name]) for name in ("suite", "gates")] == [64, 64]
     comparison = results["comparison"]
     assert comparison["candidates"] == ["base", "view", "nearest training clip", "first frame frozen"]

@@ -118,12 +118,12 @@ def lineage_of(cards: Mapping[str, AdapterCard]) -> dict[str, Any]:
     """What each adapter is and where it comes from, for the report."""
     return {
         name: {
-            "adapter": card.weights_digest,
-            "base_digest": card.base_digest,
-            "card": digest_json(card.model_dump(mode="json")),
             "method": f"{card.adapter.method}, rank {card.adapter.rank}",
             "birth proof": card.birth and card.birth.model_dump(mode="json"),
             **card.lineage,
+            "weights": card.weights_digest,
+            "base_digest": card.base_digest,
+            "card": digest_json(card.model_dump(mode="json")),
         }
         for name, card in cards.items()
     }

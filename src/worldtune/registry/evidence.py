@@ -66,7 +66,7 @@ def _card(registry: Registry, release: Released) -> AdapterCard:
 def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: str) -> str:
     """Which of the compared ones has exactly these weights, this card and this base."""
     wanted = {
-        "adapter": release.weights,
+        "weights": release.weights,
         "card": digest_json(card.model_dump(mode="json")),
         "base_digest": release.base,
     }
@@ -75,7 +75,7 @@ def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: 
         its = lineage.get(name)
         if isinstance(its, dict) and all(its.get(key) == value for key, value in wanted.items()):
             return name
-    seen = ", ".join(f"{name} {str(its.get('adapter'))[:12]}" for name, its in lineage.items() if isinstance(its, dict))
+    seen = ", ".join(f"{name} {str(its.get('weights'))[:12]}" for name, its in lineage.items() if isinstance(its, dict))
     raise RegistryError(
         f"it judges no adapter of weights {release.weights[:12]} with this card on this base; it judges {seen}",
         where=where,

@@ -86,7 +86,8 @@ def _evidence(
     reasons: list[str] = []
     for event in reversed(view.facts(Evaluated, digest=release.digest)):
         its = event.fact
-        check_brought(view, event)
+        if not check_brought(view, event):
+            continue
         why = [
             f"{what}: it was judged by {getattr(its, what)[:12]}, and now {expected[what][:12]} is expected"
             for what in OF_EVIDENCE
@@ -112,9 +113,10 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
     withdrawn = withdrawals(view, release, channel)
     for event in view.facts(Approved, digest=release.digest, channel=channel):
         its = event.fact
-        check_brought(view, event)
         counted.pop(its.person, None)
-        if its.person == release.author:
+        if not check_brought(view, event):
+            lapsed.append(f"approval: the key of {its.person} was stolen")
+        elif its.person == release.author:
             lapsed.append(f"approval: {its.person} made it, and cannot approve it")
         elif withdrawn.get(its.person, 0) > event.sequence:
             lapsed.append(f"approval: {its.person} took it back")
@@ -127,18 +129,22 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
     return list(counted.values()), lapsed
 
 
-def check_brought(view: View, event: Event[Any]) -> None:
-    """Of what came with an import: raises TamperError unless it is what its person signed, with a key known here."""
+def check_brought(view: View, event: Event[Any]) -> bool:
+    """Of what came with an import: does it count, or was the key stolen that signed it?
+
+    Raises TamperError unless it is what its person signed, with a key known here.
+    """
     fact: Evaluated | Approved = event.fact
     if fact.statement is None:
-        return
+        return True
     where, envelope = f"event {event.sequence}", fact.statement.encode()
     holder = view.people.holder(signed_by(envelope, where), where)
     signed = opened(envelope, holder.key, where)["predicate"]["fact"]
     here = {"adapter": fact.adapter, "number": fact.number, "statement": fact.statement}
-    if signed | here != fact.model_dump(mode="json") or holder.person != fact.person or holder.stolen:
+    if signed | here != fact.model_dump(mode="json") or holder.person != fact.person:
         what = f"it is not what {fact.person} signed"
         raise TamperError(what, where=where, mend="Import the release again.")
+    return not holder.stolen
 
 
 def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:

@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from worldtune.errors import RegistryError
-from worldtune.registry.facts import BY_KIND, Evaluated, Fact, Founded, Released
+from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Fact, Founded, Released
 from worldtune.registry.people import People
 from worldtune.registry.record import START, Event, Head, View, event_of
 from worldtune.registry.registry import Registry
+from worldtune.registry.standing import check_brought
 from worldtune.registry.statements import said
 from worldtune.registry.store import Store
 from worldtune.registry.tables import EVENTS, TABLES, row_of
@@ -40,6 +41,9 @@ def verify(registry: Registry, on_release: Progress = lambda done, total: None) 
     with registry.view() as view:
         events = list(_replay(view, registry.place.registry, found))
         _compare_rows(view, events, found)
+        for event in events:
+            if isinstance(event.fact, Evaluated | Approved):
+                _try(lambda event=event: check_brought(view, event), found)  # type: ignore[misc]
     _check_blobs(registry.store, events, found, on_release)
     return found
 
@@ -110,18 +114,11 @@ def _check_blobs(store: Store, events: list[Event[Any]], found: Verification, on
                 _try(lambda entry=entry: store.check(entry), found)  # type: ignore[misc]
                 named.add(entry.sha256)
     for event in events:
-        for digest in _blobs_of(event.fact):
-            if digest not in named:
-                _try(lambda digest=digest: store.read(digest), found)  # type: ignore[misc]
-                named.add(digest)
+        if isinstance(event.fact, Evaluated) and (digest := event.fact.results) not in named:
+            _try(lambda digest=digest: store.read(digest), found)  # type: ignore[misc]
+            named.add(digest)
     there = set(store.digests())
     found.blobs, found.unnamed = len(there), len(there - named)
-
-
-def _blobs_of(fact: Fact) -> list[str]:
-    blobs = [fact.results] if isinstance(fact, Evaluated) else []
-    statement = getattr(fact, "statement", None)
-    return [*blobs, statement] if statement else blobs
 
 
 def _try(check: Callable[[], object], found: Verification) -> None:
