@@ -11,8 +11,8 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import create_engine, text
 
 from support.adapters import SPECS, make_card, train_by_hand
-from support.postgres import binaries, serving
 from worldtune.adapters.folder import save_adapter
+from worldtune.bench.postgres import binaries, serving
 from worldtune.registry.enrolment import enrol
 from worldtune.registry.facts import Role
 from worldtune.registry.keys import make_key, public_path

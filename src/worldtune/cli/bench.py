@@ -12,6 +12,7 @@ BENCHES = {
     "speed": "each optimisation against its plain form",
     "train": "a training step's time and memory against diffusers' example",
     "evaluate": "an evaluation's time, and what its metrics make of planted faults",
+    "registry": "the registry under a crowd, kill -9, ten thousand releases and attacks",
     "data": "decoding against diffusers' example, encoding, the store and the ledger",
 }
 
@@ -28,7 +29,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import data, evaluate, generate, pocket, speed, train
+    from worldtune.bench import data, evaluate, generate, pocket, registry, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -45,9 +46,10 @@ def bench(
         make_folder(plot)  # before the long work
     if name == "speed":
         figures = speed.measure("pocket", quick=quick)
-    elif name in ("generate", "train", "data"):
+    elif name in ("generate", "train", "data", "registry"):
+        measured = {"generate": generate, "train": train, "data": data, "registry": registry}[name]
         with progress(f"bench {name}") as advance:
-            figures = {"generate": generate, "train": train, "data": data}[name].measure(quick=quick, on_part=advance)
+            figures = measured.measure(quick=quick, on_part=advance)
     elif name == "evaluate":
         with progress(f"bench {name}") as advance:
             figures = evaluate.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_part=advance)

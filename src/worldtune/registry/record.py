@@ -7,7 +7,7 @@ them.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from securesystemslib.signer import CryptoSigner
@@ -50,16 +50,21 @@ class Head:
     at: str | None
 
 
+@dataclass
+class Known:
+    """People as the events of these hashes made them: what was checked once is not checked again."""
+
+    hashes: tuple[str, ...] = ()
+    people: People = field(default_factory=People)
+
+
 class View:
     """What is in the record, from one transaction. `founder` is the key that the first event must be signed by."""
 
-    def __init__(self, connection: Connection, founder: str, people: People | None = None) -> None:
+    def __init__(self, connection: Connection, founder: str, known: Known | None = None) -> None:
         self.connection = connection
         self.founder = founder
-        self.people = people or People()
-        if people is None:
-            for event in self._events(Founded, Enrolled, Retired):
-                self.people.learn(event.fact, event.at, f"event {event.sequence}")
+        self.people = self._people(known or Known())
 
     def head(self) -> Head:
         """Raises TamperError when events are missing from the middle."""
@@ -105,12 +110,19 @@ class View:
         query = select(EVENTS.c.envelope).where(EVENTS.c.sequence == sequence)
         return self.connection.execute(query).scalar_one().encode()
 
-    def _events(self, *kinds: type[Fact]) -> Iterator[Event[Any]]:
-        """Events of some kinds, each checked by the people known at that point."""
-        names = [KIND.format(kind.kind) for kind in kinds]
-        query = select(EVENTS).where(EVENTS.c.kind.in_(names)).order_by(EVENTS.c.sequence)
-        for row in self.connection.execute(query).all():
-            yield event_of(row, self.people, self.founder)
+    def _people(self, known: Known) -> People:
+        """Who may sign, from events each of which is checked by the people known before it."""
+        about = [KIND.format(kind.kind) for kind in (Founded, Enrolled, Retired)]
+        of_people = EVENTS.c.kind.in_(about)
+        query = select(EVENTS.c.hash).where(of_people).order_by(EVENTS.c.sequence)
+        hashes = tuple(self.connection.execute(query).scalars())
+        if known.hashes != hashes:
+            people = People()
+            for row in self.connection.execute(select(EVENTS).where(of_people).order_by(EVENTS.c.sequence)).all():
+                event = event_of(row, people, self.founder)
+                people.learn(event.fact, event.at, f"event {event.sequence}")
+            known.hashes, known.people = hashes, people
+        return People(dict(known.people.holders))
 
     def all(self) -> Iterator[Event[Any]]:
         """Every event, in order. Raises TamperError for the first that does not hold."""
@@ -157,8 +169,10 @@ def event_of(row: Row[Any], people: People, founder: str) -> Event[Any]:
 class Writer(View):
     """A view that the one writer may add to, as the holder of a key."""
 
-    def __init__(self, connection: Connection, founder: str, registry: str, signer: CryptoSigner) -> None:
-        super().__init__(connection, founder)
+    def __init__(
+        self, connection: Connection, founder: str, registry: str, signer: CryptoSigner, known: Known | None = None
+    ) -> None:
+        super().__init__(connection, founder, known)
         self.registry = registry
         self.signer = signer
         last = self.head()
@@ -211,18 +225,19 @@ class Record:
     engine: Engine
     founder: str
     registry: str
+    known: Known = field(default_factory=Known)
 
     @contextmanager
     def view(self) -> Iterator[View]:
         """Read. Raises RegistryError as `database.reading` does."""
         with database.reading(self.engine) as connection:
-            yield View(connection, self.founder)
+            yield View(connection, self.founder, self.known)
 
     @contextmanager
     def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
         """Write: all of the block's facts, or none. Raises RegistryError as `database.writing` does."""
         with database.writing(self.engine) as connection:
-            yield Writer(connection, self.founder, self.registry, signer)
+            yield Writer(connection, self.founder, self.registry, signer, self.known)
 
 
 def _plain(row: Row[Any]) -> dict[str, Any]:

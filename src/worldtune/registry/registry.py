@@ -4,7 +4,6 @@
 run; several machines share a registry whose record is in PostgreSQL and whose bytes are in an object store.
 """
 
-import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -63,15 +62,17 @@ class Registry:
     @contextmanager
     def view(self) -> Iterator[View]:
         """Read. Raises TamperError when the record lacks what this machine has seen in it."""
+        seen = self._seen()  # before: what others write meanwhile is not in the view
         with self.record.view() as view:
-            self._refuse_set_back(view)
+            self._refuse_set_back(view, seen)
             yield view
 
     @contextmanager
     def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
         """Write all of the block's facts, or none."""
+        seen = self._seen()
         with self.record.writer(signer) as writer:
-            self._refuse_set_back(writer)
+            self._refuse_set_back(writer, seen)
             yield writer
             head = writer.head()
         self._saw(head.sequence, head.hash)
@@ -81,21 +82,22 @@ class Registry:
         with self.view() as view:
             return time_after(view.head().at)
 
-    def _refuse_set_back(self, view: View) -> None:
+    def _seen(self) -> Seen | None:
         path = self.folder / SEEN
-        if not path.is_file():
+        return parse(Seen, parse_json(path.read_bytes(), str(path)), str(path)) if path.is_file() else None
+
+    def _refuse_set_back(self, view: View, seen: Seen | None) -> None:
+        if seen is None:
             return
-        seen = parse(Seen, parse_json(path.read_bytes(), str(path)), str(path))
         found = view.connection.execute(select(EVENTS.c.hash).where(EVENTS.c.sequence == seen.sequence)).scalar()
         if found != seen.hash:
             what = f"the event {seen.sequence} that this machine saw is not in the record any more"
             raise TamperError(what, where=self.place.database, mend=MEND)
 
     def _saw(self, sequence: int, found: str) -> None:
-        path = self.folder / SEEN
-        seen = json.loads(path.read_bytes())["sequence"] if path.is_file() else 0
-        if sequence > seen:
-            write_json(path, {"sequence": sequence, "hash": found})
+        before = self._seen()
+        if before is None or sequence > before.sequence:
+            write_json(self.folder / SEEN, {"sequence": sequence, "hash": found})
 
 
 def default_folder() -> Path:

@@ -1,0 +1,94 @@
+"""A registry with people in it, and adapters to put into it, for the figures of the registry."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from securesystemslib.signer import CryptoSigner
+from sqlalchemy import create_engine, text
+
+from worldtune.adapters.card import AdapterCard
+from worldtune.adapters.folder import save_adapter
+from worldtune.adapters.inject import inject
+from worldtune.adapters.spec import AdapterSpec
+from worldtune.registry.enrolment import enrol, set_policy
+from worldtune.registry.facts import Role
+from worldtune.registry.keys import load_key, make_key, public_path
+from worldtune.registry.policy import Policy, Rule
+from worldtune.registry.registry import Registry, found_registry, open_registry
+from worldtune.worlds.load import open_world
+
+PEOPLE: dict[str, tuple[Role, ...]] = {"sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",)}
+NAME = "cell7/front/pick"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A registry in `folder`, the keys of everybody, and an adapter."""
+
+    folder: Path
+    adapter: Path
+
+    def registry(self) -> Registry:
+        return open_registry(self.folder)
+
+    def key(self, person: str) -> CryptoSigner:
+        return load_key(self.folder / "keys" / f"{person}.pem")
+
+    def another(self, name: str) -> Path:
+        """The same weights with another card."""
+        target = self.folder / "sources" / name
+        shutil.copytree(self.adapter, target)
+        card = json.loads((target / "adapter.json").read_text()) | {"name": name}
+        (target / "adapter.json").write_text(json.dumps(card))
+        return target
+
+
+def make_adapter(folder: Path) -> Path:
+    """A small adapter of the pocket world, its weights drawn at random."""
+    world = open_world("pocket")
+    spec = AdapterSpec(rank=4, targets="attention")
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in inject(world.denoiser, spec, seed=0).values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
+    base = world.card
+    card = AdapterCard(
+        name="by chance", adapter=spec, base=base.name, base_digest=base.digest, schedule=str(base.schedule),
+        conditional_sigma=base.schedule.conditional_sigma, modes={"image2world": 1.0}, frames=base.frames, fps=base.fps,
+        height=base.height, width=base.width, fit="stretch", step=None, average=None, weights_digest="", lineage={},
+        birth=None,
+    )  # fmt: skip
+    save_adapter(folder, world.denoiser, card)
+    return folder
+
+
+def make_site(folder: Path, adapter: Path, database: str | None = None) -> Site:
+    """A registry that ann founded, whose channels ask for nothing but production."""
+    ann = make_key(folder / "keys" / "ann.pem")
+    registry = found_registry(folder, "ann", ann, database)
+    for person, roles in PEOPLE.items():
+        path = folder / "keys" / f"{person}.pem"
+        make_key(path)
+        enrol(registry, ann, person, public_path(path), roles, None)
+    set_policy(registry, ann, Policy(channels={"production": Rule(approvals=1, evidence=True), "*": Rule()}))
+    registry.record.engine.dispose()
+    return Site(folder, adapter)
+
+
+@contextmanager
+def new_database(server: str, name: str) -> Iterator[str]:
+    """An empty database of a PostgreSQL server."""
+    engine = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{server}/{name}"
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        engine.dispose()

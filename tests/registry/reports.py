@@ -1,0 +1,35 @@
+"""An evaluation's report of an adapter, as `worldtune evaluate` leaves it, without the evaluation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from worldtune.adapters.card import read_card
+from worldtune.evaluation.case import Case, held
+from worldtune.evaluation.compare import compare
+from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.report.folder import ReportContent, write_report
+from worldtune.evaluation.runs import lineage_of
+
+
+def report_of(adapter: Path, folder: Path, outcome: str = "pass", suite: str | None = "5" * 64) -> Path:
+    """The report's folder; its gates rule as they are told to."""
+    clip_THWC = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    cases = [Case("a", "a", "push", "top", "push it", held(clip_THWC))]
+    clips = {name: {"a": [held(clip_THWC)]} for name in ("base", "other", "new")}
+    lineage = lineage_of({"new": read_card(adapter)})
+    content = ReportContent(
+        "Title", "new", compare(cases, clips), cases, clips, [], {}, lineage, [], "", 16.0,
+        rulings={"other": [Ruling("moves", "fail", "")], "new": [Ruling("moves", outcome, "0.9 [0.8, 1.0]")]},  # type: ignore[arg-type]
+        suite=suite, gates="6" * 64,
+    )  # fmt: skip
+    write_report(folder, content)
+    return folder
+
+
+def edit(report: Path, **changed: object) -> Path:
+    """Change what results.json says."""
+    path = report / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    return report
