@@ -5,6 +5,7 @@ Sources: https://huggingface.co/docs/hub/model-cards (front matter), https://cyc
 
 import json
 import uuid
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _row(name: str, value: str) -> str:
 
 def _plain(text: str) -> str:
     """Text from files of others, as text in Markdown."""
-    escaped = "".join(f"\\{each}" if each in "\\`*_{}[]<>()#+!|" else each for each in text)
+    escaped = "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|" else each for each in escape(text))
     return " ".join(escaped.split())
 
 

@@ -20,7 +20,7 @@ EVENTS = Table(
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("at", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    Column("kind", Text, nullable=False),
+    Column("kind", Text, nullable=False, index=True),
     Column("hash", Text, nullable=False, unique=True),
     Column("envelope", Text, nullable=False),
 )

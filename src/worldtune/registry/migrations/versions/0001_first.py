@@ -41,6 +41,7 @@ def upgrade() -> None:
         *(Column(name, Text, nullable=False) for name in ("at", "actor", "kind", "hash", "envelope")),
         UniqueConstraint("hash", name="uq_event_hash"),
     )
+    op.create_index("ix_event_kind", "event", ["kind"])
     for table, columns in FACTS.items():
         unique = UNIQUE.get(table)
         op.create_table(
