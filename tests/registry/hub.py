@@ -1,0 +1,128 @@
+"""A Hugging Face Hub of model repositories on this machine: it takes commits, and gives files at a commit."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class Hub:
+    """`commits` of each repository in order: their files. `refuses` every request with that status, if it is one."""
+
+    address: str = ""
+    commits: dict[str, list[tuple[str, dict[str, bytes]]]] = field(default_factory=dict)
+    refuses: int | None = None
+
+    def commit(self, repo: str, files: dict[str, bytes]) -> str:
+        before = self.commits[repo][-1][1] if self.commits[repo] else {}
+        oid = hashlib.sha1(f"{repo} {len(self.commits[repo])}".encode()).hexdigest()
+        self.commits[repo].append((oid, before | files))
+        return oid
+
+    def files(self, repo: str, revision: str) -> dict[str, bytes] | None:
+        its = self.commits.get(repo, [])
+        if revision == "main" and its:
+            return its[-1][1]
+        return next((files for oid, files in its if oid == revision), None)
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    hub = Hub()
+
+    class Desk(_Desk):
+        at = hub
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        hub.address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Desk(BaseHTTPRequestHandler):
+    at: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = unquote(urlsplit(self.path).path)
+        if self.at.refuses:
+            return self._json({"error": "refused"}, self.at.refuses)
+        if path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
+        if path == "/api/repos/create":
+            told = json.loads(body)
+            repo = f"{told['organization']}/{told['name']}" if told.get("organization") else f"me/{told['name']}"
+            self.at.commits.setdefault(repo, [])
+            return self._json({"url": f"{self.at.address}/{repo}"})
+        repo, _, rest = path.removeprefix("/api/models/").partition("/preupload/")
+        if rest:
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(body)["files"]
+            ]
+            return self._json({"files": files})
+        repo, _, _ = path.removeprefix("/api/models/").partition("/commit/")
+        lines = [json.loads(line) for line in body.splitlines()]
+        files_sent = {
+            its["value"]["path"]: base64.b64decode(its["value"]["content"]) for its in lines if its["key"] == "file"
+        }
+        oid = self.at.commit(repo, files_sent)
+        self._json({"commitUrl": f"{self.at.address}/{repo}/commit/{oid}", "commitOid": oid, "success": True})
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        if path.startswith("/api/models/"):
+            repo, _, rest = path.removeprefix("/api/models/").partition("/revision/")
+            kind = "tree" if "/tree/" in path else "revision"
+            if kind == "tree":
+                repo, _, rest = path.removeprefix("/api/models/").partition("/tree/")
+            files = self.at.files(repo, rest or "main")
+            if files is None:
+                return self._json({"error": "no"}, 404, {"X-Error-Code": "RevisionNotFound"})
+            if kind == "tree":
+                return self._json(
+                    [
+                        {"type": "file", "path": name, "size": len(data), "oid": _etag(data)}
+                        for name, data in files.items()
+                    ]
+                )
+            return self._json({"id": repo, "sha": rest, "siblings": [{"rfilename": name} for name in files]})
+        repo, _, rest = path.strip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        found = (self.at.files(repo, revision) or {}).get(name)
+        if found is None:
+            return self._json({"error": "no"}, 404, {"X-Error-Code": "EntryNotFound"})
+        self._answer(200, found, {"X-Repo-Commit": revision, "ETag": f'"{_etag(found)}"'})
+
+    do_HEAD = do_GET
+
+    def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self._answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {}))
+
+    def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
