@@ -129,6 +129,8 @@ def _statements(
         try:
             holder = _holder(writer.people.holders, envelope, "import")
             predicate = opened(envelope, holder.key, "import")["predicate"]
+            if predicate.get("registry") == writer.registry:  # it was said here, and is in the record
+                continue
             if kind not in (Evaluated, Approved):
                 raise RegistryError("it is no evaluation and no approval", where="import", mend="Leave it.")
             fact: Fact = parse(kind, predicate["fact"], "import")

@@ -47,54 +47,66 @@ def model_name(adapter: str) -> str:
 
 
 def _reconcile(client: Any, view: View, registry: str, adapter: Adapter, mend: bool) -> Iterator[Drift]:
-    from mlflow.exceptions import MlflowException
-
     name = model_name(adapter.name)
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        if mend:
-            client.create_registered_model(name, {f"{TAG}registry": registry, f"{TAG}adapter": adapter.name})
+    if not _has_model(client, name):
         yield Drift("the model is missing", name, mend)
         if not mend:
             return
-    versions = {each.tags.get(f"{TAG}release"): each for each in client.search_model_versions(f"name='{name}'")}
+        client.create_registered_model(name, {f"{TAG}registry": registry, f"{TAG}adapter": adapter.name})
     revoked = {row.digest for row in view.rows(Revoked)}
-    for row in view.rows(Released, adapter=adapter.name):
-        wanted = _tags(row, revoked)
-        version = versions.pop(str(row.number), None)
-        if version is None:
+    wanted = {str(row.number): _tags(row, revoked) for row in view.rows(Released, adapter=adapter.name)}
+    shown = _versions(client, name)
+    for number, tags in wanted.items():
+        if number not in shown:
+            yield Drift(f"release {number} is missing", name, mend)
             if mend:
-                versions_made = client.create_model_version(name, f"worldtune:{row.digest}", tags=wanted)
-                version = versions_made
-            yield Drift(f"release {row.number} is missing", name, mend)
-        for key, value in wanted.items() if version is not None else ():
-            if version.tags.get(key, value if mend and version.tags == {} else None) != value:
+                client.create_model_version(name, f"worldtune://sha256/{tags[f'{TAG}digest']}", tags=tags)
+            continue
+        for key, value in tags.items():
+            if (found := shown[number].tags.get(key)) != value:
+                yield Drift(f"release {number}: {key} is {found!r}, not {value!r}", name, mend)
                 if mend:
-                    client.set_model_version_tag(name, version.version, key, value)
-                yield Drift(f"release {row.number}: {key} is {version.tags.get(key)!r}, not {value!r}", name, mend)
-    for number, version in versions.items():
-        yield Drift(f"version {version.version} (release {number}) is not of the record", name, False)
+                    client.set_model_version_tag(name, shown[number].version, key, value)
+    for number in sorted(shown.keys() - wanted.keys()):
+        yield Drift(f"version {shown[number].version} ({number}) is of no release", name, False)
     yield from _aliases(client, name, adapter, mend)
+
+
+def _has_model(client: Any, name: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
+def _versions(client: Any, name: str) -> dict[str, Any]:
+    """Versions by the release that they say they are; of two that say the same, one is of no release."""
+    found: dict[str, Any] = {}
+    for each in sorted(client.search_model_versions(f"name='{name}'"), key=lambda its: int(its.version)):
+        release = each.tags.get(f"{TAG}release", "no release told")
+        found[release if release not in found else f"{release} again, version {each.version}"] = each
+    return found
 
 
 def _aliases(client: Any, name: str, adapter: Adapter, mend: bool) -> Iterator[Drift]:
     """Channels as aliases. MLflow gives them with one model, and not with a search (mlflow/mlflow#16734)."""
-    shown = dict(client.get_registered_model(name).aliases)
-    released = {each.version: each.tags.get(f"{TAG}release") for each in client.search_model_versions(f"name='{name}'")}
-    by_number = {release: version for version, release in released.items()}
+    shown = {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+    versions = {number: str(each.version) for number, each in _versions(client, name).items()}
     for channel, number in adapter.channels.items():
-        alias = _alias(channel)
-        if released.get(str(shown.pop(alias, None))) != str(number):
-            if mend:
-                client.set_registered_model_alias(name, alias, by_number[str(number)])
+        found = shown.pop(alias := _alias(channel), None)
+        if found is None or found != versions.get(str(number)):
             yield Drift(f"@{channel} is not release {number}", name, mend)
+            if mend:
+                client.set_registered_model_alias(name, alias, versions[str(number)])
     for alias in shown:
+        yield Drift(f"the alias {alias} is no channel", name, mend)
         if mend:
             client.delete_registered_model_alias(name, alias)
-        yield Drift(f"the alias {alias} is no channel", name, mend)
 
 
 def _alias(channel: str) -> str:

@@ -1,0 +1,222 @@
+"""`worldtune registry`: the life of a release on the command line, every part as text and as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.reports import report_of
+from support.adapters import SPECS, make_card, train_by_hand
+from worldtune.adapters.folder import save_adapter
+from worldtune.worlds.load import open_world
+
+from .in_process import Verb, in_process
+from .in_process import fault as one_line
+
+__all__ = ["in_process"]
+
+NAME = "cell7/front/pick"
+Part = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = open_world(str(tiny_world))
+    train_by_hand(world.denoiser, SPECS["lora"])
+    folder = tmp_path_factory.mktemp("adapters") / "adapter"
+    save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything of a user is in a folder of its own."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
+def part(in_process: Verb) -> Part:
+    """`part("add", ...)`: what the part prints as JSON."""
+
+    def call(*arguments: str | Path, by: Path | None = None) -> Any:
+        done = in_process("registry", *arguments, *(("--key", by) if by else ()), "--json")
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    return call
+
+
+@pytest.fixture
+def bob(part: Part, tmp_path: Path) -> Path:
+    """A registry, and an approver and evaluator in it who is not its founder."""
+    part("init", "--person", "ann")
+    part("key", "--out", tmp_path / "bob.pem", "--kind", "ecdsa-p256")
+    part("enrol", "bob", tmp_path / "bob.pem.pub", "--role", "approver", "--role", "evaluator", "--expires", "365d")
+    return tmp_path / "bob.pem"
+
+
+@pytest.fixture
+def live(part: Part, bob: Path, adapter: Path, tmp_path: Path) -> Path:
+    """Release 1 in production; bob's key."""
+    part("add", NAME, adapter, "--label", "robot=so101")
+    part("evaluate", f"{NAME}@1", report_of(adapter, tmp_path / "report"), by=bob)
+    part("approve", f"{NAME}@1", "production", "--reason", "good", by=bob)
+    part("promote", f"{NAME}@1", "production", "--generation", "0")
+    return bob
+
+
+def test_from_nothing_to_production_and_back(
+    part: Part, in_process: Verb, live: Path, adapter: Path, tmp_path: Path
+) -> None:
+    shown = part("show", f"{NAME}@production")
+    assert shown["channels"] == ["production"]
+    assert shown["evidence"]["fact"]["outcome"] == "pass"
+    assert [one["actor"] for one in shown["approvals"]] == ["bob"]
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in adapter.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    card = json.loads((other / "adapter.json").read_text()) | {"name": "other"}
+    (other / "adapter.json").write_text(json.dumps(card))
+    assert part("add", NAME, other, "--parent", f"{NAME}@1")["fact"]["number"] == 2
+    refused = one_line(in_process, "registry", "promote", f"{NAME}@2", "production")
+    assert "there is no evaluation; approvals: 0 of 1" in refused
+    glass = ("--break-glass", "--reason", "line 3 is down", "--expires", "8h")
+    assert part("promote", f"{NAME}@2", "production", *glass)["fact"]["how"] == "break-glass"
+    assert "BREAK-GLASS" in in_process("registry", "list").out
+    back = part("rollback", f"{NAME}@production", "--reason", "it misses")
+    assert (back["fact"]["number"], back["fact"]["generation"]) == (1, 3)
+    assert "BREAK-GLASS" not in in_process("registry", "list").out
+    assert "(BREAK-GLASS): line 3 is down" in in_process("registry", "show", NAME).out
+    part("revoke", f"{NAME}@2", "--reason", "bad", by=live)
+    assert "REVOKED" in in_process("registry", "show", NAME).out
+    assert part("verify")["sound"]
+
+
+def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    def said(*arguments: str | Path) -> str:
+        done = in_process("registry", *arguments)
+        assert done.code == 0, done.err
+        return done.out
+
+    assert said("list") == f"{NAME}  newest 1    @production 1  robot=so101\n"
+    assert "channels  @production" in said("show", f"{NAME}@1")
+    assert "generation 1: 1 (promotion)" in said("show", NAME)
+    assert "made from" in said("lineage", f"{NAME}@1", "--draw", tmp_path / "lineage.svg")
+    assert (tmp_path / "lineage.svg").read_text().startswith("<svg")
+    assert "bob" in said("people")
+    assert "approvals: 1" in said("policy")
+    assert "all is as it was written" in said("verify")
+    assert f"{NAME}@production is 1 (generation 1, promotion)" in said("audit", NAME)
+    assert "signed:" in said("audit", "--head", tmp_path / "head.json")
+    assert "the record holds this head" in said("audit", "--against", tmp_path / "head.json")
+    assert "sha256" in said("export", f"{NAME}@1", "-o", tmp_path / "one.tar")
+    assert (tmp_path / "one" / "README.md").is_file()
+    assert "counts:" not in said("import", tmp_path / "one.tar")
+    assert "cell7/front: the base is" in said("expect", "cell7/front", "base", "0" * 64, "--reason", "new base")
+    assert "stale     base: it has" in said("show", f"{NAME}@1")
+    (tmp_path / "films").mkdir()
+    assert "dataset films" in said("derive", "dataset", tmp_path / "films", "--from", f"{NAME}@1")
+    done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
+    assert "note: dataset films" in done.err
+    assert "line=3" in said("label", NAME, "line=3")
+    assert "retired" in said("retire", _key_of(in_process, "bob"), "--reason", "left")
+
+
+def _key_of(in_process: Verb, person: str) -> str:
+    people = json.loads(in_process("registry", "people", "--json").out)
+    return next(str(one["key"]) for one in people if one["person"] == person)
+
+
+def test_every_part_prints_json(part: Part, live: Path, tmp_path: Path) -> None:
+    assert part("list", "--label", "robot=so101")[0]["channels"] == {"production": 1}
+    assert part("list", "--label", "robot=other") == []
+    assert part("show", NAME)["releases"][0]["number"] == 1
+    assert {node["kind"] for node in part("lineage", f"{NAME}@1")["nodes"]} >= {"release", "base"}
+    assert {one["person"] for one in part("people")} == {"ann", "bob"}
+    assert part("policy")["channels"]["production"]["approvals"] == 1
+    (tmp_path / "policy.yaml").write_text('channels:\n  "*": {approvals: 2}\n')
+    assert part("policy", tmp_path / "policy.yaml")["fact"]["content"]["channels"]["*"]["approvals"] == 2
+    assert part("audit")[0]["kind"] == "founded"
+    assert part("audit", "--head", tmp_path / "head.json")["sequence"] > 1
+    assert part("export", f"{NAME}@1", "-o", tmp_path / "one.tar")["sha256"]
+    assert part("import", tmp_path / "one.tar", "--name", "cell9/pick")["release"]["fact"]["adapter"] == "cell9/pick"
+    assert part("approve", f"{NAME}@1", "staging", "--reason", "x", by=live)["fact"]["channel"] == "staging"
+    assert part("approve", f"{NAME}@1", "staging", "--withdraw", "--reason", "y", by=live)["kind"] == "withdrawn"
+
+
+def test_verify_finds_what_was_changed_and_exits_with_3(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    (blob, *_) = (tmp_path / "XDG_DATA_HOME" / "worldtune" / "registry" / "blobs").rglob("*/????????????????????*")
+    blob.write_bytes(b"x")
+    done = in_process("registry", "verify")
+    assert done.code == 3
+    assert "FAULT: " in done.out
+    done = in_process("registry", "verify", "--json")
+    assert (done.code, json.loads(done.out)["sound"]) == (3, False)
+
+
+def test_a_release_is_used_wherever_an_adapter_is(
+    in_process: Verb, live: Path, tiny_world: Path, tmp_path: Path
+) -> None:
+    assert "LoRA" in in_process("adapter", "show", f"{NAME}@production").out
+    request = {"name": "a", "inference_type": "text2world", "prompt": "go", "resolution": "32,32", "num_steps": 1,
+               "num_output_frames": 5, "guidance": 0, "adapter": f"{NAME}@production"}  # fmt: skip
+    (tmp_path / "r.json").write_text(json.dumps(request))
+    done = in_process("generate", tmp_path / "r.json", "--base", tiny_world, "-o", "out")
+    assert done.code == 0, done.err
+    (used,) = json.loads((tmp_path / "out" / "a.json").read_text())["adapters"]
+    assert used["release"].startswith(f"{NAME}@1 sha256:")
+    assert used["release"].endswith("@production generation 1")
+    options = ("--steps", "1", "--prompt", "go", "--base", tiny_world, "--adapter", f"{NAME}@1", "-o", "other")
+    assert in_process("generate", *options).code == 0
+    assert in_process("adapter", "blend", f"{NAME}@1=0.5", f"{NAME}@production=0.5", "-o", "both").code == 0
+    assert in_process("adapter", "diff", f"{NAME}@1", f"{NAME}@production").code == 0
+    assert "has no channel nowhere" in one_line(in_process, "adapter", "show", f"{NAME}@nowhere")
+    in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
+    assert "is revoked: bad" in one_line(in_process, "generate", tmp_path / "r.json", "--base", tiny_world, "-o", "no")
+    assert not (tmp_path / "no" / "a.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("enrol", "x", "bob.pem.pub", "--role", "aprover"), "there is no role 'aprover'"),
+        (("enrol", "x", "none.pub", "--role", "admin"), "no public key"),
+        (("key", "--kind", "rsa"), "'rsa' is no kind of key"),
+        (("promote", f"{NAME}@1", "production", "--break-glass"), "go together"),
+        (("promote", f"{NAME}@1", "production", "--reason", "x"), "go together"),
+        (("promote", f"{NAME}@1", "Production"), "is no name of a channel"),
+        (("promote", f"{NAME}@1", "production", "--generation", "7"), "the channel is at generation 1, not 7"),
+        (("promote", NAME, "production"), "names no release"),
+        (("promote", "cell7/frnt/pick@1", "production"), f"Did you mean '{NAME}'?"),
+        (("rollback", f"{NAME}@1", "--reason", "x"), "names no channel"),
+        (("rollback", f"{NAME}@production", "--reason", "x"), "it never held another"),
+        (("evaluate", f"{NAME}@1", "nothing"), "no results of an evaluation here"),
+        (("approve", f"{NAME}@1", "production", "--reason", "x"), "ann made it, and cannot approve it"),
+        (("approve", f"{NAME}@1", "production", "--reason", "x", "--expires", "soon"), "is no length of time"),
+        (("expect", "cell7", "bases", "0" * 64, "--reason", "x"), "Did you mean 'base'?"),
+        (("expect", "cell7", "base", "none", "--reason", "x"), "is no digest and no file"),
+        (("lineage", f"{NAME}@1", "--draw", "a.png"), ".png is not drawn"),
+        (("add", "Cell7", "."), "is no name of an adapter"),
+        (("add", NAME, "."), "there is no adapter here"),
+        (("label", NAME, "robot"), "is no label"),
+        (("show", "cell7/other"), "there is no adapter of that name"),
+        (("import", "none.tar"), "there is no such file"),
+        (("pull", NAME, "team/pick@main"), "names no commit"),
+        (("join", "0" * 12, "--database", "sqlite:///x.db", "--store", "."), "there is a registry here already"),
+        (("init",), "there is a registry here already"),
+        (("retire", "00000000", "--reason", "x"), "0 keys begin with"),
+        (("audit", "--registry", "nowhere"), "there is no registry here"),
+        (("list", "--regstry", "x"), "Did you mean"),
+    ],
+)
+def test_what_is_wrong_is_one_line(in_process: Verb, live: Path, arguments: tuple[str, ...], what: str) -> None:
+    assert what in one_line(in_process, "registry", *arguments)
+
+
+def test_without_a_registry_it_says_how_to_begin(in_process: Verb) -> None:
+    assert "worldtune registry init" in one_line(in_process, "registry", "list")
+    assert "worldtune registry init --person ann" in in_process("registry").out
