@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
 
 from worldtune.errors import RecipeError, RegistryError, first_line
 from worldtune.files import digest_bytes, digest_file
 from worldtune.strict import Strict, parse
-from worldtune.tensor_files import refuse_twice
 
 MIB = 1 << 20
 LARGEST = {
@@ -143,6 +139,9 @@ def manifest_of(folder: Path) -> Manifest:
 def check_content(path: Path, name: str | None = None) -> None:
     """Raises RegistryError when a file is not what its name (or `name`) says."""
     name = name or path.name
+    from pyarrow import ArrowException  # whoever only looks at the record does not wait for these
+    from safetensors import SafetensorError
+
     try:
         _CONTENT[Path(name).suffix](path)
     except (SafetensorError, ArrowException, ValueError) as error:
@@ -151,12 +150,18 @@ def check_content(path: Path, name: str | None = None) -> None:
 
 
 def _check_tensors(path: Path) -> None:
+    from safetensors import safe_open
+
+    from worldtune.tensor_files import refuse_twice
+
     refuse_twice(path)
     with safe_open(path, framework="np") as file:
         file.keys()
 
 
 def _check_table(path: Path) -> None:
+    import pyarrow.parquet as pq
+
     pq.read_metadata(path)
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.files import locked, make_folder, write_json
-from worldtune.registry.clock import time_after
 from worldtune.registry.database import engine_of, migrate, reading, schema_of
 from worldtune.registry.facts import Founded, PolicySet
 from worldtune.registry.keys import public_pem
@@ -76,11 +75,6 @@ class Registry:
             yield writer
             head = writer.head()
         self._saw(head.sequence, head.hash)
-
-    def time(self) -> str:
-        """The time now, by which expiries are counted: never before the record's last event."""
-        with self.view() as view:
-            return time_after(view.head().at)
 
     def _seen(self) -> Seen | None:
         path = self.folder / SEEN

@@ -36,7 +36,8 @@ def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
     for warning in found.warnings:
         warn(warning)
     move = f", @{found.move.fact.channel} generation {found.move.fact.generation}" if found.move else ""
-    return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}")
+    glass = f" (BREAK-GLASS until {found.move.fact.expires})" if found.warnings and found.move else ""
+    return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}{glass}")
 
 
 def checkout(registry: Registry, found: Resolved) -> Path:
