@@ -75,18 +75,22 @@ def audit(
 def export(
     reference: Reference,
     out: Annotated[Path, typer.Option("-o", "--out", help="A new .tar file.")],
+    openssf: Annotated[bool, typer.Option("--openssf", help="Sign its files with OpenSSF's tool too.")] = False,
     place: Place = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a release with its evidence and approvals as one tar file, for a site without this network.
 
-    Beside it are the model card and the bill of materials (CycloneDX).
+    In a folder beside it are the model card, the bill of materials (CycloneDX) and the provenance (SLSA).
 
     Example:
 
         worldtune registry export cell7/front/pick@12 -o pick-12.tar
     """
     from worldtune.registry.bundle import export as write
+    from worldtune.registry.keys import default_key
+    from worldtune.registry.openssf import SIGNATURE, sign_release
     from worldtune.registry.papers import write_papers
 
     if out.exists():
@@ -94,6 +98,9 @@ def export(
     registry = opened(place)
     sha256 = write(registry, reference, out)
     papers = write_papers(registry, reference, out.with_suffix(""))
+    if openssf:
+        papers.append(out.with_suffix("") / SIGNATURE)
+        sign_release(registry, reference, key or default_key(), papers[-1])
     if as_json:
         say_json({"file": str(out), "sha256": sha256, "papers": [str(path) for path in papers]})
         return

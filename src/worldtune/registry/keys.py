@@ -31,8 +31,8 @@ def make_key(path: Path, kind: Kind = "ed25519") -> CryptoSigner:
     It is encrypted when WORLDTUNE_KEY_PASSWORD is set. Raises RegistryError when there is a file already.
     """
     private: Any = Ed25519PrivateKey.generate() if kind == "ed25519" else generate_private_key(SECP256R1())
-    password = _password()
-    cipher = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    secret = password()
+    cipher = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, cipher)
     make_folder(path.parent)
     try:
@@ -57,7 +57,7 @@ def load_key(path: Path) -> CryptoSigner:
         mend = "Make one by `worldtune registry key`, or name yours by --key or WORLDTUNE_KEY."
         raise RegistryError("there is no key to sign with", where=str(path), mend=mend)
     try:
-        private = serialization.load_pem_private_key(path.read_bytes(), _password())
+        private = serialization.load_pem_private_key(path.read_bytes(), password())
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         what = f"the key cannot be read: {first_line(error)}"
         raise RegistryError(what, where=str(path), mend=f"Set {PASSWORD}, or name another key.") from error
@@ -102,5 +102,6 @@ def public_key(pem: str) -> SSlibKey:
     return key
 
 
-def _password() -> bytes | None:
+def password() -> bytes | None:
+    """What WORLDTUNE_KEY_PASSWORD says."""
     return os.environ[PASSWORD].encode() if os.environ.get(PASSWORD) else None
