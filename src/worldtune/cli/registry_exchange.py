@@ -29,7 +29,7 @@ def verify(place: Place = None, as_json: AsJson = False) -> None:
     else:
         for fault in found.faults:
             typer.echo(f"FAULT: {fault}")
-        typer.echo(f"{found.events} events, {found.releases} releases, {found.blobs} blobs; head {found.head.hash}")
+        typer.echo(f"events {found.events}, releases {found.releases}, blobs {found.blobs}; head {found.head.hash}")
         if found.unnamed:
             typer.echo(f"{found.unnamed} blobs that no fact names: left by something cut off, and harmless")
         typer.echo("all is as it was written" if found.sound else f"{len(found.faults)} faults")

@@ -9,6 +9,7 @@ from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_
 from worldtune.errors import RegistryError
 
 if TYPE_CHECKING:
+    from worldtune.registry.policy import Rule
     from worldtune.registry.record import View
     from worldtune.registry.standing import Standing
 
@@ -199,7 +200,7 @@ def _adapter(view: "View", name: str) -> dict[str, Any]:
 
 def _release(view: "View", text: str) -> dict[str, Any]:
     from worldtune.registry.releases import channels, find
-    from worldtune.registry.standing import standing
+    from worldtune.registry.standing import policy_now, standing
 
     found = find(view, text)
     its = found.release.fact
@@ -212,7 +213,7 @@ def _release(view: "View", text: str) -> dict[str, Any]:
         f"by        {its.author}, {found.release.at[:16].replace('T', ' ')}{came}",
         f"base      {its.base_name}  {its.base[:12]}",
         f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
-        *_standing_lines(now, asked),
+        *_standing_lines(now, asked, policy_now(view).rule(asked)),
     ]
     return {
         "release": facts_of(found.release), "channels": held, "revoked": now.revoked and facts_of(now.revoked),
@@ -221,7 +222,7 @@ def _release(view: "View", text: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _standing_lines(now: "Standing", channel: str) -> list[str]:
+def _standing_lines(now: "Standing", channel: str, rule: "Rule") -> list[str]:
     lines = [f"REVOKED   {now.revoked.fact.reason}"] if now.revoked else []
     if now.evidence:
         lines.append(
@@ -229,5 +230,7 @@ def _standing_lines(now: "Standing", channel: str) -> list[str]:
         )
     lines += [f"approved  for {channel} by {one.fact.person}: {one.fact.reason}" for one in now.approvals]
     lines += [f"stale     {reason}" for reason in now.stale]
-    lines += [f"lacks     {reason}" for reason in now.lapsed if reason not in now.stale]
-    return lines
+    asked = (*(["evidence"] if rule.evidence else []), *(["approval"] if rule.approvals else []))
+    lines += [f"lacks     {reason}" for reason in now.lapsed if reason.startswith(asked)]
+    missing = rule.approvals - len(now.approvals)
+    return [*lines, f"lacks     {missing} more approvals for {channel}"] if missing > 0 else lines

@@ -102,7 +102,7 @@ def _check_blobs(store: Store, events: list[Event[Any]], found: Verification, on
     named: set[str] = set()
     releases = [event.fact for event in events if isinstance(event.fact, Released)]
     found.releases = len(releases)
-    for done, release in enumerate(releases):
+    for done, release in enumerate(releases, start=1):
         on_release(done, len(releases))
         for digest in (release.digest, release.provenance):
             _try(lambda digest=digest: store.read(digest), found)  # type: ignore[misc]
