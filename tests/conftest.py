@@ -46,6 +46,20 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_adapter(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an adapter for the tiny world. Do not write into it."""
+    from support.adapters import SPECS, make_card, train_by_hand
+    from worldtune.adapters.folder import save_adapter
+    from worldtune.worlds.load import open_world
+
+    world = open_world(str(tiny_world))
+    train_by_hand(world.denoiser, SPECS["lora"])
+    folder = tmp_path_factory.mktemp("adapters") / "tiny"
+    save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_predict2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random base model of Predict 2. Do not write into it."""
     from support.tiny_world import make_tiny_predict2

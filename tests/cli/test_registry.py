@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from registry.reports import report_of
-from support.adapters import SPECS, make_card, train_by_hand
-from worldtune.adapters.folder import save_adapter
-from worldtune.worlds.load import open_world
 
 from .in_process import Verb, in_process
 from .in_process import fault as one_line
@@ -21,13 +18,10 @@ NAME = "cell7/front/pick"
 Part = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    world = open_world(str(tiny_world))
-    train_by_hand(world.denoiser, SPECS["lora"])
-    folder = tmp_path_factory.mktemp("adapters") / "adapter"
-    save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
-    return folder
+@pytest.fixture
+def adapter(tiny_adapter: Path) -> Path:
+    """The folder of an adapter. Do not write into it."""
+    return tiny_adapter
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,11 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import create_engine, text
 
-from support.adapters import SPECS, make_card, train_by_hand
-from worldtune.adapters.folder import save_adapter
 from worldtune.bench.postgres import binaries, serving
 from worldtune.registry.enrolment import enrol
 from worldtune.registry.facts import Role
 from worldtune.registry.keys import make_key, public_path
 from worldtune.registry.registry import Registry, found_registry
-from worldtune.worlds.load import open_world
 
 ROLES: dict[str, tuple[Role, ...]] = {
     "sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",), "bea": ("approver", "evaluator"),
@@ -48,14 +45,10 @@ class Team:
         return target
 
 
-@pytest.fixture(scope="session")
-def adapter(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an adapter for the tiny world. Do not write into it."""
-    world = open_world(str(tiny_world))
-    train_by_hand(world.denoiser, SPECS["lora"])
-    folder = tmp_path_factory.mktemp("adapters") / "adapter"
-    save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
-    return folder
+@pytest.fixture
+def adapter(tiny_adapter: Path) -> Path:
+    """The folder of an adapter. Do not write into it."""
+    return tiny_adapter
 
 
 @pytest.fixture(scope="session")

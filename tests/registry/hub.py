@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from support.loopback import listening
 
 
 @dataclass
@@ -40,15 +41,8 @@ def serving() -> Iterator[Hub]:
     class Desk(_Desk):
         at = hub
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        hub.address = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield hub
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Desk) as hub.address:
+        yield hub
 
 
 class _Desk(BaseHTTPRequestHandler):
