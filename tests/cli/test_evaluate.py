@@ -197,8 +197,19 @@ def pushed(finished: Path, copy: Path) -> Path:
     return copy
 
 
-def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> None:
-    """An adapter folder, the base itself as a world of its own, and a folder of videos."""
+def test_candidates_of_every_kind_beside_the_run(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A release that nobody approved, the base itself as a world of its own, and a folder of videos."""
+    monkeypatch.setenv("WORLDTUNE_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("WORLDTUNE_KEY", str(tmp_path / "ann.pem"))
+    glass = ["--break-glass", "--reason", "line 3 is down", "--expires", "8h"]
+    for part in (
+        ["init", "--person", "ann"],
+        ["add", "cell7/pick", str(runs / "view")],
+        ["promote", "cell7/pick@1", "production", *glass],
+    ):
+        assert run(["registry", *part]) == 0
     first = tmp_path / "first"
     small = ["--clips", "1", "--steps", "1"]
     assert run(["evaluate", str(runs / "view"), *small, "--out", str(first)]) == 0
@@ -208,7 +219,7 @@ def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> 
         clip_THWC = np.random.default_rng(0).integers(0, 255, (21, 64, 64, 3), dtype=np.uint8)
         write_video(films / (row["name"].replace("/", "_") + ".mp4"), clip_THWC, 16)
     pocket = open_world("pocket").folder
-    named = {"twin": runs / "view" / "adapter", "world": pocket, "films": films}
+    named = {"twin": "cell7/pick@production", "world": pocket, "films": films}
     asked = [part for name, path in named.items() for part in ("--candidate", f"{name}={path}")]
     (tmp_path / "gates.yaml").write_text(GATES.format(over="incumbent", least=0))
     report = tmp_path / "report"
@@ -224,7 +235,10 @@ def test_candidates_of_every_kind_beside_the_run(runs: Path, tmp_path: Path) -> 
     outcomes = {name: {each["gate"]: each["outcome"] for each in its} for name, its in results["rulings"].items()}
     assert outcomes["films"]["every base tensor loaded"] == "not enough evidence"
     assert outcomes["twin"]["every base tensor loaded"] == "pass"
-    assert [note.split(" ")[0] for note in results["notes"]] == ["It", "It", "The"]
+    assert [note.split(" ")[0] for note in results["notes"]] == ["twin", "It", "It", "The"]
+    assert "cell7/pick@1 sha256:" in results["notes"][0]
+    assert "@production generation 1 (BREAK-GLASS until" in results["notes"][0]
+    assert "warning: BREAK-GLASS: cell7/pick@production" in capsys.readouterr().err
     page = (report / "index.html").read_text()
     assert "(incumbent)" in page
     assert "It is not known whether films was trained on these clips" in page

@@ -96,12 +96,14 @@ def evaluate(
         what = "an endpoint or repeats for a judge without a name"
         raise UserError(what, where="--judge", mend="Name the model by --judge.")
     settings += ["--judge-repeats", judge_repeats] if judge_repeats > 1 else []
+    located = [_located(each) for each in candidate or []]
     question = Question(
         runs=named,
         plan=SamplingPlan(steps, guidance, tuple(range(seed, seed + seeds))),
         title=f"Held-out clips of {next(iter(named))}",
         reproduce=shlex.join(["worldtune", "evaluate", *map(str, [*runs, *settings])]),
-        contenders=read_contenders([_located(each) for each in candidate or []]),
+        contenders=read_contenders([path for path, _ in located]),
+        remarks=tuple(remark for _, remark in located if remark),
         incumbent=incumbent,
         policy=read_policy(gates) if gates else NOTHING_ASKED,
         clips=clips,
@@ -128,9 +130,12 @@ def evaluate(
         raise typer.Exit(EXIT_CODES[outcome])
 
 
-def _located(candidate: str) -> str:
-    """NAME=PATH with a folder where a release is named."""
-    from worldtune.cli.named_adapter import adapter_at
+def _located(candidate: str) -> tuple[str, str | None]:
+    """NAME=PATH with a folder where a release is named, and which release that is, for the report."""
+    from worldtune.cli.named_adapter import used
 
     name, equals, path = candidate.partition("=")
-    return f"{name}={adapter_at(path)}" if equals and path else candidate
+    if not (equals and path):
+        return candidate, None
+    its = used(path)
+    return f"{name}={its.path}", f"{name} is {its.release}." if its.release else None

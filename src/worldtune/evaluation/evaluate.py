@@ -54,7 +54,7 @@ class Question:
     their names when none are given. `other_task`: generate each clip with another task's prompt too. `judge` is asked
     about every video, and first about real clips with and without planted faults. `weights` are those that the user
     has of models that see, by kind. `ray_workers`: so many actors of a Ray cluster generate. `rerun`: a
-    recording is written too.
+    recording is written too. `remarks` are what else the report's reader must know.
     """
 
     runs: Mapping[str, Path]
@@ -72,6 +72,7 @@ class Question:
     weights: Mapping[str, Weights] = field(default_factory=dict)
     ray_workers: int | None = None
     rerun: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         fps=runs[0].recipe.data.fps,
         rulings=rulings,
         incumbent=question.incumbent,
-        notes=[*remarks_on(judged, runs[0]), *suite.notes],
+        notes=[*question.remarks, *remarks_on(judged, runs[0]), *suite.notes],
         judge=judge,
         sayings=question.judge.sayings if question.judge else [],
         distances=learned.distances(suite.headline, candidates),
