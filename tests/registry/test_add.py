@@ -31,26 +31,26 @@ def test_the_same_bytes_are_the_same_release(team: Team) -> None:
     assert verify(team.registry).sound
 
 
-def test_of_a_run_is_kept_what_it_was_made_from(local: Team, tmp_path: Path) -> None:
+def test_of_a_run_is_kept_what_it_was_made_from(team: Team, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(local.another(), run / "adapter")
+    shutil.copytree(team.another(), run / "adapter")
     (run / "recipe.yaml").write_text("name: a\n")
     (run / "lineage.json").write_text('{"resumed_with": [{"code": "b"}]}')
     (run / "environment.txt").write_text("torch==2.13.0\n")
     (run / "checkpoints").mkdir()
-    release = add(local.registry, local["sam"], NAME, run).fact
-    names = [entry.name for entry in local.registry.store.manifest(release.digest).files]
+    release = add(team.registry, team["sam"], NAME, run).fact
+    names = [entry.name for entry in team.registry.store.manifest(release.digest).files]
     expected = ["adapter.json", "environment.txt", "lineage.json", "pytorch_lora_weights.safetensors", "recipe.yaml"]
     assert names == expected
 
 
-def test_its_provenance_is_slsa_signed_by_who_added_it(local: Team) -> None:
+def test_its_provenance_is_slsa_signed_by_who_added_it(team: Team) -> None:
     lineage = {"code": "c0ffee", "seed": 3, "datasets": {"data": "1" * 64, "forgetting": None},
                "base": {"source": "nvidia/x", "revision": "abc", "digest": "2" * 64}}  # fmt: skip
-    release = add(local.registry, local["sam"], NAME, local.another(lineage=lineage)).fact
-    with local.registry.view() as view:
-        key = view.people.holders[local["sam"].public_key.keyid].key
-    content = opened(local.registry.store.read(release.provenance), key, "provenance")
+    release = add(team.registry, team["sam"], NAME, team.another(lineage=lineage)).fact
+    with team.registry.view() as view:
+        key = view.people.holders[team["sam"].public_key.keyid].key
+    content = opened(team.registry.store.read(release.provenance), key, "provenance")
     assert content["predicateType"] == PROVENANCE
     subjects = {one["name"]: one["digest"]["sha256"] for one in content["subject"]}
     assert subjects[NAME] == release.digest
@@ -60,52 +60,52 @@ def test_its_provenance_is_slsa_signed_by_who_added_it(local: Team) -> None:
     assert definition["internalParameters"]["seed"] == 3
 
 
-def test_weights_that_are_not_those_of_the_card_are_refused(local: Team) -> None:
-    source = local.another(weights_digest="0" * 64)
+def test_weights_that_are_not_those_of_the_card_are_refused(team: Team) -> None:
+    source = team.another(weights_digest="0" * 64)
     with pytest.raises(AdapterError, match="the weights are not those of the card"):
-        add(local.registry, local["sam"], NAME, source)
-    assert list(local.registry.store.digests()) == []
+        add(team.registry, team["sam"], NAME, source)
+    assert list(team.registry.store.digests()) == []
 
 
 @pytest.mark.parametrize("planted", ["run.py", "weights.pt"])
-def test_what_may_not_be_in_a_release_is_refused(local: Team, planted: str) -> None:
-    source = local.another()
+def test_what_may_not_be_in_a_release_is_refused(team: Team, planted: str) -> None:
+    source = team.another()
     (source / planted).write_bytes(b"")
     with pytest.raises(RegistryError, match=f"{planted} is of a kind that is not taken"):
-        add(local.registry, local["sam"], NAME, source)
+        add(team.registry, team["sam"], NAME, source)
 
 
-def test_a_link_in_a_run_is_refused(local: Team, tmp_path: Path) -> None:
+def test_a_link_in_a_run_is_refused(team: Team, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(local.another(), run / "adapter")
+    shutil.copytree(team.another(), run / "adapter")
     (run / "recipe.yaml").symlink_to("/etc/hostname")
     with pytest.raises(RegistryError, match=r"recipe\.yaml is a link"):
-        add(local.registry, local["sam"], NAME, run)
+        add(team.registry, team["sam"], NAME, run)
 
 
-def test_a_folder_without_an_adapter_is_refused(local: Team, tmp_path: Path) -> None:
+def test_a_folder_without_an_adapter_is_refused(team: Team, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="there is no adapter here"):
-        add(local.registry, local["sam"], NAME, tmp_path)
+        add(team.registry, team["sam"], NAME, tmp_path)
 
 
-def test_a_parent_must_be_there(local: Team) -> None:
+def test_a_parent_must_be_there(team: Team) -> None:
     with pytest.raises(RegistryError, match="there is no adapter of that name"):
-        add(local.registry, local["sam"], NAME, local.another(), About(parent="cell1/pick@1"))
-    parent = add(local.registry, local["sam"], NAME, local.another()).fact
-    child = add(local.registry, local["sam"], NAME, local.another(), About(parent=parent.name)).fact
+        add(team.registry, team["sam"], NAME, team.another(), About(parent="cell1/pick@1"))
+    parent = add(team.registry, team["sam"], NAME, team.another()).fact
+    child = add(team.registry, team["sam"], NAME, team.another(), About(parent=parent.name)).fact
     assert child.parent == parent.digest
 
 
-def test_a_store_that_went_away_leaves_the_record_as_it_was(local: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs = local.registry.folder / "blobs"
+def test_a_store_that_went_away_leaves_the_record_as_it_was(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = team.registry.folder / "blobs"
     blobs.write_text("a file where a folder was")
     with pytest.raises(UserError, match="cannot create the folder") as error:
-        add(local.registry, local["sam"], NAME, local.another())
+        add(team.registry, team["sam"], NAME, team.another())
     assert error.value.mend
     blobs.unlink()
-    with local.registry.view() as view:
+    with team.registry.view() as view:
         assert view.facts(Released) == []
-    assert add(local.registry, local["sam"], NAME, local.another()).fact.number == 1
+    assert add(team.registry, team["sam"], NAME, team.another()).fact.number == 1
 
 
 def test_a_calibration_is_a_file(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_calibration_is_a_file(tmp_path: Path) -> None:
         calibration_digest(tmp_path / "none.yaml")
 
 
-def test_a_key_is_read_as_it_was_written(local: Team) -> None:
+def test_a_key_is_read_as_it_was_written(team: Team) -> None:
     for person, path in (("sam", "sam.pem.pub"), ("bob", "bob.pem.pub")):
-        pem = (local.registry.folder / "keys" / path).read_text()
-        assert public_key(pem).keyid == local[person].public_key.keyid
+        pem = (team.registry.folder / "keys" / path).read_text()
+        assert public_key(pem).keyid == team[person].public_key.keyid

@@ -18,68 +18,68 @@ from .reports import edit, report_of
 
 
 @pytest.fixture
-def source(local: Team) -> Path:
-    return local.another()
+def source(team: Team) -> Path:
+    return team.another()
 
 
 @pytest.fixture
-def release(local: Team, source: Path) -> Released:
-    return add(local.registry, local["sam"], NAME, source).fact
+def release(team: Team, source: Path) -> Released:
+    return add(team.registry, team["sam"], NAME, source).fact
 
 
 @pytest.mark.parametrize("outcome", ["pass", "fail", "not enough evidence"])
 def test_what_the_gates_ruled_is_attached_with_the_results(
-    local: Team, source: Path, release: Released, tmp_path: Path, outcome: str
+    team: Team, source: Path, release: Released, tmp_path: Path, outcome: str
 ) -> None:
     report = report_of(source, tmp_path / "report", outcome)
-    event = attach(local.registry, local["eva"], release.name, report, timedelta(days=3))
+    event = attach(team.registry, team["eva"], release.name, report, timedelta(days=3))
     fact = event.fact
     assert (fact.outcome, fact.candidate, fact.person) == (outcome, "new", "eva")
     assert (fact.digest, fact.base, fact.suite, fact.gates) == (release.digest, release.base, "5" * 64, "6" * 64)
     assert time_of(fact.expires) - time_of(event.at) == timedelta(days=3)
-    assert local.registry.store.read(fact.results) == (report / "results.json").read_bytes()
-    with local.registry.view() as view:
+    assert team.registry.store.read(fact.results) == (report / "results.json").read_bytes()
+    with team.registry.view() as view:
         counts = standing(view, release).evidence
     assert (counts is not None) == (outcome == "pass")
 
 
 def test_an_evaluation_of_another_card_or_other_weights_is_refused(
-    local: Team, source: Path, release: Released, tmp_path: Path
+    team: Team, source: Path, release: Released, tmp_path: Path
 ) -> None:
-    other = report_of(local.another(), tmp_path / "other")
+    other = report_of(team.another(), tmp_path / "other")
     with pytest.raises(RegistryError, match="it judges no adapter of weights"):
-        attach(local.registry, local["eva"], release.name, other)
+        attach(team.registry, team["eva"], release.name, other)
     report = report_of(source, tmp_path / "report")
     lineage = json.loads((report / "results.json").read_text())["lineage"]
     for key in ("weights", "card", "base_digest"):
         changed = edit(report, lineage={"new": lineage["new"] | {key: "0" * 64}})
         with pytest.raises(RegistryError, match="it judges no adapter of weights"):
-            attach(local.registry, local["eva"], release.name, changed)
-    with local.registry.view() as view:
+            attach(team.registry, team["eva"], release.name, changed)
+    with team.registry.view() as view:
         assert view.facts(Evaluated) == []
 
 
 def test_results_that_do_not_say_what_was_judged_on_are_refused(
-    local: Team, source: Path, release: Released, tmp_path: Path
+    team: Team, source: Path, release: Released, tmp_path: Path
 ) -> None:
     report = report_of(source, tmp_path / "report", suite=None)
     with pytest.raises(RegistryError, match="do not say what was judged on"):
-        attach(local.registry, local["eva"], release.name, report)
+        attach(team.registry, team["eva"], release.name, report)
 
 
-def test_what_are_no_results_is_refused(local: Team, release: Released, tmp_path: Path) -> None:
+def test_what_are_no_results_is_refused(team: Team, release: Released, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(DataError):
-        attach(local.registry, local["eva"], release.name, tmp_path)
+        attach(team.registry, team["eva"], release.name, tmp_path)
     with pytest.raises(DataError):
-        attach(local.registry, local["eva"], release.name, tmp_path / "nothing")
+        attach(team.registry, team["eva"], release.name, tmp_path / "nothing")
 
 
 def test_who_may_not_evaluate_leaves_nothing_behind(
-    local: Team, source: Path, release: Released, tmp_path: Path
+    team: Team, source: Path, release: Released, tmp_path: Path
 ) -> None:
     report = report_of(source, tmp_path / "report")
-    before = sorted(local.registry.store.digests())
+    before = sorted(team.registry.store.digests())
     with pytest.raises(RegistryError, match="bob is approver, and it takes evaluator"):
-        attach(local.registry, local["bob"], release.name, report)
-    assert sorted(local.registry.store.digests()) == before
+        attach(team.registry, team["bob"], release.name, report)
+    assert sorted(team.registry.store.digests()) == before

@@ -29,12 +29,12 @@ CARD = {
 
 
 @pytest.fixture
-def family(local: Team) -> tuple[Released, Released, Released]:
+def family(team: Team) -> tuple[Released, Released, Released]:
     """A parent, its child, and a grandchild."""
     made: list[Released] = []
     for _ in range(3):
         about = About(parent=made[-1].name if made else None)
-        made.append(add(local.registry, local["sam"], NAME, local.another(lineage=CARD), about).fact)
+        made.append(add(team.registry, team["sam"], NAME, team.another(lineage=CARD), about).fact)
     return made[0], made[1], made[2]
 
 
@@ -42,8 +42,8 @@ def names(graph: Graph, keys: list[str]) -> list[str]:
     return [graph.nodes[key].name for key in keys]
 
 
-def test_everything_that_a_release_was_made_from_is_there(local: Team, family: tuple[Released, ...]) -> None:
-    graph = lineage(local.registry, family[0].name)
+def test_everything_that_a_release_was_made_from_is_there(team: Team, family: tuple[Released, ...]) -> None:
+    graph = lineage(team.registry, family[0].name)
     kinds = {node.kind: node for node in graph.nodes.values()}
     assert kinds["base"].digest == family[0].base
     assert kinds["base"].facts == {key: str(value) for key, value in CARD["base"].items()}  # type: ignore[attr-defined]
@@ -53,36 +53,36 @@ def test_everything_that_a_release_was_made_from_is_there(local: Team, family: t
     assert kinds["machine"].name == "NVIDIA H100"
 
 
-def test_what_came_of_it_is_followed_to_its_end(local: Team, family: tuple[Released, ...]) -> None:
+def test_what_came_of_it_is_followed_to_its_end(team: Team, family: tuple[Released, ...]) -> None:
     parent, child, grandchild = family
-    sam = local["sam"]
-    episodes = derive(local.registry, sam, "episodes", "dreams", "a" * 64, (child.name,)).fact
-    dataset = derive(local.registry, sam, "dataset", "pick", "b" * 64, (episodes.digest,)).fact
-    derive(local.registry, sam, "policy", "act", "c" * 64, (dataset.digest,))
-    derive(local.registry, sam, "policy", "elsewhere", "d" * 64, (grandchild.name,))
-    graph = lineage(local.registry, parent.name)
+    sam = team["sam"]
+    episodes = derive(team.registry, sam, "episodes", "dreams", "a" * 64, (child.name,)).fact
+    dataset = derive(team.registry, sam, "dataset", "pick", "b" * 64, (episodes.digest,)).fact
+    derive(team.registry, sam, "policy", "act", "c" * 64, (dataset.digest,))
+    derive(team.registry, sam, "policy", "elsewhere", "d" * 64, (grandchild.name,))
+    graph = lineage(team.registry, parent.name)
     found = names(graph, list(graph.after(parent.digest)))
     assert found.index(child.name) < found.index(grandchild.name) < found.index("elsewhere")
     assert sorted(found) == sorted([child.name, grandchild.name, "dreams", "pick", "act", "elsewhere"])
     assert found.index("dreams") < found.index("pick") < found.index("act")
-    graph = lineage(local.registry, grandchild.name)
+    graph = lineage(team.registry, grandchild.name)
     assert names(graph, list(graph.after(grandchild.digest))) == ["elsewhere"]
     assert {child.digest, parent.digest} <= set(graph.nodes)
 
 
-def test_a_source_that_is_not_known_is_refused(local: Team, family: tuple[Released, ...]) -> None:
+def test_a_source_that_is_not_known_is_refused(team: Team, family: tuple[Released, ...]) -> None:
     with pytest.raises(RegistryError, match="nothing of the digest 0000"):
-        derive(local.registry, local["sam"], "dataset", "x", "a" * 64, ("0" * 64,))
+        derive(team.registry, team["sam"], "dataset", "x", "a" * 64, ("0" * 64,))
     with pytest.raises(RegistryError, match="has no number 9"):
-        derive(local.registry, local["sam"], "dataset", "x", "a" * 64, (f"{NAME}@9",))
+        derive(team.registry, team["sam"], "dataset", "x", "a" * 64, (f"{NAME}@9",))
     with pytest.raises(RegistryError, match="'film' is no kind of thing"):
-        derive(local.registry, local["sam"], "film", "x", "a" * 64, (f"{NAME}@1",))
+        derive(team.registry, team["sam"], "film", "x", "a" * 64, (f"{NAME}@1",))
 
 
-def test_it_is_told_and_drawn_with_what_is_revoked(local: Team, family: tuple[Released, ...]) -> None:
-    derive(local.registry, local["sam"], "dataset", 'evil"]<script>', "a" * 64, (family[0].name,))
-    revoke(local.registry, local["bob"], family[1].name, "bad")
-    graph = lineage(local.registry, family[0].name)
+def test_it_is_told_and_drawn_with_what_is_revoked(team: Team, family: tuple[Released, ...]) -> None:
+    derive(team.registry, team["sam"], "dataset", 'evil"]<script>', "a" * 64, (family[0].name,))
+    revoke(team.registry, team["bob"], family[1].name, "bad")
+    graph = lineage(team.registry, family[0].name)
     told = list(lines(graph))
     assert told[0].startswith(f"{NAME}@1  {family[0].digest}")
     assert any("REVOKED bad" in line for line in told[told.index("came of it") :])
@@ -96,8 +96,8 @@ def test_it_is_told_and_drawn_with_what_is_revoked(local: Team, family: tuple[Re
     assert markdown(graph).startswith("```mermaid\nflowchart LR\n")
 
 
-def test_no_two_boxes_of_the_picture_lie_on_each_other(local: Team, family: tuple[Released, ...]) -> None:
-    picture = ElementTree.fromstring(svg(lineage(local.registry, family[1].name)))
+def test_no_two_boxes_of_the_picture_lie_on_each_other(team: Team, family: tuple[Released, ...]) -> None:
+    picture = ElementTree.fromstring(svg(lineage(team.registry, family[1].name)))
     boxes = [
         tuple(float(each.get(key, 0)) for key in ("x", "y", "width", "height"))
         for each in picture.iter("{http://www.w3.org/2000/svg}rect")

@@ -18,9 +18,9 @@ from .test_lineage import CARD
 
 
 @pytest.fixture
-def papers(local: Team) -> dict[str, bytes]:
-    add(local.registry, local["sam"], NAME, local.another(lineage=CARD | {"versions": {"torch": "2.13.0"}}))
-    return papers_of(local.registry, f"{NAME}@1")
+def papers(team: Team) -> dict[str, bytes]:
+    add(team.registry, team["sam"], NAME, team.another(lineage=CARD | {"versions": {"torch": "2.13.0"}}))
+    return papers_of(team.registry, f"{NAME}@1")
 
 
 def validator() -> Draft7Validator:
@@ -54,16 +54,16 @@ def test_the_front_matter_is_what_the_hub_reads(papers: dict[str, bytes]) -> Non
     assert "no statement of safety or of conformity" in body
 
 
-def test_a_hostile_name_stays_text(local: Team) -> None:
+def test_a_hostile_name_stays_text(team: Team) -> None:
     hostile = {"base": {"source": "<img src=x onerror=alert(1)>|a\n# b", "licence": "Apache-2.0"}}
-    add(local.registry, local["sam"], NAME, local.another(lineage=hostile))
-    body = papers_of(local.registry, f"{NAME}@1")["README.md"].decode().split("---\n", 2)[2]
+    add(team.registry, team["sam"], NAME, team.another(lineage=hostile))
+    body = papers_of(team.registry, f"{NAME}@1")["README.md"].decode().split("---\n", 2)[2]
     row = next(line for line in body.splitlines() if line.startswith("| base |"))
     assert "<img" not in row
     assert row.count("|") - row.count("\\|") == 3
     assert "Built on NVIDIA Cosmos" not in body
 
 
-def test_they_are_written_side_by_side(local: Team, papers: dict[str, bytes]) -> None:
-    written = write_papers(local.registry, f"{NAME}@1", local.folder / "papers")
+def test_they_are_written_side_by_side(team: Team, papers: dict[str, bytes]) -> None:
+    written = write_papers(team.registry, f"{NAME}@1", team.folder / "papers")
     assert {path.name: path.read_bytes() for path in written} == papers

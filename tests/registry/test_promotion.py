@@ -78,76 +78,76 @@ def test_what_is_missing_is_all_said_at_once(team: Team) -> None:
         ({"base": "7" * 64}, "base: the evaluation was of another base"),
     ],
 )
-def test_evidence_that_does_not_count_is_none(local: Team, changed: dict[str, Any], why: str) -> None:
-    release = add(local.registry, local["sam"], NAME, local.another()).fact
-    approve(local.registry, local["bob"], release.name, "production", "good")
-    judged(local, release, **changed)
+def test_evidence_that_does_not_count_is_none(team: Team, changed: dict[str, Any], why: str) -> None:
+    release = add(team.registry, team["sam"], NAME, team.another()).fact
+    approve(team.registry, team["bob"], release.name, "production", "good")
+    judged(team, release, **changed)
     with pytest.raises(RegistryError, match=why):
-        promote(local.registry, local["sam"], release.name, "production")
+        promote(team.registry, team["sam"], release.name, "production")
 
 
-def test_the_newest_evaluation_decides_not_the_best(local: Team) -> None:
-    release = ready(local)
-    judged(local, release, outcome="fail")
+def test_the_newest_evaluation_decides_not_the_best(team: Team) -> None:
+    release = ready(team)
+    judged(team, release, outcome="fail")
     with pytest.raises(RegistryError, match="the gates say fail"):
-        promote(local.registry, local["sam"], release.name, "production")
+        promote(team.registry, team["sam"], release.name, "production")
 
 
-def test_evidence_of_other_bytes_is_none(local: Team) -> None:
-    release = ready(local)
-    other = add(local.registry, local["sam"], NAME, local.another()).fact
-    approve(local.registry, local["bob"], other.name, "production", "good")
+def test_evidence_of_other_bytes_is_none(team: Team) -> None:
+    release = ready(team)
+    other = add(team.registry, team["sam"], NAME, team.another()).fact
+    approve(team.registry, team["bob"], other.name, "production", "good")
     assert other.digest != release.digest
     with pytest.raises(RegistryError, match="there is no evaluation"):
-        promote(local.registry, local["sam"], other.name, "production")
+        promote(team.registry, team["sam"], other.name, "production")
 
 
-def test_nobody_approves_their_own_and_two_keys_are_one_person(local: Team) -> None:
-    release = add(local.registry, local["ann"], NAME, local.another()).fact
-    judged(local, release)
+def test_nobody_approves_their_own_and_two_keys_are_one_person(team: Team) -> None:
+    release = add(team.registry, team["ann"], NAME, team.another()).fact
+    judged(team, release)
     with pytest.raises(RegistryError, match="ann made it, and cannot approve it"):
-        approve(local.registry, local["ann"], release.name, "production", "mine")
-    set_policy(local.registry, local["ann"], Policy(channels={"production": Rule(approvals=2), "*": Rule()}))
+        approve(team.registry, team["ann"], release.name, "production", "mine")
+    set_policy(team.registry, team["ann"], Policy(channels={"production": Rule(approvals=2), "*": Rule()}))
     for _ in range(2):
-        approve(local.registry, local["bob"], release.name, "production", "good")
+        approve(team.registry, team["bob"], release.name, "production", "good")
     with pytest.raises(RegistryError, match="approvals: 1 of 2"):
-        promote(local.registry, local["ann"], release.name, "production")
-    approve(local.registry, local["bea"], release.name, "production", "good")
-    assert len(promote(local.registry, local["ann"], release.name, "production").fact.approvals) == 2
+        promote(team.registry, team["ann"], release.name, "production")
+    approve(team.registry, team["bea"], release.name, "production", "good")
+    assert len(promote(team.registry, team["ann"], release.name, "production").fact.approvals) == 2
 
 
-def test_an_approval_that_was_taken_back_does_not_count(local: Team) -> None:
-    release = ready(local)
-    withdraw(local.registry, local["bob"], release.name, "production", "I looked again")
+def test_an_approval_that_was_taken_back_does_not_count(team: Team) -> None:
+    release = ready(team)
+    withdraw(team.registry, team["bob"], release.name, "production", "I looked again")
     with pytest.raises(RegistryError, match="bob took it back"):
-        promote(local.registry, local["sam"], release.name, "production")
-    approve(local.registry, local["bob"], release.name, "production", "and again")
-    promote(local.registry, local["sam"], release.name, "production")
+        promote(team.registry, team["sam"], release.name, "production")
+    approve(team.registry, team["bob"], release.name, "production", "and again")
+    promote(team.registry, team["sam"], release.name, "production")
     with pytest.raises(RegistryError, match="bea did not approve it for production"):
-        withdraw(local.registry, local["bea"], release.name, "production", "no")
+        withdraw(team.registry, team["bea"], release.name, "production", "no")
 
 
-def test_under_another_policy_it_must_be_approved_anew(local: Team) -> None:
-    release = ready(local)
-    set_policy(local.registry, local["ann"], Policy(channels={"production": Rule(approvals=1), "*": Rule()}))
+def test_under_another_policy_it_must_be_approved_anew(team: Team) -> None:
+    release = ready(team)
+    set_policy(team.registry, team["ann"], Policy(channels={"production": Rule(approvals=1), "*": Rule()}))
     with pytest.raises(RegistryError, match="that of bob was under another policy"):
-        promote(local.registry, local["sam"], release.name, "production")
+        promote(team.registry, team["sam"], release.name, "production")
 
 
 @pytest.mark.parametrize("what", ["base", "suite", "gates", "calibration"])
-def test_what_changed_makes_a_release_stale_and_is_said(local: Team, what: str) -> None:
-    release = ready(local, calibration="8" * 64)
-    expect(local.registry, local["ann"], "cell7", what, "9" * 64, "it changed")
+def test_what_changed_makes_a_release_stale_and_is_said(team: Team, what: str) -> None:
+    release = ready(team, calibration="8" * 64)
+    expect(team.registry, team["ann"], "cell7", what, "9" * 64, "it changed")
     with pytest.raises(RegistryError, match=f"{what}: .* is expected"):
-        promote(local.registry, local["sam"], release.name, "production")
+        promote(team.registry, team["sam"], release.name, "production")
 
 
-def test_of_several_scopes_the_longest_holds(local: Team) -> None:
-    release = ready(local, calibration="8" * 64)
-    expect(local.registry, local["ann"], "cell7/front", "calibration", "8" * 64, "this camera")
-    expect(local.registry, local["ann"], "cell7", "calibration", "9" * 64, "the others")
-    expect(local.registry, local["ann"], "cell7/fro", "calibration", "9" * 64, "another cell, whose name begins so")
-    promote(local.registry, local["sam"], release.name, "production")
+def test_of_several_scopes_the_longest_holds(team: Team) -> None:
+    release = ready(team, calibration="8" * 64)
+    expect(team.registry, team["ann"], "cell7/front", "calibration", "8" * 64, "this camera")
+    expect(team.registry, team["ann"], "cell7", "calibration", "9" * 64, "the others")
+    expect(team.registry, team["ann"], "cell7/fro", "calibration", "9" * 64, "another cell, whose name begins so")
+    promote(team.registry, team["sam"], release.name, "production")
 
 
 def test_a_channel_that_moved_meanwhile_is_not_moved_again(team: Team) -> None:
@@ -208,59 +208,59 @@ class TestRollback:
         assert move.fact.number == first.number
         assert verify(team.registry).sound
 
-    def test_what_is_not_approved_any_more_is_not_gone_back_to(self, local: Team) -> None:
-        first, second = ready(local), ready(local)
+    def test_what_is_not_approved_any_more_is_not_gone_back_to(self, team: Team) -> None:
+        first, second = ready(team), ready(team)
         for release in (first, second):
-            promote(local.registry, local["sam"], release.name, "production")
-        withdraw(local.registry, local["bob"], first.name, "production", "no")
+            promote(team.registry, team["sam"], release.name, "production")
+        withdraw(team.registry, team["bob"], first.name, "production", "no")
         with pytest.raises(RegistryError, match="1 is not approved any more"):
-            rollback(local.registry, local["bob"], PRODUCTION, "it misses")
+            rollback(team.registry, team["bob"], PRODUCTION, "it misses")
         with pytest.raises(RegistryError, match="9 never was there before"):
-            rollback(local.registry, local["bob"], PRODUCTION, "it misses", to=9)
+            rollback(team.registry, team["bob"], PRODUCTION, "it misses", to=9)
 
-    def test_evidence_that_has_expired_does_not_hinder_and_what_is_stale_is_told(self, local: Team) -> None:
-        first, second = ready(local), ready(local)
+    def test_evidence_that_has_expired_does_not_hinder_and_what_is_stale_is_told(self, team: Team) -> None:
+        first, second = ready(team), ready(team)
         for release in (first, second):
-            promote(local.registry, local["sam"], release.name, "production")
-        judged(local, first, outcome="fail")
-        expect(local.registry, local["ann"], NAME, "base", "9" * 64, "a new base")
-        move, now = rollback(local.registry, local["bob"], PRODUCTION, "it misses")
+            promote(team.registry, team["sam"], release.name, "production")
+        judged(team, first, outcome="fail")
+        expect(team.registry, team["ann"], NAME, "base", "9" * 64, "a new base")
+        move, now = rollback(team.registry, team["bob"], PRODUCTION, "it misses")
         assert move.fact.number == first.number
         assert any(reason.startswith("base: ") for reason in now.stale)
 
 
 class TestBreakGlass:
     def test_it_lets_in_what_nobody_approved_until_it_expires(
-        self, local: Team, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        release = add(local.registry, local["sam"], NAME, local.another()).fact
+        release = add(team.registry, team["sam"], NAME, team.another()).fact
         glass = BreakGlass("line 3 is down", timedelta(hours=8))
         with pytest.raises(RegistryError, match="sam is submitter, and it takes admin"):
-            promote(local.registry, local["sam"], release.name, "production", glass=glass)
-        move = promote(local.registry, local["ann"], release.name, "production", glass=glass).fact
+            promote(team.registry, team["sam"], release.name, "production", glass=glass)
+        move = promote(team.registry, team["ann"], release.name, "production", glass=glass).fact
         assert (move.how, move.reason) == ("break-glass", "line 3 is down")
         assert "BREAK-GLASS" in move.told
-        with local.registry.view() as view:
+        with team.registry.view() as view:
             (warning,) = resolve(view, PRODUCTION).warnings
             assert warning.startswith(f"BREAK-GLASS: {PRODUCTION} is {release.name} without approval until ")
         from worldtune.registry import clock
 
         later = clock.now() + timedelta(hours=9)
         monkeypatch.setattr(clock, "now", lambda: later)
-        with local.registry.view() as view, pytest.raises(RegistryError, match="which has passed"):
+        with team.registry.view() as view, pytest.raises(RegistryError, match="which has passed"):
             resolve(view, PRODUCTION)
 
-    def test_it_does_not_let_in_what_is_revoked_or_changed(self, local: Team) -> None:
-        release = add(local.registry, local["sam"], NAME, local.another()).fact
-        revoke(local.registry, local["bob"], release.name, "bad")
+    def test_it_does_not_let_in_what_is_revoked_or_changed(self, team: Team) -> None:
+        release = add(team.registry, team["sam"], NAME, team.another()).fact
+        revoke(team.registry, team["bob"], release.name, "bad")
         with pytest.raises(RegistryError, match="is revoked"):
-            promote(local.registry, local["ann"], release.name, "production", glass=BreakGlass("x", timedelta(hours=1)))
-        with local.registry.view() as view:
+            promote(team.registry, team["ann"], release.name, "production", glass=BreakGlass("x", timedelta(hours=1)))
+        with team.registry.view() as view:
             assert channel_head(view, NAME, "production") is None
 
 
-def test_digests_of_results_are_of_what_was_kept(local: Team) -> None:
-    release = ready(local)
-    with local.registry.view() as view:
+def test_digests_of_results_are_of_what_was_kept(team: Team) -> None:
+    release = ready(team)
+    with team.registry.view() as view:
         (event,) = view.facts(Evaluated, digest=release.digest)
-    assert digest_bytes(local.registry.store.read(event.fact.results)) == event.fact.results
+    assert digest_bytes(team.registry.store.read(event.fact.results)) == event.fact.results

@@ -201,56 +201,56 @@ class TestWhoMay:
             add(team.registry, stranger, NAME, team.another())
         assert list(team.registry.store.digests()) == []
 
-    def test_roles_are_held_to(self, local: Team) -> None:
+    def test_roles_are_held_to(self, team: Team) -> None:
         with pytest.raises(RegistryError, match="eva is evaluator, and it takes submitter or admin"):
-            add(local.registry, local["eva"], NAME, local.another())
+            add(team.registry, team["eva"], NAME, team.another())
         with pytest.raises(RegistryError, match="bob is approver, and it takes admin"):
             enrol(
-                local.registry,
-                local["bob"],
+                team.registry,
+                team["bob"],
                 "x",
-                public_path(local.registry.folder / "keys" / "sam.pem"),
+                public_path(team.registry.folder / "keys" / "sam.pem"),
                 ("admin",),
                 None,
-            ) if False else retire(local.registry, local["bob"], local["sam"].public_key.keyid, "no")
+            ) if False else retire(team.registry, team["bob"], team["sam"].public_key.keyid, "no")
 
     def test_an_expired_key_signs_no_more_and_what_it_signed_stays(
-        self, local: Team, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        release = add(local.registry, local["sam"], NAME, local.another()).fact
+        release = add(team.registry, team["sam"], NAME, team.another()).fact
         later = clock.now() + timedelta(days=366)
         monkeypatch.setattr(clock, "now", lambda: later)
         with pytest.raises(RegistryError, match="the key of sam expired on"):
-            add(local.registry, local["sam"], NAME, local.another())
-        assert verify(local.registry).sound
-        with local.registry.view() as view:
+            add(team.registry, team["sam"], NAME, team.another())
+        assert verify(team.registry).sound
+        with team.registry.view() as view:
             assert view.facts(Released, digest=release.digest)[0].fact == release
 
-    def test_a_retired_key_signs_no_more(self, local: Team) -> None:
-        add(local.registry, local["sam"], NAME, local.another())
-        retire(local.registry, local["ann"], local["sam"].public_key.keyid[:12], "left")
+    def test_a_retired_key_signs_no_more(self, team: Team) -> None:
+        add(team.registry, team["sam"], NAME, team.another())
+        retire(team.registry, team["ann"], team["sam"].public_key.keyid[:12], "left")
         with pytest.raises(RegistryError, match="the key of sam was retired on"):
-            add(local.registry, local["sam"], NAME, local.another())
-        assert verify(local.registry).sound
+            add(team.registry, team["sam"], NAME, team.another())
+        assert verify(team.registry).sound
         with pytest.raises(RegistryError, match="this key is enrolled already, as sam's"):
             enrol(
-                local.registry,
-                local["ann"],
+                team.registry,
+                team["ann"],
                 "sam",
-                public_path(local.registry.folder / "keys/sam.pem"),
+                public_path(team.registry.folder / "keys/sam.pem"),
                 ("admin",),
                 None,
             )
 
-    def test_of_a_stolen_key_nothing_counts(self, local: Team) -> None:
-        add(local.registry, local["sam"], NAME, local.another())
-        retire(local.registry, local["ann"], local["sam"].public_key.keyid, "stolen", stolen=True)
-        with local.registry.view() as view, pytest.raises(RegistryError, match="it was released by a stolen key"):
+    def test_of_a_stolen_key_nothing_counts(self, team: Team) -> None:
+        add(team.registry, team["sam"], NAME, team.another())
+        retire(team.registry, team["ann"], team["sam"].public_key.keyid, "stolen", stolen=True)
+        with team.registry.view() as view, pytest.raises(RegistryError, match="it was released by a stolen key"):
             resolve(view, f"{NAME}@1")
 
-    def test_the_last_administrator_stays(self, local: Team) -> None:
+    def test_the_last_administrator_stays(self, team: Team) -> None:
         with pytest.raises(RegistryError, match="nobody would be left to administer"):
-            retire(local.registry, local["ann"], local["ann"].public_key.keyid, "bye")
+            retire(team.registry, team["ann"], team["ann"].public_key.keyid, "bye")
 
 
 class TestTime:
@@ -262,12 +262,12 @@ class TestTime:
             label(team.registry, team["sam"], NAME, {"a": "b"})
 
     def test_clocks_of_two_machines_may_differ_a_little_and_time_never_goes_back(
-        self, local: Team, monkeypatch: pytest.MonkeyPatch
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = add(local.registry, local["sam"], NAME, local.another())
+        before = add(team.registry, team["sam"], NAME, team.another())
         earlier = clock.time_of(before.at) - timedelta(seconds=30)
         monkeypatch.setattr(clock, "now", lambda: earlier)
-        assert label(local.registry, local["sam"], NAME, {"a": "b"}).at == before.at
+        assert label(team.registry, team["sam"], NAME, {"a": "b"}).at == before.at
 
 
 class TestBeginning:

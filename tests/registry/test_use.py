@@ -18,49 +18,49 @@ from .conftest import NAME, Team
 
 
 @pytest.fixture
-def release(local: Team) -> Released:
-    made = add(local.registry, local["sam"], NAME, local.another()).fact
-    promote(local.registry, local["sam"], made.name, "staging")
+def release(team: Team) -> Released:
+    made = add(team.registry, team["sam"], NAME, team.another()).fact
+    promote(team.registry, team["sam"], made.name, "staging")
     return made
 
 
-def test_a_channel_gives_the_files_and_says_which_they_are(local: Team, release: Released) -> None:
-    found = use(f"{NAME}@staging", pytest.fail, local.registry.folder)
+def test_a_channel_gives_the_files_and_says_which_they_are(team: Team, release: Released) -> None:
+    found = use(f"{NAME}@staging", pytest.fail, team.registry.folder)
     assert manifest_of(found.path).digest == release.digest
     assert found.release == f"{NAME}@1 sha256:{release.digest}, @staging generation 1"
     assert all(path.stat().st_mode & 0o777 == 0o444 for path in found.path.iterdir())
-    assert use(f"{NAME}@1", pytest.fail, local.registry.folder).release == f"{NAME}@1 sha256:{release.digest}"
+    assert use(f"{NAME}@1", pytest.fail, team.registry.folder).release == f"{NAME}@1 sha256:{release.digest}"
 
 
-def test_files_that_were_changed_in_the_cache_are_written_anew(local: Team, release: Released) -> None:
-    found = use(f"{NAME}@1", pytest.fail, local.registry.folder).path
+def test_files_that_were_changed_in_the_cache_are_written_anew(team: Team, release: Released) -> None:
+    found = use(f"{NAME}@1", pytest.fail, team.registry.folder).path
     card = found / "adapter.json"
     card.chmod(0o644)
     card.write_text("{}")
     (found / "planted.py").write_text("")
-    again = use(f"{NAME}@1", pytest.fail, local.registry.folder).path
+    again = use(f"{NAME}@1", pytest.fail, team.registry.folder).path
     assert manifest_of(again).digest == release.digest
 
 
-def test_bytes_that_were_changed_in_the_store_are_not_used(local: Team, release: Released) -> None:
-    blob = Path(local.registry.store.path(release.weights))
+def test_bytes_that_were_changed_in_the_store_are_not_used(team: Team, release: Released) -> None:
+    blob = Path(team.registry.store.path(release.weights))
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
     with pytest.raises(TamperError):
-        use(f"{NAME}@1", pytest.fail, local.registry.folder)
+        use(f"{NAME}@1", pytest.fail, team.registry.folder)
     assert not (cache_folder() / "releases" / release.digest).exists()
 
 
-def test_what_is_revoked_is_not_used_though_it_is_in_the_cache(local: Team, release: Released) -> None:
-    use(f"{NAME}@staging", pytest.fail, local.registry.folder)
-    revoke(local.registry, local["bob"], release.name, "bad")
+def test_what_is_revoked_is_not_used_though_it_is_in_the_cache(team: Team, release: Released) -> None:
+    use(f"{NAME}@staging", pytest.fail, team.registry.folder)
+    revoke(team.registry, team["bob"], release.name, "bad")
     with pytest.raises(RegistryError, match="is revoked: bad"):
-        use(f"{NAME}@staging", pytest.fail, local.registry.folder)
+        use(f"{NAME}@staging", pytest.fail, team.registry.folder)
 
 
-def test_whoever_uses_what_nobody_approved_is_warned(local: Team, release: Released) -> None:
-    promote(local.registry, local["ann"], release.name, "production", glass=BreakGlass("down", timedelta(hours=1)))
+def test_whoever_uses_what_nobody_approved_is_warned(team: Team, release: Released) -> None:
+    promote(team.registry, team["ann"], release.name, "production", glass=BreakGlass("down", timedelta(hours=1)))
     warnings: list[str] = []
-    use(f"{NAME}@production", warnings.append, local.registry.folder)
+    use(f"{NAME}@production", warnings.append, team.registry.folder)
     assert len(warnings) == 1
     assert warnings[0].startswith("BREAK-GLASS: ")
 

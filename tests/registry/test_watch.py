@@ -45,10 +45,10 @@ def test_each_change_is_told_once_and_a_revocation_by_another_process_too(team: 
     watch.registry.record.engine.dispose()
 
 
-def test_break_glass_ends_without_anybody_writing(local: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = add(local.registry, local["sam"], NAME, local.another()).fact
-    promote(local.registry, local["ann"], release.name, "staging", glass=BreakGlass("down", timedelta(hours=1)))
-    watch = Watch(local.registry, [STAGING])
+def test_break_glass_ends_without_anybody_writing(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = add(team.registry, team["sam"], NAME, team.another()).fact
+    promote(team.registry, team["ann"], release.name, "staging", glass=BreakGlass("down", timedelta(hours=1)))
+    watch = Watch(team.registry, [STAGING])
     (change,) = watch.look()
     assert change.release is not None
     assert change.release.warnings

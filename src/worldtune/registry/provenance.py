@@ -21,7 +21,7 @@ def provenance(name: str, manifest: Manifest, card: AdapterCard, folder: Path) -
     code, versions = lineage.get("code"), lineage.get("versions", {})
     materials = [
         {"name": "base", "uri": f"{base.get('source') or card.base}@{base.get('revision')}",
-         "digest": {"sha256": card.base_digest}},
+         "digest": {"sha256": card.base_digest}, "annotations": {"licence": base.get("licence")}},
         *({"name": f"dataset {part}", "digest": {"sha256": digest}}
           for part, digest in lineage.get("datasets", {}).items() if digest),
     ]  # fmt: skip
@@ -36,6 +36,7 @@ def provenance(name: str, manifest: Manifest, card: AdapterCard, folder: Path) -
             "machine": lineage.get("machine"),
             "versions": versions,
             "environment": lineage.get("environment"),
+            "guardrails": "none ran in training",
             "resumed_with": parse_json(run.read_bytes(), str(run)).get("resumed_with") if run.is_file() else None,
         },
         "resolvedDependencies": materials,
