@@ -43,13 +43,13 @@ def digest_json(value: Any) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Nobody else is at work in `folder` meanwhile. Raises BusyError when somebody is, UserError when it cannot
-    be written."""
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Nobody else is at work in `folder` meanwhile. Raises BusyError when somebody is, unless it is to `wait`;
+    UserError when it cannot be written."""
     make_folder(folder)
     with (folder / LOCK).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise BusyError(
                 "another process is at work in this folder", where=str(folder), mend="Wait for it, or choose another."

@@ -61,8 +61,8 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
 
 
 def _model_in(annotation: Any) -> type[BaseModel]:
-    """The settings class inside `X`, `X | None` or `list[X]`."""
+    """The settings class inside `X`, `X | None`, `list[X]` or `dict[str, X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     inner = [_model_in(part) for part in getattr(annotation, "__args__", ()) if part is not type(None)]
-    return inner[0] if inner else Strict
+    return next((model for model in inner if model is not Strict), Strict)

@@ -81,6 +81,7 @@ def test_from_nothing_to_production_and_back(
     glass = ("--break-glass", "--reason", "line 3 is down", "--expires", "8h")
     assert part("promote", f"{NAME}@2", "production", *glass)["fact"]["how"] == "break-glass"
     assert "BREAK-GLASS" in in_process("registry", "list").out
+    assert "BREAK-GLASS @production until" in in_process("registry", "show", f"{NAME}@2").out
     back = part("rollback", f"{NAME}@production", "--reason", "it misses")
     assert (back["fact"]["number"], back["fact"]["generation"]) == (1, 3)
     assert "BREAK-GLASS" not in in_process("registry", "list").out
@@ -116,6 +117,7 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     assert "dataset films" in said("derive", "dataset", tmp_path / "films", "--from", f"{NAME}@1")
     done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
     assert "note: dataset films" in done.err
+    assert "@production 1 REVOKED" in said("list")
     assert "line=3" in said("label", NAME, "line=3")
     assert "retired" in said("retire", _key_of(in_process, "bob"), "--reason", "left")
 
@@ -137,9 +139,18 @@ def test_every_part_prints_json(part: Part, live: Path, tmp_path: Path) -> None:
     assert part("audit")[0]["kind"] == "founded"
     assert part("audit", "--head", tmp_path / "head.json")["sequence"] > 1
     assert part("export", f"{NAME}@1", "-o", tmp_path / "one.tar")["sha256"]
-    assert part("import", tmp_path / "one.tar", "--name", "cell9/pick")["release"]["fact"]["adapter"] == "cell9/pick"
+    assert part("import", tmp_path / "one.tar")["release"]["fact"]["number"] == 1
     assert part("approve", f"{NAME}@1", "staging", "--reason", "x", by=live)["fact"]["channel"] == "staging"
     assert part("approve", f"{NAME}@1", "staging", "--withdraw", "--reason", "y", by=live)["kind"] == "withdrawn"
+
+
+def test_a_folder_of_a_user_is_not_replaced_by_an_export(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert "there is something already [run]" in one_line(
+        in_process, "registry", "export", f"{NAME}@1", "-o", "run.tar"
+    )
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+    assert not (tmp_path / "run.tar").exists()
 
 
 def test_verify_finds_what_was_changed_and_exits_with_3(in_process: Verb, live: Path, tmp_path: Path) -> None:
@@ -183,11 +194,21 @@ def test_a_release_is_used_wherever_an_adapter_is(
         (("promote", f"{NAME}@1", "production", "--break-glass"), "go together"),
         (("promote", f"{NAME}@1", "production", "--reason", "x"), "go together"),
         (("promote", f"{NAME}@1", "Production"), "is no name of a channel"),
+        (("promote", f"{NAME}@1", "prodction"), "Did you mean 'production'?"),
+        (("approve", f"{NAME}@1", "prodution", "--reason", "x", "--key", "bob.pem"), "Did you mean 'production'?"),
+        (
+            ("promote", f"{NAME}@1", "production", "--break-glass", "--reason", "x", "--expires", "900d"),
+            "lasts 7 days at most",
+        ),
+        (("revoke", f"{NAME}@1", "--reason", " "), "nothing is said"),
+        (("export", f"{NAME}@1", "-o", "bundle"), "is written as a .tar file"),
+        (("audit", "cell7/other"), "there is no adapter of that name"),
+        (("policy", "bob.pem.pub"), "input should be a valid dictionary"),
         (("promote", f"{NAME}@1", "production", "--generation", "7"), "the channel is at generation 1, not 7"),
         (("promote", NAME, "production"), "names no release"),
         (("promote", "cell7/frnt/pick@1", "production"), f"Did you mean '{NAME}'?"),
         (("rollback", f"{NAME}@1", "--reason", "x"), "names no channel"),
-        (("rollback", f"{NAME}@production", "--reason", "x"), "it never held another"),
+        (("rollback", f"{NAME}@production", "--reason", "x"), "it never held another before"),
         (("evaluate", f"{NAME}@1", "nothing"), "no results of an evaluation here"),
         (("approve", f"{NAME}@1", "production", "--reason", "x"), "ann made it, and cannot approve it"),
         (("approve", f"{NAME}@1", "production", "--reason", "x", "--expires", "soon"), "is no length of time"),

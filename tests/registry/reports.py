@@ -1,7 +1,10 @@
 """An evaluation's report of an adapter, as `worldtune evaluate` leaves it, without the evaluation."""
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,3 +36,17 @@ def edit(report: Path, **changed: object) -> Path:
     path = report / "results.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     return report
+
+
+@cache
+def _template(adapter: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as place:
+        found: dict[str, Any] = json.loads((report_of(adapter, Path(place) / "report") / "results.json").read_text())
+    return found
+
+
+def results_of(adapter: Path, like: Path, outcome: str = "pass") -> bytes:
+    """The results of an evaluation of `adapter`; `like` is one for which they were made before, if they were."""
+    found = _template(like) | {"lineage": lineage_of({"new": read_card(adapter)})}
+    found["rulings"]["new"][0]["outcome"] = outcome
+    return json.dumps(found).encode()

@@ -8,6 +8,7 @@ import pytest
 
 from worldtune.errors import AdapterError, RegistryError, UserError
 from worldtune.registry.add import About, add, calibration_digest
+from worldtune.registry.approval import revoke
 from worldtune.registry.facts import Released
 from worldtune.registry.keys import public_key
 from worldtune.registry.provenance import PROVENANCE
@@ -29,6 +30,18 @@ def test_the_same_bytes_are_the_same_release(team: Team) -> None:
     assert add(team.registry, team["sam"], NAME, source) == first
     assert add(team.registry, team["sam"], "cell8/pick", source).fact.digest == first.fact.digest
     assert verify(team.registry).sound
+
+
+def test_what_is_said_of_bytes_is_said_once_and_revoked_ones_are_not_taken_again(team: Team) -> None:
+    source = team.another()
+    release = add(team.registry, team["sam"], NAME, source, About(labels={"a": "b"})).fact
+    assert add(team.registry, team["sam"], NAME, source, About(labels={"a": "b"})).fact == release
+    for about in (About(calibration="8" * 64), About(labels={"a": "c"})):
+        with pytest.raises(RegistryError, match="already, of which something else was said"):
+            add(team.registry, team["sam"], NAME, source, about)
+    revoke(team.registry, team["bob"], release.name, "bad")
+    with pytest.raises(RegistryError, match="these bytes are revoked, as"):
+        add(team.registry, team["sam"], NAME, source)
 
 
 def test_of_a_run_is_kept_what_it_was_made_from(team: Team, tmp_path: Path) -> None:

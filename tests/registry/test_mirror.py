@@ -1,7 +1,6 @@
 """Releases and channels in a real MLflow server; what somebody changes there is found, and put right."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,5 +103,6 @@ def test_a_server_that_does_not_answer_is_said(local: Team, monkeypatch: pytest.
         reconcile(local.registry, "http://127.0.0.1:9")
 
 
-def test_names_are_of_mlflows_letters(tmp_path: Path) -> None:
-    assert model_name("a/b/c") == "worldtune.a.b.c"
+def test_names_are_of_mlflows_letters() -> None:
+    assert model_name("a/b/c") == "worldtune.a_.b_.c"
+    assert len({model_name(name) for name in ("a/b", "a.b", "a_b", "a_.b", "a_/b")}) == 5

@@ -1,6 +1,7 @@
 """Promotion, rollback, break-glass: who may, on what evidence, and exactly once."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +19,15 @@ from worldtune.registry.releases import channel_head, resolve
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
+from .reports import results_of
 
 PRODUCTION = f"{NAME}@production"
 
 
-def judged(team: Team, release: Released, by: str = "eva", **changed: Any) -> None:
-    """Attach evidence as `evidence.attach` does, without an evaluation."""
-    with team.registry.writer(team[by]) as writer:
-        results = team.registry.store.put_bytes(b"{}")
+def judged(team: Team, release: Released, source: Path | None = None, **changed: Any) -> None:
+    """Attach evidence as `evidence.attach` does, without an evaluation; of the adapter in `source`, if that matters."""
+    with team.registry.writer(team["eva"]) as writer:
+        results = team.registry.store.put_bytes(results_of(source, team.adapter) if source else b"{}")
         fields: dict[str, Any] = {
             "adapter": release.adapter, "number": release.number, "digest": release.digest,
             "person": writer.holder.person, "base": release.base, "suite": "5" * 64, "gates": "6" * 64,
@@ -37,8 +39,9 @@ def judged(team: Team, release: Released, by: str = "eva", **changed: Any) -> No
 
 def ready(team: Team, **about: Any) -> Released:
     """A release that may go to production."""
-    release = add(team.registry, team["sam"], NAME, team.another(), About(**about)).fact
-    judged(team, release)
+    source = team.another()
+    release = add(team.registry, team["sam"], NAME, source, About(**about)).fact
+    judged(team, release, source)
     approve(team.registry, team["bob"], release.name, "production", "good")
     return release
 
@@ -185,8 +188,6 @@ def test_a_revoked_release_does_not_resolve_whatever_points_to_it(team: Team) ->
 
 
 def test_bytes_that_were_changed_are_not_promoted(team: Team) -> None:
-    from pathlib import Path
-
     release = ready(team)
     blob = Path(team.registry.store.path(release.weights))
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
@@ -202,10 +203,14 @@ class TestRollback:
         move, _ = rollback(team.registry, team["bob"], PRODUCTION, "it misses")
         assert (move.fact.number, move.fact.generation, move.fact.how) == (second.number, 4, "rollback")
         revoke(team.registry, team["bob"], second.name, "bad")
-        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "that one too")
+        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "that one too", generation=4)
+        assert move.fact.number == first.number, "never one that was rolled away from"
+        with pytest.raises(RegistryError, match="it never held another before"):
+            rollback(team.registry, team["bob"], PRODUCTION, "and again")
+        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "it was not that", to=third.number)
         assert move.fact.number == third.number
-        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "the oldest", to=first.number)
-        assert move.fact.number == first.number
+        with pytest.raises(BusyError, match="at generation 6, not 4"):
+            rollback(team.registry, team["bob"], PRODUCTION, "late", generation=4)
         assert verify(team.registry).sound
 
     def test_what_is_not_approved_any_more_is_not_gone_back_to(self, team: Team) -> None:

@@ -9,8 +9,8 @@ from worldtune.bench.registry_site import NAME, Site
 from worldtune.errors import BusyError
 from worldtune.registry.add import add
 from worldtune.registry.facts import Moved, Released
+from worldtune.registry.moves import channel_head
 from worldtune.registry.promotion import promote
-from worldtune.registry.releases import channel_head
 from worldtune.registry.verify import verify
 
 

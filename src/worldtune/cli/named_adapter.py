@@ -19,7 +19,10 @@ def used(text: str) -> "Used":
     """The adapter's folder, and which release it is; a user is warned of what was let in without approval."""
     from worldtune.registry.use import use
 
-    return use(text, lambda warning: typer.echo(f"warning: {warning}", err=True))
+    found = use(text, lambda warning: typer.echo(f"warning: {warning}", err=True))
+    if found.release:
+        typer.echo(f"note: {text} is {found.release}", err=True)
+    return found
 
 
 def weighted(text: str) -> tuple[str, str | None]:

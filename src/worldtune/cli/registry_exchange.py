@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_of, opened, say, say_json, signer_of
+from worldtune.cli.registry_options import (
+    AsJson,
+    Key,
+    Place,
+    Reference,
+    facts_of,
+    opened,
+    say,
+    say_json,
+    signer_of,
+)  # fmt: skip
 from worldtune.errors import RegistryError
 
 UNSOUND = 3
@@ -53,6 +63,7 @@ def audit(
         worldtune registry audit --head /mnt/elsewhere/head.json
     """
     from worldtune.registry.heads import check_head, write_head
+    from worldtune.registry.labels import adapter
 
     registry = opened(place)
     if head is not None or against is not None:
@@ -64,6 +75,8 @@ def audit(
             typer.echo(f"{did}  (event {found.sequence} of {found.at}, {found.hash[:12]})")
         return
     with registry.view() as view:
+        if name is not None:
+            adapter(view, name)
         events = [event for event in view.all() if name is None or getattr(event.fact, "adapter", None) == name]
     if as_json:
         say_json([facts_of(event) for event in events])
@@ -93,8 +106,11 @@ def export(
     from worldtune.registry.openssf import SIGNATURE, sign_release
     from worldtune.registry.papers import write_papers
 
-    if out.exists():
-        raise RegistryError("there is something already", where=str(out), mend="Choose another file with --out.")
+    if out.suffix != ".tar":
+        raise RegistryError("a release is written as a .tar file", where=str(out), mend="As --out pick-12.tar.")
+    for path in (out, out.with_suffix("")):
+        if path.exists():
+            raise RegistryError("there is something already", where=str(path), mend="Choose another file with --out.")
     registry = opened(place)
     sha256 = write(registry, reference, out)
     papers = write_papers(registry, reference, out.with_suffix(""))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worldtune.errors import RegistryError
+
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
@@ -16,7 +18,17 @@ Place = Annotated[Path | None, typer.Option("--registry", help="The registry's f
 Key = Annotated[Path | None, typer.Option("--key", help="The key that signs; else WORLDTUNE_KEY.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[str, typer.Argument(help="A release: NAME@CHANNEL, NAME@NUMBER or NAME@sha256:DIGEST.")]
-Reason = Annotated[str, typer.Option(help="Why; it is kept for good.")]
+
+
+def line_of(text: str) -> str:
+    """What a person says, in one line that can be printed. Raises RegistryError for anything else."""
+    if not text.strip() or not text.isprintable():
+        mend = "Say it in one line of text: it is kept for good."
+        raise RegistryError("nothing is said, or nothing that can be printed", where="--reason", mend=mend)
+    return text
+
+
+Reason = Annotated[str, typer.Option(parser=line_of, help="Why; it is kept for good.")]
 
 
 def opened(place: Path | None) -> "Registry":

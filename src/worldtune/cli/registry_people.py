@@ -124,7 +124,7 @@ def retire(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a key sign no more.
+    """Let a key sign no more. Of one that was --stolen, keys that it enrolled are listed: they are another decision.
 
     Example:
 
@@ -132,7 +132,14 @@ def retire(
     """
     from worldtune.registry.enrolment import retire as write
 
-    say(write(opened(place), signer_of(key), key_id, reason, stolen=stolen), as_json)
+    registry = opened(place)
+    event = write(registry, signer_of(key), key_id, reason, stolen=stolen)
+    say(event, as_json)
+    with registry.view() as view:
+        enrolled = [one for one in view.people.holders.values() if one.by == event.fact.key and one.retired is None]
+    for one in enrolled if stolen else ():
+        note = f"note: it enrolled {one.key.keyid[:12]} of {one.person}, which may sign until it is retired too"
+        typer.echo(note, err=True)
 
 
 def people(place: Place = None, as_json: AsJson = False) -> None:
@@ -151,9 +158,9 @@ def people(place: Place = None, as_json: AsJson = False) -> None:
         )  # fmt: skip
         return
     for one in holders:
-        state = "stolen" if one.stolen else f"retired {one.retired[:10]}" if one.retired else ""
+        state = "stolen" if one.stolen else f"retired {(one.retired_at or '')[:10]}" if one.retired else ""
         until = f"until {one.expires[:10]}" if one.expires else ""
-        typer.echo(f"{one.person:<16}{one.key.keyid[:12]}  {', '.join(one.roles)}  {until}{state}".rstrip())
+        typer.echo(f"{one.person:<16}{one.key.keyid[:12]}  {', '.join(one.roles)}  {state or until}".rstrip())
 
 
 def policy(

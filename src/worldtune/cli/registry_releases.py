@@ -1,5 +1,6 @@
 """`worldtune registry`, the parts about releases: add, look, and where they come from."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_
 from worldtune.errors import RegistryError
 
 if TYPE_CHECKING:
+    from worldtune.registry.labels import Adapter
     from worldtune.registry.policy import Rule
     from worldtune.registry.record import View
     from worldtune.registry.standing import Standing
@@ -78,14 +80,13 @@ def list_(
     with opened(place).view() as view:
         found = [one for one in adapters(view) if all(one.labels.get(key) == value for key, value in wanted.items())]
     if as_json:
-        say_json([{"adapter": one.name, "releases": one.releases, "newest": one.newest, "channels": one.channels,
-                   "break_glass": one.break_glass, "labels": one.labels} for one in found])  # fmt: skip
+        say_json([asdict(one) for one in found])
         return
     if not found:
-        typer.echo("none: worldtune registry add NAME RUN")
+        typer.echo("none with these labels" if wanted else "none: worldtune registry add NAME RUN")
     width = max((len(one.name) for one in found), default=0)
     for one in found:
-        held = "  ".join(f"@{channel} {number}" for channel, number in one.channels.items()) or "in no channel"
+        held = "  ".join(_held(one, channel) for channel in one.channels) or "in no channel"
         told = " ".join(f"{key}={value}" for key, value in one.labels.items())
         typer.echo(f"{one.name:<{width}}  newest {one.newest:<4} {held}  {told}".rstrip())
         for channel in one.break_glass:
@@ -166,11 +167,15 @@ def derive(
     say(write(opened(place), signer_of(key), kind, path.name, content_of(path), sources), as_json)
 
 
+def _held(one: "Adapter", channel: str) -> str:
+    return f"@{channel} {one.channels[channel]}{' REVOKED' if channel in one.revoked else ''}"
+
+
 def _labels(given: list[str] | None) -> dict[str, str]:
     found = {}
     for each in given or []:
         name, equals, value = each.partition("=")
-        if not equals or not name:
+        if not equals or not name or not each.isprintable():
             raise RegistryError(f"{each!r} is no label", where="--label", mend="As robot=so101.")
         found[name] = value
     return found
@@ -187,7 +192,7 @@ def _adapter(view: "View", name: str) -> dict[str, Any]:
     lines = [f"{name}  {' '.join(f'{key}={value}' for key, value in its.labels.items())}".rstrip()]
     for one in releases:
         held = " ".join(f"@{channel}" for channel, number in its.channels.items() if number == one["number"])
-        state = "REVOKED" if one["digest"] in revoked else held
+        state = f"{held} {'REVOKED' if one['digest'] in revoked else ''}".strip()
         lines.append(f"  {one['number']:>4}  {one['digest'][:12]}  by {one['author']}, for {one['base_name']}  {state}")
     lines += [
         f"  @{one['channel']} generation {one['generation']}: {one['number']} ({one['how']})"
@@ -204,7 +209,9 @@ def _release(view: "View", text: str) -> dict[str, Any]:
 
     found = find(view, text)
     its = found.release.fact
-    held = [name for name, row in channels(view, its.adapter).items() if row.number == its.number]
+    newest = channels(view, its.adapter)
+    held = [name for name, row in newest.items() if row.number == its.number]
+    glass = [newest[name] for name in held if newest[name].how == "break-glass"]
     asked = found.reference.value if found.reference.by == "channel" else "production"
     now = standing(view, its, asked)
     came = f", from {its.origin}" if its.origin else ""
@@ -213,6 +220,7 @@ def _release(view: "View", text: str) -> dict[str, Any]:
         f"by        {its.author}, {found.release.at[:16].replace('T', ' ')}{came}",
         f"base      {its.base_name}  {its.base[:12]}",
         f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
+        *(f"BREAK-GLASS @{one.channel} until {one.expires[:16]}: {one.reason}" for one in glass),
         *_standing_lines(now, asked, policy_now(view).rule(asked)),
     ]
     return {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, Reason, Reference, opened, say, signer_of
+from worldtune.cli.registry_options import AsJson, Key, Place, Reason, Reference, line_of, opened, say, signer_of
 from worldtune.errors import RegistryError
 
 Expires = Annotated[str | None, typer.Option(help="Until when it counts: 90d, 12w, 8h.")]
@@ -66,7 +66,7 @@ def promote(
     channel: Annotated[str, typer.Argument(help="The channel that is to point to it, as production.")],
     generation: Annotated[int | None, typer.Option(help="Only if the channel is at this generation (0: none).")] = None,
     break_glass: Annotated[bool, typer.Option("--break-glass", help="Without evidence and approval; admins.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why, with --break-glass.")] = None,
+    reason: Annotated[str | None, typer.Option(parser=line_of, help="Why, with --break-glass.")] = None,
     expires: Annotated[str | None, typer.Option(help="For how long, with --break-glass: 8h, 2d.")] = None,
     place: Place = None,
     key: Key = None,
@@ -92,7 +92,8 @@ def promote(
 def rollback(
     reference: Annotated[str, typer.Argument(help="The channel: NAME@CHANNEL.")],
     reason: Reason,
-    to: Annotated[int | None, typer.Option(help="To this release; to the newest that may be, when not given.")] = None,
+    to: Annotated[int | None, typer.Option(help="To this release; else the newest before the present one.")] = None,
+    generation: Annotated[int | None, typer.Option(help="Only if the channel is at this generation.")] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -105,7 +106,7 @@ def rollback(
     """
     from worldtune.registry.promotion import rollback as write
 
-    event, now = write(opened(place), signer_of(key), reference, reason, to)
+    event, now = write(opened(place), signer_of(key), reference, reason, to, generation)
     say(event, as_json)
     for stale in now.stale:
         typer.echo(f"note: {event.fact.name} is stale: {stale}", err=True)

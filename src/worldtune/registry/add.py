@@ -13,8 +13,8 @@ from worldtune.adapters.card import CARD, AdapterCard, read_card
 from worldtune.adapters.folder import WEIGHTS, read_sound_card
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file
-from worldtune.registry.facts import Released
-from worldtune.registry.manifest import Manifest, manifest_of
+from worldtune.registry.facts import Released, Revoked
+from worldtune.registry.manifest import Manifest, canonical, manifest_of, parse_json
 from worldtune.registry.names import check_name
 from worldtune.registry.provenance import provenance
 from worldtune.registry.record import Event, Writer
@@ -23,6 +23,7 @@ from worldtune.registry.releases import RELEASED, find, revocation
 from worldtune.registry.statements import sign
 
 ADAPTER = "adapter"
+MAPPINGS = ("base", "datasets", "clips", "versions", "machine")
 OF_RUN = ("recipe.yaml", "lineage.json", "ledger.parquet", "environment.txt")
 
 
@@ -50,15 +51,14 @@ def add(
         folder = gather(source, Path(gathered) / "release")
         manifest, card = manifest_of(folder), sound_card(folder)
         with registry.writer(signer) as writer:  # who may not, or asks for what cannot be, is refused before the work
-            if known := _known(writer, name, manifest):
+            if known := _known(writer, name, manifest, about):
                 return known
-            expected = _released(writer, name, manifest, card, about, manifest.digest)
-            writer.people.may(writer.holder, expected, writer.at, name)
+            writer.may(_released(writer, name, manifest, card, about, manifest.digest))
         put(registry, folder, manifest)
         statement = sign(provenance(name, manifest, card, folder), signer)
         kept = registry.store.put_bytes(statement)
         with registry.writer(signer) as writer:
-            if known := _known(writer, name, manifest):
+            if known := _known(writer, name, manifest, about):
                 return known
             return writer.append(_released(writer, name, manifest, card, about, kept))
 
@@ -81,8 +81,22 @@ def gather(source: Path, target: Path) -> Path:
 
 
 def sound_card(folder: Path) -> AdapterCard:
-    """The card of an adapter's folder. Raises AdapterError unless its weights are those of the card."""
-    return read_sound_card(folder, read_card(folder).base_digest)
+    """The card of an adapter's folder.
+
+    Raises AdapterError unless its weights are those of the card, RegistryError for a lineage that cannot be read.
+    """
+    card = read_sound_card(folder, read_card(folder).base_digest)
+    try:
+        canonical(card.lineage)
+    except ValueError as error:
+        raise RegistryError(f"its lineage is no JSON: {error}", where=str(folder), mend="Export it anew.") from error
+    if strange := [part for part in MAPPINGS if not isinstance(card.lineage.get(part, {}), dict)]:
+        what = f"its lineage says nothing that is known of {strange[0]}"
+        raise RegistryError(what, where=str(folder), mend="Export it anew.")
+    run = folder / "lineage.json"
+    if run.is_file() and not isinstance(parse_json(run.read_bytes(), str(run)), dict):
+        raise RegistryError("lineage.json says nothing that is known", where=str(folder), mend="Leave it out.")
+    return card
 
 
 def put(registry: Registry, folder: Path, manifest: Manifest) -> None:
@@ -92,9 +106,25 @@ def put(registry: Registry, folder: Path, manifest: Manifest) -> None:
     registry.store.put_bytes(manifest.content)
 
 
-def _known(writer: Writer, name: str, manifest: Manifest) -> Event[Released] | None:
+def _known(writer: Writer, name: str, manifest: Manifest, about: About) -> Event[Released] | None:
+    """The release that these bytes are already.
+
+    Raises RegistryError when they are revoked, or something else is said of them than was.
+    """
+    for revoked in writer.facts(Revoked, digest=manifest.digest):
+        what = f"these bytes are revoked, as {revoked.fact.name}: {revoked.fact.reason}"
+        raise RegistryError(what, where=name, mend="Add another adapter.")
     found = writer.facts(Released, adapter=name, digest=manifest.digest)
-    return found[0] if found else None
+    if not found:
+        return None
+    its = found[0].fact
+    parent = _parent(writer, name, manifest.digest, about.parent)
+    for said, stands in ((about.calibration, its.calibration), (parent, its.parent), (about.labels, its.labels)):
+        if said and said != stands:
+            what = f"these bytes are {its.name} already, of which something else was said"
+            mend = "What is said of a release is said once; labels are changed by `worldtune registry label`."
+            raise RegistryError(what, where=name, mend=mend)
+    return found[0]
 
 
 def next_number(writer: Writer, name: str) -> int:
@@ -103,14 +133,16 @@ def next_number(writer: Writer, name: str) -> int:
     return (highest or 0) + 1
 
 
-def _parent(writer: Writer, name: str, reference: str | None) -> str | None:
-    """The digest of the parent. Raises RegistryError for one that there is not, or that is revoked."""
+def _parent(writer: Writer, name: str, digest: str, reference: str | None) -> str | None:
+    """The digest of the parent. Raises RegistryError for one that there is not, that is revoked, or the same bytes."""
     if reference is None:
         return None
     parent = find(writer, reference).release.fact
     if revoked := revocation(writer, parent):
         what = f"its parent {reference} is revoked: {revoked.fact.reason}"
         raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
+    if parent.digest == digest:
+        raise RegistryError("it cannot come from itself", where=name, mend="Leave --parent out.")
     return parent.digest
 
 
@@ -130,7 +162,7 @@ def _released(
         size=manifest.size,
         provenance=statement,
         calibration=about.calibration,
-        parent=_parent(writer, name, about.parent),
+        parent=_parent(writer, name, manifest.digest, about.parent),
         labels=dict(about.labels or {}),
         origin=about.origin,
     )

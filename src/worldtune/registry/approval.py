@@ -7,6 +7,7 @@ from securesystemslib.signer import CryptoSigner
 from worldtune.errors import RegistryError
 from worldtune.registry.clock import text_of, time_of
 from worldtune.registry.facts import Approved, Revoked, Withdrawn
+from worldtune.registry.moves import refuse_misspelt
 from worldtune.registry.names import check_channel
 from worldtune.registry.promotion import refuse_revoked
 from worldtune.registry.record import Event
@@ -28,6 +29,7 @@ def approve(
     with registry.writer(signer) as writer:
         release = find(writer, text).release.fact
         refuse_revoked(writer, release)
+        refuse_misspelt(writer, channel, policy_now(writer).channels)
         person = writer.holder.person
         if person == release.author:
             what = f"{person} made it, and cannot approve it"

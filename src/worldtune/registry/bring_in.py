@@ -14,20 +14,23 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.adapters.card import CARD, AdapterCard
 from worldtune.adapters.folder import WEIGHTS
-from worldtune.errors import RecipeError, RegistryError, TamperError
+from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.files import digest_bytes
 from worldtune.registry.add import next_number, sound_card
+from worldtune.registry.brought import spoken
 from worldtune.registry.bundle import Bundle, unpack
-from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Fact, Released
-from worldtune.registry.people import Holder
+from worldtune.registry.evidence import judged
+from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Released
+from worldtune.registry.names import check_name
 from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.statements import opened, said, signed_by
-from worldtune.strict import parse
+from worldtune.registry.statements import opened, payload_of, said, signed_by
+
+HERE = "import"
 
 
 @dataclass(frozen=True)
-class Brought:
+class Imported:
     """What came in: the release, the statements that count here, and why others do not."""
 
     release: Event[Released]
@@ -35,34 +38,39 @@ class Brought:
     left_out: tuple[str, ...]
 
 
-def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str | None = None) -> Brought:
+def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str | None = None) -> Imported:
     """Import a tar that `export` wrote, as `name` (its own when not given).
 
-    Raises RegistryError for a tar that is not as it was written, an author who is not enrolled here, and a release that
-    was signed by somebody else than its provenance; nothing is changed then.
+    Raises RegistryError for a tar that is not as it was written, or an author who is not enrolled here as a submitter;
+    nothing is changed then.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "blobs"
         folder.mkdir()
         bundle = unpack(source, folder)
         card = _card(bundle, Path(place) / "adapter")
-        with registry.view() as view:
-            holders = view.people.holders
-        stated, author = _release_stated(bundle, holders, str(source))
+        with registry.writer(signer) as writer:  # who may not is refused before the work
+            if not _made_here(writer, bundle, name, str(source)):
+                writer.may(_released(writer, bundle, card, name, str(source)))
         for entry in bundle.manifest.files:
             registry.store.put(bundle.blob(entry.sha256), entry)
         for text in (bundle.manifest.content, bundle.provenance, *bundle.results):
             registry.store.put_bytes(text)
         with registry.writer(signer) as writer:
-            release = _released(writer, bundle, card, stated, author, name)
+            if own := _made_here(writer, bundle, name, str(source)):
+                release = own
+            else:
+                fact = _released(writer, bundle, card, name, str(source))
+                known = writer.facts(Released, adapter=fact.adapter, digest=fact.digest)
+                release = known[0] if known else writer.append(fact)
             counted, left_out = [], []
-            for envelope, fact, why in _statements(writer, bundle, stated):
-                if why or fact is None:
-                    left_out.append(why)
-                    continue
-                here = {"adapter": release.fact.adapter, "number": release.fact.number}
-                counted.append(writer.append(fact.model_copy(update=here | {"statement": envelope.decode()})))
-    return Brought(release, tuple(counted), tuple(left_out))
+            for envelope, kind in _others(bundle):
+                try:
+                    if found := _statement(writer, bundle, card, envelope, kind, release.fact):
+                        counted.append(writer.append(found))
+                except UserError as error:
+                    left_out.append(str(error))
+    return Imported(release, tuple(counted), tuple(left_out))
 
 
 def _card(bundle: Bundle, folder: Path) -> AdapterCard:
@@ -73,75 +81,94 @@ def _card(bundle: Bundle, folder: Path) -> AdapterCard:
     return sound_card(folder)
 
 
-def _release_stated(bundle: Bundle, holders: dict[str, Holder], where: str) -> tuple[Released, str]:
-    """What its author signed of it. Raises RegistryError when that is nobody who is enrolled here."""
+def _made_here(writer: Writer, bundle: Bundle, name: str | None, where: str) -> Event[Released] | None:
+    """The release itself, where it comes back to the registry that it is of."""
+    predicate = said(_of_author(bundle, where), where)["predicate"]
+    if predicate.get("registry") != writer.registry:
+        return None
+    for event in writer.facts(Released, digest=bundle.manifest.digest):
+        if name in (None, event.fact.adapter):
+            return event
+    what = "it is of this registry, under another name"
+    raise RegistryError(what, where=where, mend="Add the adapter under the other name.")
+
+
+def _released(writer: Writer, bundle: Bundle, card: AdapterCard, name: str | None, where: str) -> Released:
+    """The release as it will stand here, from what its author signed. Raises RegistryError when nobody here did."""
+    envelope = _of_author(bundle, where)
+    sequence = writer.head().sequence + 1
+    holder, stated = spoken(writer, envelope, Released, writer.at, sequence, where)
+    by_name = {entry.name: entry.sha256 for entry in bundle.manifest.files}
+    holds = {
+        "digest": bundle.manifest.digest, "provenance": digest_bytes(bundle.provenance), "weights": by_name[WEIGHTS],
+        "card": by_name[CARD], "base": card.base_digest, "base_name": card.base, "size": bundle.manifest.size,
+    }  # fmt: skip
+    subjects = {its["digest"]["sha256"] for its in said(bundle.provenance, where)["subject"]}
+    if any(getattr(stated, part) != value for part, value in holds.items()) or stated.digest not in subjects:
+        raise TamperError("its author signed another release", where=where, mend="Ask for it again.")
+    if stated.parent == stated.digest or holder.stolen:
+        raise TamperError("it says that it came from itself, or its key was stolen", where=where, mend="Leave it.")
+    opened(bundle.provenance, writer.people.holder(signed_by(bundle.provenance, where), where).key, where)
+    adapter = check_name(name or stated.adapter)
+    here = {"adapter": adapter, "number": next_number(writer, adapter), "author": holder.person,
+            "origin": stated.origin or stated.name, "statement": envelope.decode()}  # fmt: skip
+    return stated.model_copy(update=here)
+
+
+def _of_author(bundle: Bundle, where: str) -> bytes:
     for envelope in bundle.statements:
-        if BY_KIND.get(said(envelope, where).get("predicateType", "")) is Released:
-            holder = _holder(holders, envelope, where)
-            stated = parse(Released, opened(envelope, holder.key, where)["predicate"]["fact"], where)
-            if stated.digest != bundle.manifest.digest or stated.provenance != digest_bytes(bundle.provenance):
-                raise TamperError("its author signed another release", where=where, mend="Ask for it again.")
-            opened(bundle.provenance, _holder(holders, bundle.provenance, where).key, where)
-            return stated, stated.author
+        if BY_KIND.get(str(said(envelope, where).get("predicateType"))) is Released:
+            return envelope
     raise TamperError("nobody signed it", where=where, mend="Ask the sender to export it again.")
 
 
-def _holder(holders: dict[str, Holder], envelope: bytes, where: str) -> Holder:
-    key = signed_by(envelope, where)
-    holder = holders.get(key)
-    if holder is None or holder.stolen:
-        state = "stolen" if holder else "not known here"
-        mend = "Have its author enrolled: worldtune registry enrol NAME KEY.pub --role submitter."
-        raise RegistryError(f"the key {key[:12]} that signed it is {state}", where=where, mend=mend)
-    return holder
+def _others(bundle: Bundle) -> Iterator[tuple[bytes, type[Any]]]:
+    """Evaluations and approvals, each registry's in the order in which they were said there."""
+
+    def place(envelope: bytes) -> tuple[str, int]:
+        predicate = said(envelope, HERE)["predicate"]
+        sequence = predicate.get("sequence")
+        return str(predicate.get("registry")), sequence if isinstance(sequence, int) else 0
+
+    for envelope in sorted(bundle.statements, key=place):
+        kind = BY_KIND.get(str(said(envelope, HERE).get("predicateType")))
+        if kind is not None and kind is not Released:
+            yield envelope, kind
 
 
-def _released(
-    writer: Writer, bundle: Bundle, card: AdapterCard, stated: Released, author: str, name: str | None
-) -> Event[Released]:
-    adapter = name or stated.adapter
-    if known := writer.facts(Released, adapter=adapter, digest=stated.digest):
-        return known[0]
-    by_name = {entry.name: entry.sha256 for entry in bundle.manifest.files}
-    here = {
-        "adapter": adapter,
-        "number": next_number(writer, adapter),
-        "author": author,
-        "weights": by_name[WEIGHTS],
-        "card": by_name[CARD],
-        "base": card.base_digest,
-        "base_name": card.base,
-        "size": bundle.manifest.size,
-        "origin": stated.origin or stated.name,
-    }
-    return writer.append(stated.model_copy(update=here))
+def _statement(
+    writer: Writer, bundle: Bundle, card: AdapterCard, envelope: bytes, kind: type[Any], release: Released
+) -> Evaluated | Approved | None:
+    """What a statement says, as it will stand here; None for one that is here already.
+
+    Raises RegistryError when it does not count here.
+    """
+    if said(envelope, HERE)["predicate"].get("registry") == writer.registry:
+        return None  # it was said here, and is in the record
+    if kind not in (Evaluated, Approved):
+        raise RegistryError("it is no evaluation and no approval", where=HERE, mend="Leave it.")
+    holder, signed = spoken(writer, envelope, kind, writer.at, writer.head().sequence + 1, HERE)
+    if signed.digest != release.digest or signed.person != holder.person or holder.stolen:
+        what = f"{signed.told}: of another release or person, or by a stolen key"
+        raise TamperError(what, where=HERE, mend="Leave it.")
+    if isinstance(signed, Approved) and signed.adapter != release.adapter:
+        what = f"{signed.told}: it was for {signed.adapter}, not for {release.adapter}"
+        raise RegistryError(what, where=HERE, mend="Have it approved here.")
+    if isinstance(signed, Evaluated):
+        _check_results(bundle, card, signed, release)
+    for event in writer.facts(kind, digest=signed.digest):
+        if event.fact.statement and payload_of(event.fact.statement.encode(), HERE) == payload_of(envelope, HERE):
+            return None
+    here = {"adapter": release.adapter, "number": release.number, "statement": envelope.decode()}
+    found: Evaluated | Approved = signed.model_copy(update=here)
+    return found
 
 
-def _statements(
-    writer: Writer, bundle: Bundle, release: Released
-) -> Iterator[tuple[bytes, Evaluated | Approved | None, str]]:
-    """Each evaluation and approval with what it says, or why it does not count here."""
-    results = {digest_bytes(text) for text in bundle.results}
-    for envelope in bundle.statements:
-        kind = BY_KIND.get(said(envelope, "import").get("predicateType", ""))
-        if kind is Released:
-            continue
-        try:
-            holder = _holder(writer.people.holders, envelope, "import")
-            predicate = opened(envelope, holder.key, "import")["predicate"]
-            if predicate.get("registry") == writer.registry:  # it was said here, and is in the record
-                continue
-            if kind not in (Evaluated, Approved):
-                raise RegistryError("it is no evaluation and no approval", where="import", mend="Leave it.")
-            fact: Fact = parse(kind, predicate["fact"], "import")
-            assert isinstance(fact, Evaluated | Approved)
-            if fact.digest != release.digest or fact.person != holder.person:
-                raise TamperError("it speaks of another release or person", where="import", mend="Leave it.")
-            if isinstance(fact, Evaluated) and fact.results not in results:
-                raise TamperError("its results did not come along", where="import", mend="Export it again.")
-            writer.people.may(holder, fact, writer.at, fact.told)
-        except (RegistryError, RecipeError) as error:
-            yield envelope, None, str(error)
-            continue
-        if not writer.facts(kind, digest=fact.digest, statement=envelope.decode()):
-            yield envelope, fact, ""
+def _check_results(bundle: Bundle, card: AdapterCard, signed: Evaluated, release: Released) -> None:
+    """Raises UserError unless the results came along, and say what the evaluator signed."""
+    by_digest = {digest_bytes(text): text for text in bundle.results}
+    if signed.results not in by_digest:
+        raise TamperError(f"{signed.told}: its results did not come along", where=HERE, mend="Export it again.")
+    found = judged(by_digest[signed.results], release, card, HERE)
+    if found != (signed.candidate, signed.outcome, signed.suite, signed.gates):
+        raise TamperError(f"{signed.told}: its results say something else", where=HERE, mend="Evaluate it anew.")

@@ -30,6 +30,7 @@ from worldtune.registry.promotion import refuse_revoked
 from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find
+from worldtune.registry.standing import withdrawals
 
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -125,7 +126,7 @@ def unpack(source: Path, folder: Path) -> Bundle:
             for kind in (PROVENANCE, STATEMENT, RESULTS)
         }
         named = {one["digest"], config["digest"], *(layer["digest"] for layer in layers)}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RegistryError(f"no release's image: {error!r}", where=where, mend=MEND) from error
     listed = {entry.name: f"sha256:{entry.sha256}" for entry in manifest.files}
     if {name: layer["digest"] for name, layer in files.items()} != listed or len(others[PROVENANCE]) != 1:
@@ -186,8 +187,12 @@ def _is_digest(text: str) -> bool:
 
 
 def _speaking_for(view: View, release: Released) -> Iterator[Event[Any]]:
-    for kind in (Evaluated, Approved):
-        yield from view.facts(kind, digest=release.digest)
+    """Evaluations, and approvals that were not taken back."""
+    yield from view.facts(Evaluated, digest=release.digest)
+    for event in view.facts(Approved, digest=release.digest, adapter=release.adapter):
+        taken_back = withdrawals(view, release, event.fact.channel).get(event.fact.person, 0)
+        if event.sequence > taken_back:
+            yield event
 
 
 def _signed(view: View, event: Event[Any]) -> bytes:

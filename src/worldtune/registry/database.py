@@ -29,7 +29,7 @@ def engine_of(url: str) -> Engine:
                 where="database",
                 mend="Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.",
             )
-        if parsed.password:
+        if parsed.password or "password" in parsed.query:
             mend = "Take it out of the URL: PostgreSQL reads ~/.pgpass and PGPASSWORD."
             raise RegistryError("the database's URL holds a password", where="database", mend=mend)
         if parsed.get_backend_name() == "sqlite":

@@ -41,10 +41,19 @@ def retire(
     with registry.writer(signer) as writer:
         holders = writer.people.holders
         found = [key for key in holders if key.startswith(begins)] if len(begins) >= 8 else []
+        if len(begins) < 8:
+            raise RegistryError(f"{begins!r} is too short", where="key", mend="Give 8 digits of the key's id or more.")
         if len(found) != 1:
             what = f"{len(found)} keys begin with {begins!r}"
             raise RegistryError(what, where="key", mend="Give 8 digits of its id or more; see `registry people`.")
-        left = [key for key, one in holders.items() if "admin" in one.roles and one.retired is None and key != found[0]]
+        left = [
+            key
+            for key, one in holders.items()
+            if "admin" in one.roles
+            and one.retired is None
+            and key != found[0]
+            and (one.expires is None or writer.at < one.expires)
+        ]
         if not left:
             what = "nobody would be left to administer the registry"
             raise RegistryError(what, where=found[0][:12], mend="Enrol another administrator first.")

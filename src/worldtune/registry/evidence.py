@@ -1,5 +1,6 @@
 """Evidence: what an evaluation said of exactly these bytes, kept with its results and until when it counts."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.adapters.card import CARD, AdapterCard
 from worldtune.errors import RegistryError
-from worldtune.evaluation.gates import Outcome, Ruling, outcome_of
+from worldtune.evaluation.gates import Outcome, outcome_of
 from worldtune.evaluation.report.folder import find_results
-from worldtune.evaluation.report.saved_report import SavedReport, read_report
+from worldtune.evaluation.report.saved_report import SavedReport, parse_report, read_report
 from worldtune.files import digest_bytes, digest_json
 from worldtune.registry.clock import text_of, time_of
 from worldtune.registry.facts import Evaluated, Released
-from worldtune.registry.manifest import parse_json
+from worldtune.registry.manifest import DIGEST, parse_json
 from worldtune.registry.record import Event
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find
@@ -31,15 +32,11 @@ def attach(
     does not say what it was judged on; DataError when its results cannot be read.
     """
     results = find_results(report)
-    saved, content = read_report(results), results.read_bytes()
+    read_report(results)  # its videos are there too
+    content = results.read_bytes()
     with registry.view() as view:
         release = find(view, text).release.fact
-    card = _card(registry, release)
-    candidate = _candidate(saved, release, card, str(results))
-    if saved.suite is None or saved.gates is None:
-        what = "the results do not say what was judged on, or by which gates"
-        raise RegistryError(what, where=str(results), mend="Evaluate again: worldtune evaluate.")
-    outcome: Outcome = outcome_of([Ruling(r.gate, r.outcome, r.why) for r in saved.rulings[candidate]])
+    candidate, outcome, suite, gates = judged(content, release, _card(registry, release), str(results))
     with registry.writer(signer) as writer:
         fact = Evaluated(
             adapter=release.adapter,
@@ -47,16 +44,35 @@ def attach(
             digest=release.digest,
             person=writer.holder.person,
             base=release.base,
-            suite=saved.suite,
-            gates=saved.gates,
+            suite=suite,
+            gates=gates,
             results=digest_bytes(content),
             candidate=candidate,
             outcome=outcome,
             expires=text_of(time_of(writer.at) + lasts),
         )
-        writer.people.may(writer.holder, fact, writer.at, "evaluate")
+        writer.may(fact)
         registry.store.put_bytes(content)
         return writer.append(fact)
+
+
+def judged(content: bytes, release: Released, card: AdapterCard, where: str) -> tuple[str, Outcome, str, str]:
+    """Which of the compared ones is the release, what the gates say of it, and the digests of suite and gates.
+
+    Raises RegistryError as `attach` does, DataError for what are no results.
+    """
+    saved = parse_report(parse_json(content, where), where=where)
+    candidate = _candidate(saved, release, card, where)
+    if not _is_digest(saved.suite) or not _is_digest(saved.gates):
+        what = "the results do not say what was judged on, or by which gates"
+        raise RegistryError(what, where=where, mend="Evaluate again: worldtune evaluate.")
+    assert saved.suite is not None
+    assert saved.gates is not None
+    return candidate, outcome_of(saved.rulings[candidate]), saved.suite, saved.gates
+
+
+def _is_digest(text: str | None) -> bool:
+    return text is not None and re.fullmatch(DIGEST, text) is not None
 
 
 def _card(registry: Registry, release: Released) -> AdapterCard:

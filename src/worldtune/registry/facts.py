@@ -13,6 +13,7 @@ from worldtune.strict import Strict
 
 Role = Literal["submitter", "evaluator", "approver", "admin"]
 ROLES: tuple[Role, ...] = ("submitter", "evaluator", "approver", "admin")
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
 KIND = "urn:worldtune:registry:{}:1"
 
 
@@ -49,6 +50,12 @@ class OfRelease(Fact):
         return f"{self.adapter}@{self.number}"
 
 
+class Brought(OfRelease):
+    """A fact that may have come with an import: `statement` is then the envelope that its speaker signed elsewhere."""
+
+    statement: str | None = None
+
+
 class Founded(Fact):
     """The first event: the registry's own id, and the first administrator."""
 
@@ -76,7 +83,7 @@ class Enrolled(Fact):
     person: str
     public: str
     roles: tuple[Role, ...] = Field(min_length=1)
-    expires: str | None = None
+    expires: str | None = Field(None, pattern=TIME)
 
     @property
     def subject(self) -> dict[str, str]:
@@ -139,7 +146,7 @@ class Expected(Fact):
         return f"{self.scope}: the {self.what} is {self.digest[:12]}: {self.reason}"
 
 
-class Released(OfRelease):
+class Released(Brought):
     """An adapter as it is: `digest` is its manifest's. `author` made it, and so cannot approve it."""
 
     kind: ClassVar[str] = "released"
@@ -172,14 +179,12 @@ class Labelled(Fact):
 
     @property
     def told(self) -> str:
-        return f"{self.adapter}: {', '.join(f'{key}={value}' for key, value in self.labels.items())}"
+        told = (f"{key}={value}" if value else f"{key} was taken away" for key, value in self.labels.items())
+        return f"{self.adapter}: {', '.join(told)}"
 
 
-class Evaluated(OfRelease):
-    """What an evaluation ruled on exactly these bytes: base, suite, gates and results by digest.
-
-    `statement` is the envelope that `person` signed, where it came with an import.
-    """
+class Evaluated(Brought):
+    """What an evaluation ruled on exactly these bytes: base, suite, gates and results by digest."""
 
     kind: ClassVar[str] = "evaluated"
     by: ClassVar[tuple[Role, ...]] = ("evaluator",)
@@ -190,16 +195,15 @@ class Evaluated(OfRelease):
     results: str = Field(pattern=DIGEST)
     candidate: str
     outcome: Literal["pass", "fail", "not enough evidence"]
-    expires: str
-    statement: str | None = None
+    expires: str = Field(pattern=TIME)
 
     @property
     def told(self) -> str:
         return f"{self.name}: the gates say {self.outcome} (until {self.expires[:10]})"
 
 
-class Approved(OfRelease):
-    """Somebody lets a release into a channel, under the policy of that time; `statement` as of an evaluation."""
+class Approved(Brought):
+    """Somebody lets a release into a channel, under the policy of that time."""
 
     kind: ClassVar[str] = "approved"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
@@ -207,8 +211,7 @@ class Approved(OfRelease):
     channel: str
     policy: str = Field(pattern=DIGEST)
     reason: str = Field(min_length=1)
-    expires: str
-    statement: str | None = None
+    expires: str = Field(pattern=TIME)
 
     @property
     def told(self) -> str:
@@ -239,11 +242,11 @@ class Moved(OfRelease):
     channel: str
     generation: int = Field(ge=1)
     how: Literal["promotion", "rollback", "break-glass"]
-    reason: str | None = None
+    reason: str | None = Field(None, min_length=1)
     policy: str = Field(pattern=DIGEST)
     evidence: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
-    expires: str | None = None
+    expires: str | None = Field(None, pattern=TIME)
 
     @property
     def told(self) -> str:

@@ -35,9 +35,11 @@ def check_head(registry: Registry, path: Path) -> Head:
     envelope, where = path.read_bytes(), str(path)
     with registry.view() as view:
         holder = view.people.holder(signed_by(envelope, where), where)
+        if holder.stolen:
+            raise TamperError("it was signed by a stolen key", where=where, mend="Compare with another.")
         content = opened(envelope, holder.key, where)
         said = content["predicate"]
-        if content["predicateType"] != KIND or said["registry"] != registry.place.registry:
+        if content.get("predicateType") != KIND or said.get("registry") != registry.place.registry:
             raise TamperError("it is no head of this registry", where=where, mend="Name the file of this one.")
         query = select(EVENTS.c.hash).where(EVENTS.c.sequence == said["sequence"])
         if view.connection.execute(query).scalar() != said["hash"]:

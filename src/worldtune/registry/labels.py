@@ -1,12 +1,12 @@
 """Adapters as a list shows them: how many releases, what the channels hold, labels."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import RegistryError, did_you_mean
-from worldtune.registry.facts import Labelled, Moved, Released
+from worldtune.registry.facts import Labelled, Moved, Released, Revoked
 from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import adapter_names
@@ -14,7 +14,10 @@ from worldtune.registry.releases import adapter_names
 
 @dataclass
 class Adapter:
-    """One name; `channels` holds the number of each, `break_glass` those that hold what nobody approved."""
+    """One name; `channels` holds the number of each, `break_glass` those that hold what nobody approved.
+
+    `revoked` are the channels that hold what nobody may use.
+    """
 
     name: str
     releases: int
@@ -22,6 +25,7 @@ class Adapter:
     channels: dict[str, int]
     break_glass: list[str]
     labels: dict[str, str]
+    revoked: list[str] = field(default_factory=list)
 
 
 def adapters(view: View) -> list[Adapter]:
@@ -37,6 +41,11 @@ def adapters(view: View) -> list[Adapter]:
         one.channels[row.channel] = row.number
         one.break_glass = [channel for channel in one.break_glass if channel != row.channel]
         one.break_glass += [row.channel] if row.how == "break-glass" else []
+    revoked = {row.digest for row in view.rows(Revoked)}
+    held = {(row.adapter, row.channel): row.digest for row in view.rows(Moved)}
+    for (name, channel), digest in held.items():
+        if digest in revoked:
+            found[name].revoked.append(channel)
     for row in view.rows(Labelled):
         _relabel(found[row.adapter], json.loads(row.labels))
     return [found[name] for name in sorted(found)]

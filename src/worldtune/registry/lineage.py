@@ -91,14 +91,17 @@ def derive(
         for source in sources:
             if "@" not in source and source not in known:
                 mend = "Name a release as NAME@NUMBER, or the digest of what came from one."
-                raise RegistryError(f"nothing of the digest {source[:12]} is known", where=name, mend=mend)
+                raise RegistryError(
+                    f"{source!r} is no release, and no digest of what came from one", where=name, mend=mend
+                )
             found.append(source if source in known else find(writer, source).digest)
         return writer.append(Derived(what=what, name=name, digest=digest, sources=tuple(found)))
 
 
 def _ancestors(view: View, release: Released) -> Iterator[Released]:
-    parent = release.parent
-    while parent is not None:
+    parent, seen = release.parent, {release.digest}
+    while parent is not None and parent not in seen:
+        seen.add(parent)
         its = view.facts(Released, digest=parent)
         if not its:
             return
@@ -107,12 +110,14 @@ def _ancestors(view: View, release: Released) -> Iterator[Released]:
 
 
 def _descendants(view: View, release: Released) -> Iterator[Released]:
-    ring = [release.digest]
+    ring, seen = [release.digest], {release.digest}
     while ring:
         parent = ring.pop(0)
         for event in view.facts(Released, parent=parent):
-            yield event.fact
-            ring.append(event.fact.digest)
+            if event.fact.digest not in seen:
+                yield event.fact
+                ring.append(event.fact.digest)
+                seen.add(event.fact.digest)
 
 
 def _made_from(view: View, sources: set[str]) -> Iterator[Derived]:

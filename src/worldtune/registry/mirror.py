@@ -43,7 +43,7 @@ def reconcile(registry: Registry, uri: str, *, mend: bool = True) -> list[Drift]
 
 def model_name(adapter: str) -> str:
     """MLflow's names have no '/' and no ':'."""
-    return re.sub(r"[/:]", ".", f"worldtune.{adapter}")
+    return f"worldtune.{adapter.replace('_', '__').replace('/', '_.')}"
 
 
 def _reconcile(client: Any, view: View, registry: str, adapter: Adapter, mend: bool) -> Iterator[Drift]:

@@ -39,9 +39,13 @@ def check_name(name: str) -> str:
 
 def check_channel(name: str) -> str:
     """The channel's name. Raises RegistryError unless it is a word in small letters, as production."""
-    if not _CHANNEL.fullmatch(name) or len(name) > LONGEST:
+    if not is_channel(name):
         raise RegistryError(f"{name!r} is no name of a channel", where="channel", mend="A word, as production.")
     return name
+
+
+def is_channel(name: str) -> bool:
+    return bool(_CHANNEL.fullmatch(name)) and len(name) <= LONGEST
 
 
 def parse_reference(text: str) -> Reference:

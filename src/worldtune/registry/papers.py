@@ -86,7 +86,7 @@ def _row(name: str, value: str) -> str:
 
 def _plain(text: str) -> str:
     """Text from files of others, as text in Markdown."""
-    escaped = "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|" else each for each in escape(text))
+    escaped = "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|" else each for each in escape(text, quote=False))
     return " ".join(escaped.split())
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from worldtune.errors import RecipeError, RegistryError, first_line
 from worldtune.files import digest_bytes
 from worldtune.registry.manifest import canonical
+from worldtune.registry.names import is_channel
 from worldtune.strict import Strict, parse
 
 OTHERS = "*"
@@ -38,6 +39,9 @@ class Policy(Strict):
     def _covers_all(self) -> "Policy":
         if OTHERS not in self.channels:
             raise ValueError(f'it says nothing of other channels: add "{OTHERS}"')
+        for name in self.channels:
+            if name != OTHERS and not is_channel(name):
+                raise ValueError(f"{name!r} is no name of a channel: a word in small letters, as production")
         return self
 
     @property

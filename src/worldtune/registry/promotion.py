@@ -9,14 +9,18 @@ from datetime import timedelta
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.errors import BusyError, RegistryError
-from worldtune.registry.clock import text_of, time_of
+from worldtune.errors import BusyError, RegistryError, TamperError
+from worldtune.registry.brought import counts
+from worldtune.registry.clock import text_of, time_after, time_of
 from worldtune.registry.facts import Approved, Moved, Released
+from worldtune.registry.moves import channel_head, generation_of, moves_of, refuse_misspelt
 from worldtune.registry.names import Reference, check_channel, parse_reference
 from worldtune.registry.record import Event, View, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import channel_head, find, moves_of, revocation
+from worldtune.registry.releases import find, revocation
 from worldtune.registry.standing import Standing, policy_now, standing, withdrawals
+
+LONGEST_GLASS = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,26 @@ def promote(
     bytes or what speaks for it were changed; BusyError when the channel has moved meanwhile.
     """
     check_channel(channel)
+    if glass and glass.lasts > LONGEST_GLASS:
+        what = f"break-glass lasts {LONGEST_GLASS.days} days at most"
+        raise RegistryError(what, where="--expires", mend="Say less, and have the release approved meanwhile.")
     with registry.view() as view:
         release = find(view, text).release.fact
     verify_bytes(registry, release)
     with registry.writer(signer) as writer:
-        release = find(writer, text).release.fact
+        if find(writer, text).release.fact != release:
+            raise BusyError("it means another release now", where=text, mend="Look at what is there, and decide again.")
+        refuse_misspelt(writer, channel, policy_now(writer).channels)
         now = standing(writer, release, channel)
         refuse_revoked(writer, release)
         if glass is None:
             _refuse_unready(writer, now, channel)
-        head = channel_head(writer, release.adapter, channel)
-        _refuse_moved(head, generation, f"{release.adapter}@{channel}")
+        found = _refuse_moved(writer, release.adapter, channel, generation)
         return writer.append(
             Moved(
                 **_of(release),
                 channel=channel,
-                generation=head.fact.generation + 1 if head else 1,
+                generation=found + 1,
                 how="break-glass" if glass else "promotion",
                 reason=glass.reason if glass else None,
                 policy=policy_now(writer).digest,
@@ -68,12 +76,18 @@ def promote(
 
 
 def rollback(
-    registry: Registry, signer: CryptoSigner, text: str, reason: str, to: int | None = None
+    registry: Registry,
+    signer: CryptoSigner,
+    text: str,
+    reason: str,
+    to: int | None = None,
+    generation: int | None = None,
 ) -> tuple[Event[Moved], Standing]:
     """Let a channel point to an earlier release of its own, that is still approved and not revoked.
 
-    Without `to` it is the newest such one. Nothing is evaluated again: what is stale is told, and does not hinder.
-    Raises RegistryError when there is none.
+    Without `to` it is the newest one from before the present one was promoted: never one that was rolled away from.
+    Nothing is evaluated again: what is stale is told, and does not hinder. Raises RegistryError when there is none,
+    BusyError when the channel is at another `generation`.
     """
     reference = parse_reference(text)
     if reference.by != "channel":
@@ -84,12 +98,11 @@ def rollback(
     with registry.writer(signer) as writer:
         if _earlier(writer, reference, to) != chosen:
             raise BusyError("the channel moved meanwhile", where=text, mend="Look at it, and try again.")
-        head = channel_head(writer, reference.adapter, reference.value)
-        assert head is not None
+        found = _refuse_moved(writer, reference.adapter, reference.value, generation)
         fact = Moved(
             **_of(chosen),
             channel=reference.value,
-            generation=head.fact.generation + 1,
+            generation=found + 1,
             how="rollback",
             reason=reason,
             policy=policy_now(writer).digest,
@@ -109,8 +122,9 @@ def refuse_revoked(view: View, release: Released) -> None:
     if revoked := revocation(view, release):
         what = f"{release.name} is revoked: {revoked.fact.reason}"
         raise RegistryError(what, where=release.name, mend="Promote another.")
-    parent = release.parent
-    while parent is not None:
+    parent, seen = release.parent, {release.digest}
+    while parent is not None and parent not in seen:
+        seen.add(parent)
         its = view.facts(Released, digest=parent)
         if not its:
             what = f"its parent {parent[:12]} is not in the record"
@@ -124,7 +138,7 @@ def refuse_revoked(view: View, release: Released) -> None:
 def _refuse_unready(writer: Writer, now: Standing, channel: str) -> None:
     """Raises RegistryError, with everything that is missing, unless the policy lets the release in."""
     rule = policy_now(writer).rule(channel)
-    missing = list(now.stale)
+    missing = [reason for reason in now.stale if not reason.startswith("policy")]  # approvals are of this policy
     if rule.evidence and now.evidence is None:
         missing += [reason for reason in now.lapsed if not reason.startswith("approval") and reason not in missing]
     if len(now.approvals) < rule.approvals:
@@ -138,49 +152,69 @@ def _refuse_unready(writer: Writer, now: Standing, channel: str) -> None:
         )
 
 
-def _refuse_moved(head: Event[Moved] | None, generation: int | None, where: str) -> None:
-    found = head.fact.generation if head else 0
-    if generation is not None and generation != found:
-        what = f"the channel is at generation {found}, not {generation}: somebody moved it"
-        raise BusyError(what, where=where, mend="Look at what is there now, and decide again.")
+def _refuse_moved(writer: Writer, adapter: str, channel: str, expected: int | None) -> int:
+    """The channel's generation. Raises BusyError when it is not the expected one."""
+    found = generation_of(writer, adapter, channel)
+    if expected is not None and expected != found:
+        what = f"the channel is at generation {found}, not {expected}: somebody moved it"
+        raise BusyError(what, where=f"{adapter}@{channel}", mend="Look at what is there now, and decide again.")
+    return found
 
 
 def _earlier(view: View, reference: Reference, to: int | None) -> Released:
     """The release to go back to. Raises RegistryError when none can be gone back to, and says why of each."""
-    moves, where = moves_of(view, reference.adapter, reference.value), str(reference)
-    if not moves:
+    where, head = str(reference), channel_head(view, reference.adapter, reference.value)
+    if head is None:
         raise RegistryError("the channel never held a release", where=where, mend="Promote one.")
-    current = moves[-1].fact.number
+    moves = moves_of(view, reference.adapter, reference.value)
+    let_in = [move for move in moves if move.fact.how != "rollback"]
+    arrived = max((m.fact.generation for m in let_in if m.fact.number == head.fact.number), default=1)
     reasons: dict[int, str] = {}
-    for move in reversed(moves[:-1]):
+    for move in reversed(let_in):
         number = move.fact.number
-        if number == current or number in reasons or (to is not None and number != to):
+        if number == head.fact.number or number in reasons or (to is not None and number != to):
             continue
-        release = find(view, f"{reference.adapter}@{number}").release.fact
-        if revocation(view, release):
-            reasons[number] = "revoked"
-        elif len(_still_approved(view, release, reference.value)) < policy_now(view).rule(reference.value).approvals:
-            reasons[number] = "not approved any more"
+        if to is None and move.fact.generation > arrived:
+            continue
+        if why := _not_again(view, move.fact, reference.value):
+            reasons[number] = why
         else:
-            return release
+            return find(view, f"{reference.adapter}@{number}").release.fact
     said = "; ".join(f"{number} is {why}" for number, why in reasons.items()) or (
-        f"{to} never was there before" if to is not None else "it never held another"
+        f"{to} never was there before" if to is not None else "it never held another before"
     )
     raise RegistryError(
         f"nothing can be gone back to: {said}", where=where, mend="Have one approved, or use promote --break-glass."
     )
 
 
+def _not_again(view: View, move: Moved, channel: str) -> str | None:
+    """Why a channel cannot go back to what a move let in, if so."""
+    if move.how == "break-glass":
+        return "let in by break-glass only"
+    try:
+        release = find(view, f"{move.adapter}@{move.number}").release.fact
+        refuse_revoked(view, release)
+    except TamperError:
+        raise
+    except RegistryError as error:
+        return f"not to be used ({error.what})"
+    if len(_still_approved(view, release, channel)) < policy_now(view).rule(channel).approvals:
+        return "not approved any more"
+    return None
+
+
 def _still_approved(view: View, release: Released, channel: str) -> list[Event[Approved]]:
     """Approvals that were neither taken back nor have expired, one a person, under whatever policy they were given."""
     took_back = withdrawals(view, release, channel)
-    now = view.at if isinstance(view, Writer) else (view.head().at or "")
+    now = time_after(view.head().at)
     found = {
         event.fact.person: event
-        for event in view.facts(Approved, digest=release.digest, channel=channel)
+        for event in view.facts(Approved, digest=release.digest, adapter=release.adapter, channel=channel)
         if event.fact.person != release.author
         and took_back.get(event.fact.person, 0) < event.sequence
         and now < event.fact.expires
+        and counts(view, event)
     }
     return list(found.values())
 

@@ -18,7 +18,7 @@ from worldtune.errors import BusyError, RecipeError, TamperError
 from worldtune.files import digest_bytes
 from worldtune.registry import database
 from worldtune.registry.clock import time_after
-from worldtune.registry.facts import BY_KIND, KIND, Enrolled, Fact, Founded, Retired
+from worldtune.registry.facts import BY_KIND, KIND, Enrolled, Fact, Founded, Retired, Revoked, Withdrawn
 from worldtune.registry.people import Holder, People
 from worldtune.registry.statements import opened, said, sign, signed_by, statement
 from worldtune.registry.tables import EVENTS, TABLES, row_of
@@ -26,6 +26,7 @@ from worldtune.strict import parse
 
 F = TypeVar("F", bound=Fact)
 START = "0" * 64
+TAKING: tuple[type[Fact], ...] = (Revoked, Withdrawn, Retired)
 MEND = "The record was changed from outside: bring it back from a copy, and compare it with a signed head."
 
 
@@ -59,11 +60,12 @@ class Known:
 
 
 class View:
-    """What is in the record, from one transaction. `founder` is the key that the first event must be signed by."""
+    """What is in the record of `registry`, from one transaction; the key `founder` must have signed its first event."""
 
-    def __init__(self, connection: Connection, founder: str, known: Known | None = None) -> None:
+    def __init__(self, connection: Connection, founder: str, registry: str, known: Known | None = None) -> None:
         self.connection = connection
         self.founder = founder
+        self.registry = registry
         self.people = self._people(known or Known())
 
     def head(self) -> Head:
@@ -82,9 +84,18 @@ class View:
     def facts(self, kind: type[F], **equal: Any) -> list[Event[F]]:
         """Facts of a kind, in order, each from an envelope whose signature holds and as its row says.
 
-        Raises TamperError when one is not so. Facts of stolen keys are left out.
+        Raises TamperError when one is not so. What stolen keys let in is left out; what they took away stays away.
         """
+        if kind in TAKING:
+            self._refuse_missing(kind)
         return self.at_rows(kind, self.rows(kind, **equal))
+
+    def _refuse_missing(self, kind: type[Fact]) -> None:
+        """Raises TamperError when the index lacks a row: what is not there could not be missed by its signature."""
+        events = select(func.count()).select_from(EVENTS).where(EVENTS.c.kind == KIND.format(kind.kind))
+        found = self.connection.execute(select(func.count()).select_from(TABLES[kind])).scalar_one()
+        if self.connection.execute(events).scalar_one() != found:
+            raise TamperError(f"rows of {kind.kind} are missing, or too many", where="record", mend=MEND)
 
     def at_rows(self, kind: type[F], rows: Sequence[Row[Any]]) -> list[Event[F]]:
         """The facts of some rows, as `facts` gives them."""
@@ -94,7 +105,7 @@ class View:
             if not isinstance(event.fact, kind) or row_of(event.fact, row.sequence) != _plain(row):
                 what = f"the row {row.sequence} of {kind.kind} is not what was signed"
                 raise TamperError(what, where="record", mend=MEND)
-            if not self.people.holders[event.key].stolen:
+            if kind in TAKING or not self.people.holders[event.key].stolen:
                 found.append(event)
         return found
 
@@ -120,7 +131,7 @@ class View:
             people = People()
             for row in self.connection.execute(select(EVENTS).where(of_people).order_by(EVENTS.c.sequence)).all():
                 event = event_of(row, people, self.founder)
-                people.learn(event.fact, event.at, f"event {event.sequence}")
+                people.learn(event.fact, event.at, event.sequence, event.key)
             known.hashes, known.people = hashes, people
         return People(dict(known.people.holders))
 
@@ -148,22 +159,29 @@ def event_of(row: Row[Any], people: People, founder: str) -> Event[Any]:
             what = f"the record was founded by the key {key_id[:12]}, not by {founder[:12]}"
             raise TamperError(what, where=where, mend="This is another registry than the one you joined.")
         people = People(dict(people.holders))
-        people.learn(parse(Founded, said(envelope, where)["predicate"]["fact"], where), row.at, where)
+        people.learn(_founded(envelope, where), row.at, 1, key_id)
     if key_id not in people.holders:
         raise TamperError(f"it is signed by a key that nobody has, {key_id[:12]}", where=where, mend=MEND)
     holder = people.holders[key_id]
     content = opened(envelope, holder.key, where)
     predicate = content["predicate"]
-    stated = (predicate["sequence"], predicate["at"], predicate["actor"], content["predicateType"])
+    stated = (*(predicate.get(name) for name in ("sequence", "at", "actor")), content.get("predicateType"))
     if stated != (row.sequence, row.at, row.actor, row.kind) or row.actor != holder.person:
         raise TamperError("the row is not what was signed", where=where, mend=MEND)
     try:
-        fact = parse(BY_KIND[row.kind], predicate["fact"], where)
+        fact = parse(BY_KIND[row.kind], predicate.get("fact"), where)
     except (KeyError, RecipeError) as error:
         raise TamperError(f"no fact that is known: {error}", where=where, mend=MEND) from error
     if not isinstance(fact, Founded):
-        people.may(holder, fact, row.at, where)
+        people.may(holder, fact, row.at, row.sequence, where)
     return Event(row.sequence, row.at, row.actor, key_id, fact, row.hash)
+
+
+def _founded(envelope: bytes, where: str) -> Founded:
+    try:
+        return parse(Founded, said(envelope, where)["predicate"].get("fact"), where)
+    except RecipeError as error:
+        raise TamperError(f"no founding: {error.what}", where=where, mend=MEND) from error
 
 
 class Writer(View):
@@ -172,8 +190,7 @@ class Writer(View):
     def __init__(
         self, connection: Connection, founder: str, registry: str, signer: CryptoSigner, known: Known | None = None
     ) -> None:
-        super().__init__(connection, founder, known)
-        self.registry = registry
+        super().__init__(connection, founder, registry, known)
         self.signer = signer
         last = self.head()
         if self.count() != last.sequence:
@@ -186,6 +203,10 @@ class Writer(View):
         """Who writes. Raises RegistryError for a key that nobody enrolled."""
         return self.people.holder(self.signer.public_key.keyid, "key")
 
+    def may(self, fact: Fact) -> None:
+        """Raises RegistryError unless the writer's key and role allow the fact now."""
+        self.people.may(self.holder, fact, self.at, self.head().sequence + 1, fact.kind)
+
     def append(self, fact: F) -> Event[F]:
         """Sign a fact and put it at the chain's end. Raises RegistryError when the key or its role does not allow it.
 
@@ -196,7 +217,7 @@ class Writer(View):
             person = fact.person
         else:
             person = self.holder.person
-            self.people.may(self.holder, fact, self.at, fact.kind)
+            self.may(fact)
         sequence = last.sequence + 1
         predicate = {
             "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": self.at, "actor": person,
@@ -214,7 +235,7 @@ class Writer(View):
         except IntegrityError as error:
             mend = "Look what is there now, and try again."
             raise BusyError("another process was first", where=fact.kind, mend=mend) from error
-        self.people.learn(fact, self.at, fact.kind)
+        self.people.learn(fact, self.at, sequence, self.signer.public_key.keyid)
         return Event(sequence, self.at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
 
 
@@ -231,7 +252,7 @@ class Record:
     def view(self) -> Iterator[View]:
         """Read. Raises RegistryError as `database.reading` does."""
         with database.reading(self.engine) as connection:
-            yield View(connection, self.founder, self.known)
+            yield View(connection, self.founder, self.registry, self.known)
 
     @contextmanager
     def writer(self, signer: CryptoSigner) -> Iterator[Writer]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import Connection, select
+from sqlalchemy import URL, Connection, select
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.files import locked, make_folder, write_json
@@ -65,6 +65,8 @@ class Registry:
         with self.record.view() as view:
             self._refuse_set_back(view, seen)
             yield view
+            head = view.head()
+        self._saw(head.sequence, head.hash)
 
     @contextmanager
     def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
@@ -125,6 +127,7 @@ def found_registry(
         registry = _opened(folder, place)
         with registry.record.writer(signer) as writer:
             if writer.head().sequence:
+                (folder / PLACE).unlink()
                 mend = "Join it by `worldtune registry join`, or name another database."
                 raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
             writer.append(Founded(registry=place.registry, person=person, public=public_pem(signer.public_key)))
@@ -190,4 +193,6 @@ def _opened(folder: Path, place: Place) -> Registry:
 def _anchored(database: str, folder: Path) -> str:
     """A relative file of SQLite is meant from the registry's folder."""
     kind, _, file = database.partition(":///")
-    return f"{kind}:///{(folder / file).absolute()}" if kind == "sqlite" and file else database
+    return (
+        str(URL.create("sqlite", database=str((folder / file).absolute()))) if kind == "sqlite" and file else database
+    )

@@ -7,13 +7,15 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from worldtune.errors import RegistryError, did_you_mean
+from worldtune.registry.brought import counts
 from worldtune.registry.clock import time_after
 from worldtune.registry.facts import Moved, OfRelease, Released, Revoked
+from worldtune.registry.moves import channel_head, check_move
 from worldtune.registry.names import Reference, parse_reference
 from worldtune.registry.record import Event, View
 from worldtune.registry.tables import TABLES
 
-RELEASED, MOVED = TABLES[Released], TABLES[Moved]
+RELEASED = TABLES[Released]
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,15 @@ class Resolved:
 def resolve(view: View, text: str) -> Resolved:
     """The release that a reference means, if it may be used.
 
-    Raises RegistryError when there is none, it is revoked, or its channel holds a break-glass move that has expired.
+    Raises RegistryError when there is none, it is revoked, or its channel holds a break-glass move that has expired;
+    TamperError when the channel was moved past the policy.
     """
     found = find(view, text)
     if revoked := revocation(view, found.release.fact):
-        raise RegistryError(
-            f"{found.name} is revoked: {revoked.fact.reason}",
-            where=text,
-            mend=f"Roll the channel back: worldtune registry rollback {text}."
-            if found.move
-            else "Use another release.",
-        )
+        mend = f"Roll back: worldtune registry rollback {text}." if found.move else "Use another release."
+        raise RegistryError(f"{found.name} is revoked: {revoked.fact.reason}", where=text, mend=mend)
+    if found.move:
+        check_move(view, found.move, found.release.fact)
     if found.move and found.move.fact.expires is not None:
         expires = found.move.fact.expires
         if time_after(view.head().at) >= expires:
@@ -80,31 +80,14 @@ def _release(view: View, reference: Reference, condition: Any) -> Event[Released
     rows = view.connection.execute(query).all()
     if not rows:
         raise _unknown(view, reference)
-    if len(rows) > 1:
-        what = f"{len(rows)} releases begin so"
-        raise RegistryError(what, where=str(reference), mend="Give more digits of the digest.")
-    found = view.at_rows(Released, rows)
+    found = [event for event in view.at_rows(Released, rows) if counts(view, event)]
     if not found:
         what = "it was released by a stolen key"
         raise RegistryError(what, where=str(reference), mend="Add it again, by somebody who can be trusted.")
-    return found[0]
-
-
-def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
-    """The newest move of a channel; None where there was none."""
-    query = (
-        select(MOVED)
-        .where(MOVED.c.adapter == adapter, MOVED.c.channel == channel)
-        .order_by(MOVED.c.generation.desc())
-        .limit(1)
-    )
-    moves = view.at_rows(Moved, view.connection.execute(query).all())
-    return moves[0] if moves else None
-
-
-def moves_of(view: View, adapter: str, channel: str) -> list[Event[Moved]]:
-    """Every move of a channel, the oldest first."""
-    return view.facts(Moved, adapter=adapter, channel=channel)
+    if len({event.fact.digest for event in found}) > 1:
+        what = f"{len(found)} releases begin so"
+        raise RegistryError(what, where=str(reference), mend="Give more digits of the digest.")
+    return found[-1]
 
 
 def revocation(view: View, release: OfRelease) -> Event[Revoked] | None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worldtune.errors import RegistryError, TamperError
+from worldtune.errors import RegistryError
+from worldtune.registry.brought import counts
 from worldtune.registry.clock import time_after
 from worldtune.registry.facts import (
     Approved,
@@ -20,7 +21,6 @@ from worldtune.registry.facts import (
 from worldtune.registry.policy import Policy
 from worldtune.registry.record import Event, View
 from worldtune.registry.releases import revocation
-from worldtune.registry.statements import opened, signed_by
 from worldtune.strict import parse
 
 EXPECTED = ("base", "calibration")
@@ -40,8 +40,12 @@ class Standing:
 
 
 def policy_now(view: View) -> Policy:
-    """The policy that holds. Raises RegistryError when its text is not that of its digest."""
-    newest = view.facts(PolicySet)[-1].fact
+    """The policy that holds. Raises RegistryError when there is none, or its text is not that of its digest."""
+    found = view.facts(PolicySet)
+    if not found:
+        mend = "An administrator must set one: worldtune registry policy FILE."
+        raise RegistryError("no policy holds: none was set by a key that can be trusted", where="policy", mend=mend)
+    newest = found[-1].fact
     policy = parse(Policy, newest.content, "policy")
     if policy.digest != newest.policy:
         raise RegistryError("the policy's text is not that of its digest", where="policy", mend="Run registry verify.")
@@ -61,7 +65,7 @@ def expectations(view: View, adapter: str) -> dict[str, str]:
 
 
 def standing(view: View, release: Released, channel: str | None = None) -> Standing:
-    """How a release stands; its approvals are those for `channel`."""
+    """How a release stands; its approvals are those for `channel`. That the policy changed is told; it is no fault."""
     now, expected = time_after(view.head().at), expectations(view, release.adapter)
     stale = [
         f"{what}: it has {_short(getattr(release, what))}, and now {expected[what][:12]} is expected"
@@ -86,7 +90,7 @@ def _evidence(
     reasons: list[str] = []
     for event in reversed(view.facts(Evaluated, digest=release.digest)):
         its = event.fact
-        if not check_brought(view, event):
+        if not counts(view, event):
             continue
         why = [
             f"{what}: it was judged by {getattr(its, what)[:12]}, and now {expected[what][:12]} is expected"
@@ -95,12 +99,12 @@ def _evidence(
         ]
         if its.base != release.base:
             why.append("base: the evaluation was of another base")
+        if not why and its.outcome != "pass":  # the newest decides, not the best: a fail does not expire
+            return None, [f"evidence: the gates say {its.outcome}"]
         if now >= its.expires:
             why.append(f"evidence: it expired on {its.expires[:10]}")
-        if not why and its.outcome == "pass":
-            return event, []
         if not why:
-            return None, [f"evidence: the gates say {its.outcome}"]  # the newest that counts decides, not the best
+            return event, []
         reasons = reasons or why
     return None, reasons or ["evidence: there is no evaluation"]
 
@@ -111,10 +115,10 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
     counted: dict[str, Event[Approved]] = {}
     lapsed: list[str] = []
     withdrawn = withdrawals(view, release, channel)
-    for event in view.facts(Approved, digest=release.digest, channel=channel):
+    for event in view.facts(Approved, digest=release.digest, adapter=release.adapter, channel=channel):
         its = event.fact
         counted.pop(its.person, None)
-        if not check_brought(view, event):
+        if not counts(view, event):
             lapsed.append(f"approval: the key of {its.person} was stolen")
         elif its.person == release.author:
             lapsed.append(f"approval: {its.person} made it, and cannot approve it")
@@ -129,27 +133,9 @@ def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[l
     return list(counted.values()), lapsed
 
 
-def check_brought(view: View, event: Event[Any]) -> bool:
-    """Of what came with an import: does it count, or was the key stolen that signed it?
-
-    Raises TamperError unless it is what its person signed, with a key known here.
-    """
-    fact: Evaluated | Approved = event.fact
-    if fact.statement is None:
-        return True
-    where, envelope = f"event {event.sequence}", fact.statement.encode()
-    holder = view.people.holder(signed_by(envelope, where), where)
-    signed = opened(envelope, holder.key, where)["predicate"]["fact"]
-    here = {"adapter": fact.adapter, "number": fact.number, "statement": fact.statement}
-    if signed | here != fact.model_dump(mode="json") or holder.person != fact.person:
-        what = f"it is not what {fact.person} signed"
-        raise TamperError(what, where=where, mend="Import the release again.")
-    return not holder.stolen
-
-
 def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:
     """Who took an approval back, and the newest place in the record where they did."""
-    found: Sequence[Event[Any]] = view.facts(Withdrawn, digest=release.digest, channel=channel)
+    found: Sequence[Event[Any]] = view.facts(Withdrawn, digest=release.digest, adapter=release.adapter, channel=channel)
     return {event.actor: event.sequence for event in found}
 
 

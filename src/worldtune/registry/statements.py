@@ -33,19 +33,20 @@ def sign(content: Mapping[str, Any], signer: CryptoSigner) -> bytes:
 
 def signed_by(envelope: bytes, where: str) -> str:
     """The id of the key that is said to have signed. Raises TamperError when it is no envelope."""
-    signatures = parse_json(envelope, where).get("signatures")
-    if not isinstance(signatures, list) or len(signatures) != 1 or "keyid" not in signatures[0]:
+    parsed = parse_json(envelope, where)
+    signatures = parsed.get("signatures") if isinstance(parsed, dict) else None
+    if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
         raise TamperError("no envelope with one signature", where=where, mend=MEND)
-    return str(signatures[0]["keyid"])
+    return str(signatures[0].get("keyid"))
 
 
 def said(envelope: bytes, where: str) -> dict[str, Any]:
     """What an envelope says, whoever signed it. Raises TamperError when it is none."""
     try:
-        content: dict[str, Any] = parse_json(Envelope.from_dict(parse_json(envelope, where)).payload, where)
+        content = parse_json(Envelope.from_dict(parse_json(envelope, where)).payload, where)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise TamperError(f"no envelope: {first_line(error)}", where=where, mend=MEND) from error
-    return content
+    return _with_predicate(content, where)
 
 
 def opened(envelope: bytes, key: SSlibKey, where: str) -> dict[str, Any]:
@@ -57,7 +58,18 @@ def opened(envelope: bytes, key: SSlibKey, where: str) -> dict[str, Any]:
         raise TamperError(f"the signature does not hold: {first_line(error)}", where=where, mend=MEND) from error
     if parsed.payload_type != PAYLOAD or canonical(parsed.to_dict()) != envelope:
         raise TamperError("no envelope in its canonical form", where=where, mend=MEND)
-    content: dict[str, Any] = parse_json(parsed.payload, where)
+    content = _with_predicate(parse_json(parsed.payload, where), where)
     if content.get("_type") != STATEMENT or canonical(content) != parsed.payload:
         raise TamperError("no in-toto statement in its canonical form", where=where, mend=MEND)
+    return content
+
+
+def payload_of(envelope: bytes, where: str) -> bytes:
+    """What was signed, however the signature over it is written: of EC there are two ways for one."""
+    return canonical(said(envelope, where))
+
+
+def _with_predicate(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict) or not isinstance(content.get("predicate"), dict):
+        raise TamperError("no statement with a predicate", where=where, mend=MEND)
     return content

@@ -7,7 +7,7 @@ import json
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
 from worldtune.registry.facts import FACTS, Fact
 
@@ -33,7 +33,7 @@ SOUGHT = {
 
 def _column(name: str, annotation: Any) -> Column[Any]:
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    kinds = {int: Integer, bool: Boolean}
+    kinds = {int: BigInteger, bool: Boolean}
     kind = next((kinds[part] for part in parts if part in kinds), Text)
     return Column(name, kind, nullable=NoneType in parts)
 

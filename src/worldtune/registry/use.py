@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldtune.errors import RegistryError
+from worldtune.errors import UserError
 from worldtune.files import atomic_folder, cache_folder, locked
 from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
 from worldtune.registry.names import is_reference
@@ -44,7 +44,7 @@ def checkout(registry: Registry, found: Resolved) -> Path:
     """The release's files in the user's cache, by its digest; verified every time, written anew when they are not."""
     manifest = registry.store.manifest(found.digest)
     folder = cache_folder() / "releases" / found.digest
-    with locked(folder.parent / f".{found.digest}"):
+    with locked(folder.parent / f".{found.digest}", wait=True):
         if not _holds(folder, manifest):
             with atomic_folder(folder) as partial:
                 write_files(registry, manifest.files, partial)
@@ -63,5 +63,5 @@ def _holds(folder: Path, manifest: Manifest) -> bool:
         return False
     try:
         return manifest_of(folder) == manifest
-    except RegistryError:
+    except UserError:
         return False

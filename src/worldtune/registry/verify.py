@@ -7,11 +7,13 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from worldtune.errors import RegistryError
-from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Fact, Founded, Released
+from worldtune.registry.brought import counts
+from worldtune.registry.facts import BY_KIND, Evaluated, Fact, Founded, Moved, Released
+from worldtune.registry.manifest import Manifest
+from worldtune.registry.moves import check_move
 from worldtune.registry.people import People
 from worldtune.registry.record import START, Event, Head, View, event_of
 from worldtune.registry.registry import Registry
-from worldtune.registry.standing import check_brought
 from worldtune.registry.statements import said
 from worldtune.registry.store import Store
 from worldtune.registry.tables import EVENTS, TABLES, row_of
@@ -42,8 +44,9 @@ def verify(registry: Registry, on_release: Progress = lambda done, total: None) 
         events = list(_replay(view, registry.place.registry, found))
         _compare_rows(view, events, found)
         for event in events:
-            if isinstance(event.fact, Evaluated | Approved):
-                _try(lambda event=event: check_brought(view, event), found)  # type: ignore[misc]
+            _try(lambda event=event: counts(view, event), found)  # type: ignore[misc]
+            if isinstance(event.fact, Moved):
+                _try(lambda event=event: _check_move(view, event), found)  # type: ignore[misc]
     _check_blobs(registry.store, events, found, on_release)
     return found
 
@@ -55,7 +58,7 @@ def _replay(view: View, registry: str, found: Verification) -> Iterator[Event[An
         found.events += 1
         try:
             event = _next(row, last, people, view.founder, registry)
-            people.learn(event.fact, event.at, f"event {event.sequence}")
+            people.learn(event.fact, event.at, event.sequence, event.key)
             yield event
         except RegistryError as error:
             found.faults.append(str(error))
@@ -109,7 +112,8 @@ def _check_blobs(store: Store, events: list[Event[Any]], found: Verification, on
             named.add(digest)
         if any(release.digest in fault for fault in found.faults):
             continue
-        for entry in store.manifest(release.digest).files:
+        manifest = _manifest(store, release.digest, found)
+        for entry in manifest.files if manifest else ():
             if entry.sha256 not in named:
                 _try(lambda entry=entry: store.check(entry), found)  # type: ignore[misc]
                 named.add(entry.sha256)
@@ -119,6 +123,20 @@ def _check_blobs(store: Store, events: list[Event[Any]], found: Verification, on
             named.add(digest)
     there = set(store.digests())
     found.blobs, found.unnamed = len(there), len(there - named)
+
+
+def _check_move(view: View, event: Event[Any]) -> None:
+    fact = event.fact
+    for release in view.facts(Released, adapter=fact.adapter, number=fact.number):
+        check_move(view, event, release.fact)
+
+
+def _manifest(store: Store, digest: str, found: Verification) -> Manifest | None:
+    try:
+        return store.manifest(digest)
+    except RegistryError as error:
+        found.faults.append(str(error))
+        return None
 
 
 def _try(check: Callable[[], object], found: Verification) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from alembic import op
-from sqlalchemy import Boolean, Column, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Text, UniqueConstraint
 
 revision = "0001"
 down_revision = None
@@ -16,7 +16,7 @@ FACTS = {
     "policy_set": "policy content",
     "expected": "scope what digest reason",
     "released": "adapter number:int digest author weights card base base_name size:int provenance calibration? parent? "
-    "labels origin?",
+    "labels origin? statement?",
     "labelled": "adapter labels",
     "evaluated": "adapter number:int digest person base suite gates results candidate outcome expires statement?",
     "approved": "adapter number:int digest person channel policy reason expires statement?",
@@ -58,7 +58,7 @@ def upgrade() -> None:
 
 def _column(text: str) -> Column[Any]:
     name, _, kind = text.rstrip("?").partition(":")
-    return Column(name, {"int": Integer, "bool": Boolean, "": Text}[kind], nullable=text.endswith("?"))
+    return Column(name, {"int": BigInteger, "bool": Boolean, "": Text}[kind], nullable=text.endswith("?"))
 
 
 def _protect(table: str) -> None:
