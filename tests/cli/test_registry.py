@@ -99,7 +99,7 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
 
     assert said("list") == f"{NAME}  newest 1    @production 1  robot=so101\n"
     assert "channels  @production" in said("show", f"{NAME}@1")
-    assert "generation 1: 1 (promotion)" in said("show", NAME)
+    assert "@production generation 1: 1, " in said("show", NAME)
     assert "made from" in said("lineage", f"{NAME}@1", "--draw", tmp_path / "lineage.svg")
     assert (tmp_path / "lineage.svg").read_text().startswith("<svg")
     assert "bob" in said("people")
@@ -113,8 +113,11 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     assert "counts:" not in said("import", tmp_path / "one.tar")
     assert "cell7/front: the base is" in said("expect", "cell7/front", "base", "0" * 64, "--reason", "new base")
     assert "stale     base: it has" in said("show", f"{NAME}@1")
+    assert "cell7/front: the base is 000000000000: new base" in said("expect")
+    assert "what is expected is not said" in one_line(in_process, "registry", "expect", "cell7/front", "base")
     (tmp_path / "films").mkdir()
     assert "dataset films" in said("derive", "dataset", tmp_path / "films", "--from", f"{NAME}@1")
+    assert f"release  {NAME}@1" in said("lineage", tmp_path / "films")
     done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
     assert "note: dataset films" in done.err
     assert "@production 1 REVOKED" in said("list")

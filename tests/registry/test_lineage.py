@@ -70,6 +70,25 @@ def test_what_came_of_it_is_followed_to_its_end(team: Team, family: tuple[Releas
     assert {child.digest, parent.digest} <= set(graph.nodes)
 
 
+def test_what_was_made_leads_back_to_the_release_and_its_base(team: Team, family: tuple[Released, ...]) -> None:
+    child = family[1]
+    episodes = derive(team.registry, team["sam"], "episodes", "dreams", "a" * 64, (child.name,)).fact
+    (team.folder / "pick").mkdir()
+    (team.folder / "pick" / "a.mp4").write_text("a")
+    digest = content_of(team.folder / "pick")
+    derive(team.registry, team["sam"], "dataset", "pick", digest, (episodes.digest,))
+    derive(team.registry, team["sam"], "policy", "act", "c" * 64, (digest,))
+    derive(team.registry, team["sam"], "policy", "elsewhere", "d" * 64, (child.name,))
+    for text in (digest, str(team.folder / "pick")):
+        graph = lineage(team.registry, text)
+        assert graph.centre == digest
+        assert {family[0].digest, child.digest, episodes.digest, child.base, "c" * 64} <= set(graph.nodes)
+        assert "d" * 64 not in graph.nodes
+        assert [graph.nodes[key].name for key in graph.after(digest)] == ["act"]
+    with pytest.raises(RegistryError, match="nothing is known of 'nowhere'"):
+        lineage(team.registry, "nowhere")
+
+
 def test_a_source_that_is_not_known_is_refused(team: Team, family: tuple[Released, ...]) -> None:
     with pytest.raises(RegistryError, match="is no release, and no digest"):
         derive(team.registry, team["sam"], "dataset", "x", "a" * 64, ("0" * 64,))

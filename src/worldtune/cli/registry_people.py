@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, Reason, opened, say, say_json, signer_of
+from worldtune.cli.registry_options import (
+    AsJson,
+    Key,
+    Place,
+    Reason,
+    facts_of,
+    line_of,
+    opened,
+    say,
+    say_json,
+    signer_of,
+)
 from worldtune.errors import RegistryError, did_you_mean
 
 if TYPE_CHECKING:
@@ -195,20 +206,33 @@ def policy(
 
 
 def expect(
-    scope: Annotated[str, typer.Argument(help="An adapter's name, or how it begins, as cell7; * for all.")],
-    what: Annotated[str, typer.Argument(help="base, suite, gates or calibration.")],
-    digest: Annotated[str, typer.Argument(help="Its digest; of a calibration, or gates, the file itself.")],
-    reason: Reason,
+    scope: Annotated[str | None, typer.Argument(help="A name, or how it begins, as cell7; * for all.")] = None,
+    what: Annotated[str | None, typer.Argument(help="base, suite, gates or calibration.")] = None,
+    digest: Annotated[str | None, typer.Argument(help="Its digest; of a calibration, or gates, the file.")] = None,
+    reason: Annotated[str | None, typer.Option(parser=line_of, help="Why; it is kept for good.")] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the base, the suite, the gates or the camera's calibration is now: releases of another are stale.
+    """Say what the base, suite, gates or camera calibration is now: releases of another are stale. Alone: list them.
 
     Example:
 
         worldtune registry expect cell7/front calibration front.yaml --reason "the camera was moved"
     """
     from worldtune.registry.enrolment import expect as write
+    from worldtune.registry.facts import Expected
 
+    if scope is None:
+        with opened(place).view() as view:
+            found = view.facts(Expected)
+        if as_json:
+            say_json([facts_of(event) for event in found])
+            return
+        for event in found:
+            typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
+        return
+    if what is None or digest is None or reason is None:
+        mend = 'As expect cell7/front calibration front.yaml --reason "the camera was moved".'
+        raise RegistryError("what is expected is not said, or not why", where="expect", mend=mend)
     say(write(opened(place), signer_of(key), scope, what, digest, reason), as_json)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, Reference, facts_of, opened, say, say_json, signer_of
+from worldtune.cli.registry_options import AsJson, Key, Place, facts_of, opened, say, say_json, signer_of
 from worldtune.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def show(
 
 
 def lineage(
-    reference: Reference,
+    reference: Annotated[str, typer.Argument(help="A release, or what was made with one: a path, or its digest.")],
     draw: Annotated[Path | None, typer.Option(help="Draw it: a file .svg, .mmd or .md.")] = None,
     place: Place = None,
     as_json: AsJson = False,
@@ -188,19 +188,20 @@ def _adapter(view: "View", name: str) -> dict[str, Any]:
     its = adapter(view, name)
     revoked = {row.digest for row in view.rows(Revoked)}
     releases = [row._asdict() for row in view.rows(Released, adapter=name)]
-    moves = [row._asdict() for row in view.rows(Moved, adapter=name)]
+    moves = view.facts(Moved, adapter=name)
     lines = [f"{name}  {' '.join(f'{key}={value}' for key, value in its.labels.items())}".rstrip()]
     for one in releases:
         held = " ".join(f"@{channel}" for channel, number in its.channels.items() if number == one["number"])
         state = f"{held} {'REVOKED' if one['digest'] in revoked else ''}".strip()
         lines.append(f"  {one['number']:>4}  {one['digest'][:12]}  by {one['author']}, for {one['base_name']}  {state}")
     lines += [
-        f"  @{one['channel']} generation {one['generation']}: {one['number']} ({one['how']})"
-        f"{': ' + one['reason'] if one['reason'] else ''}".replace("(break-glass)", "(BREAK-GLASS)")
-        for one in moves
+        f"  @{move.fact.channel} generation {move.fact.generation}: {move.fact.number}, {move.at[:10]} by {move.actor} "
+        f"({move.fact.how.upper() if move.fact.expires else move.fact.how})"
+        f"{f': {move.fact.reason}' if move.fact.reason else ''}"
+        for move in moves
     ]
-    return {"adapter": name, "labels": its.labels, "channels": its.channels, "releases": releases, "moves": moves,
-            "lines": lines}  # fmt: skip
+    return {"adapter": name, "labels": its.labels, "channels": its.channels, "releases": releases,
+            "moves": [facts_of(move) for move in moves], "lines": lines}  # fmt: skip
 
 
 def _release(view: "View", text: str) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def _edge(start: tuple[int, int], end: tuple[int, int]) -> str:
     x1, y1, x2, y2 = start[0] + WIDTH, start[1] + HEIGHT // 2, end[0], end[1] + HEIGHT // 2
     middle = (x1 + x2) // 2
     path = f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"
-    return f'<path d="{path}" fill="none" stroke="#8a94a3"/>'
+    head = f"M{x2 - 8} {y2 - 4} L{x2} {y2} L{x2 - 8} {y2 + 4}"
+    return f'<path d="{path}" fill="none" stroke="#8a94a3"/><path d="{head}" fill="none" stroke="#8a94a3"/>'
 
 
 def _box(node: Node, place: tuple[int, int], centre: bool) -> str:

@@ -53,27 +53,64 @@ class Graph:
 
 
 def lineage(registry: Registry, text: str) -> Graph:
-    """The graph around a release. Raises RegistryError when there is none."""
+    """The graph around a release, or around what was made with one: a path, or its digest.
+
+    Raises RegistryError when there is none.
+    """
     nodes: dict[str, Node] = {}
     edges: list[tuple[str, str]] = []
     with registry.view() as view:
-        release = find(view, text).release.fact
-        chain = [release, *_ancestors(view, release)]
-        for child in chain:
-            nodes[child.digest] = _release_node(view, child)
-            for node in _materials(registry, child):
-                nodes.setdefault(node.key, node)
-                edges.append((node.key, child.digest))
-        edges += [(parent.digest, child.digest) for child, parent in pairwise(chain)]
-        for one in _descendants(view, release):
-            nodes.setdefault(one.digest, _release_node(view, one))
-            assert one.parent is not None
-            edges.append((one.parent, one.digest))
-        for made in _made_from(view, set(nodes)):
+        if "@" in text:
+            release = find(view, text).release.fact
+            centre = release.digest
+            _add_release(registry, view, release, nodes, edges)
+            for one in _descendants(view, release):
+                nodes.setdefault(one.digest, _release_node(view, one))
+                assert one.parent is not None
+                edges.append((one.parent, one.digest))
+        else:
+            centre = _add_sources(registry, view, text, nodes, edges)
+        for made in _made_from(view, set(nodes) if "@" in text else {centre}):
             node = Node(made.what, made.name, made.digest)
             nodes.setdefault(node.key, node)
             edges += [(source, node.key) for source in made.sources if source in nodes]
-    return Graph(release.digest, nodes, tuple(dict.fromkeys(edges)))
+    return Graph(centre, nodes, tuple(dict.fromkeys(edges)))
+
+
+def _add_release(
+    registry: Registry, view: View, release: Released, nodes: dict[str, Node], edges: list[tuple[str, str]]
+) -> None:
+    """A release, those that it came from, and what each was made from."""
+    chain = [release, *_ancestors(view, release)]
+    for child in chain:
+        nodes[child.digest] = _release_node(view, child)
+        for node in _materials(registry, child):
+            nodes.setdefault(node.key, node)
+            edges.append((node.key, child.digest))
+    edges += [(parent.digest, child.digest) for child, parent in pairwise(chain)]
+
+
+def _add_sources(
+    registry: Registry, view: View, text: str, nodes: dict[str, Node], edges: list[tuple[str, str]]
+) -> str:
+    """Something that was made with releases, and all that it came from; its digest."""
+    centre = content_of(Path(text)) if Path(text).exists() else text
+    made = {event.fact.digest: event.fact for event in view.facts(Derived)}
+    if centre not in made:
+        mend = "Name a release as NAME@NUMBER, a folder that `registry derive` was told of, or its digest."
+        raise RegistryError(f"nothing is known of {text!r}", where="lineage", mend=mend)
+    ring = [centre]
+    while ring:
+        one = made[ring.pop()]
+        nodes[one.digest] = Node(one.what, one.name, one.digest)
+        for source in one.sources:
+            edges.append((source, one.digest))
+            if source in made and source not in nodes:
+                ring.append(source)
+            elif source not in made:
+                for event in view.facts(Released, digest=source)[-1:]:
+                    _add_release(registry, view, event.fact, nodes, edges)
+    return centre
 
 
 def derive(
