@@ -40,19 +40,21 @@ def markdown(graph: Graph) -> str:
 
 
 def svg(graph: Graph) -> str:
-    """Columns from left to right, in the order of coming to be."""
+    """Columns from left to right, in the order of coming to be; what was there first lies lower, so that no line runs
+    behind a release.
+    """
     column = _columns(graph)
     rows: dict[int, list[str]] = {}
     for key in graph.nodes:
         rows.setdefault(column[key], []).append(key)
-    tallest = max(len(keys) for keys in rows.values())
+    lower = 3 * (HEIGHT + GAP_Y) // 2
     place: dict[str, tuple[int, int]] = {}
     for x, keys in rows.items():
-        first = MARGIN + (tallest - len(keys)) * (HEIGHT + GAP_Y) // 2
+        first = MARGIN + (0 if x else lower)
         for y, key in enumerate(keys):
             place[key] = (MARGIN + x * (WIDTH + GAP_X), first + y * (HEIGHT + GAP_Y))
     width = 2 * MARGIN + (max(rows) + 1) * (WIDTH + GAP_X) - GAP_X
-    height = 2 * MARGIN + tallest * (HEIGHT + GAP_Y) - GAP_Y
+    height = max(y for _, y in place.values()) + HEIGHT + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12">',
