@@ -90,7 +90,9 @@ class People:
         needed = roles_for(fact)
         if not set(needed) & set(holder.roles):
             what = f"{holder.person} is {', '.join(holder.roles)}, and it takes {' or '.join(needed)}"
-            raise RegistryError(what, where=where, mend="Ask one of them, or an administrator to enrol you.")
+            able = {one.person for one in self.holders.values() if set(needed) & set(one.roles) and not one.retired}
+            mend = f"Ask {' or '.join(sorted(able)) or 'an administrator to enrol somebody'}."
+            raise RegistryError(what, where=where, mend=mend)
 
 
 def speaker_of(fact: Fact) -> str | None:

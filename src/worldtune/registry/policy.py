@@ -57,10 +57,17 @@ DEFAULT = Policy(channels={"production": Rule(approvals=1, evidence=True), OTHER
 
 def read_policy(path: Path) -> Policy:
     """Raises RegistryError when the file cannot be read, or is no policy."""
+    mend = "Write a file as docs/registry.md shows."
     try:
-        return parse(Policy, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RegistryError(f"no YAML{line}: {error.problem}", where=str(path), mend=mend) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RegistryError(f"the policy cannot be read: {first_line(error)}", where=str(path), mend=mend) from error
+    if not isinstance(found, dict):
+        raise RegistryError("the policy is empty, or no mapping", where=str(path), mend=mend)
+    try:
+        return parse(Policy, found, str(path))
     except RecipeError as error:
         raise RegistryError(error.what, where=error.where, mend=error.mend) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        what = f"the policy cannot be read: {first_line(error)}"
-        raise RegistryError(what, where=str(path), mend="Write a file as docs/registry.md shows.") from error
