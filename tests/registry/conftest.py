@@ -52,11 +52,11 @@ def adapter(tiny_adapter: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server on loopback."""
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with serving(tmp_path_factory.mktemp("server")) as url:
+    with serving() as url:
         yield url
 
 

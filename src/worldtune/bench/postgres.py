@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +21,17 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The server's URL, without a database. Its data are below `folder`, and it is never reached from elsewhere."""
+def serving() -> Iterator[str]:
+    """The server's URL, without a database. Its data are in a folder of their own: it may not run as root, who makes
+    other folders for root alone. It is never reached from elsewhere.
+    """
     programs = binaries()
     assert programs is not None
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    data = folder / "postgres"
-    data.mkdir()
+    user = "postgres" if os.geteuid() == 0 else None
+    place = Path(tempfile.mkdtemp(prefix="worldtune-postgres-"))
+    data = place / "data"
     if user:
-        shutil.chown(data, user, user)
-        for each in (folder, *folder.parents):  # pytest's folders are for their user alone
-            if each.is_relative_to("/tmp") and each != Path("/tmp"):
-                each.chmod(each.stat().st_mode | 0o011)
+        shutil.chown(place, user, user)
 
     def run(*command: str) -> None:
         subprocess.run([programs / command[0], *command[1:]], check=True, capture_output=True, user=user, cwd="/")
@@ -46,3 +46,4 @@ def serving(folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://worldtune@127.0.0.1:{port}"
     finally:
         run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(place)

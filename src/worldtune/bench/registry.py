@@ -38,7 +38,7 @@ def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         place = Path(folder)
         adapter = make_adapter(place / "adapter")
-        server = None if binaries() is None else stack.enter_context(serving(place))
+        server = None if binaries() is None else stack.enter_context(serving())
         parts: list[Iterator[Figure]] = [
             _crowd(place / "sqlite", adapter, None, quick),
             _crowd(place / "postgresql", adapter, server, quick) if server else _without_postgres(),
