@@ -26,7 +26,11 @@ def world(tiny_world: Path) -> World:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
-    folder = write_films(tmp_path_factory.mktemp("data") / "films", 2 * TASK + 4)
+    return clips_of(tmp_path_factory.mktemp("data") / "films", 2 * TASK + 4)
+
+
+def clips_of(folder: Path, films: int) -> list[Clip]:
+    write_films(folder, films)
     size = {"frames": 5, "fps": 16, "height": 32, "width": 32, "stride": 4}
     return open_dataset(DataSpec.model_validate({"path": str(folder), "curate": {"duplicates": False}} | size)).train
 
@@ -55,10 +59,9 @@ def test_two_processes_encode_what_one_does(world: World, clips: list[Clip], tmp
     assert len(told) == len(clips)
 
 
-def test_a_worker_that_is_killed_is_one_line_and_what_it_encoded_is_kept(
-    world: World, clips: list[Clip], tmp_path: Path
-) -> None:
-    store = LatentStore(tmp_path)
+def test_a_worker_that_is_killed_is_one_line_and_what_it_encoded_is_kept(world: World, tmp_path: Path) -> None:
+    clips = clips_of(tmp_path / "films", 8 * TASK)  # so that much is left when the first is told of
+    store = LatentStore(tmp_path / "store")
 
     killed: list[int] = []
 
