@@ -36,9 +36,7 @@ def approve(
             raise RegistryError(what, where=release.name, mend="Ask somebody else who may approve.")
         return writer.append(
             Approved(
-                adapter=release.adapter,
-                number=release.number,
-                digest=release.digest,
+                **release.identity,
                 person=person,
                 channel=channel,
                 policy=policy_now(writer).digest,
@@ -60,11 +58,7 @@ def withdraw(registry: Registry, signer: CryptoSigner, text: str, channel: str, 
         if not mine:
             what = f"{writer.holder.person} did not approve it for {channel}"
             raise RegistryError(what, where=release.name, mend="See `worldtune registry show`.")
-        return writer.append(
-            Withdrawn(
-                adapter=release.adapter, number=release.number, digest=release.digest, channel=channel, reason=reason
-            )
-        )
+        return writer.append(Withdrawn(**release.identity, channel=channel, reason=reason))
 
 
 def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> Event[Revoked]:
@@ -77,6 +71,4 @@ def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> 
         if found := revocation(writer, release):
             what = f"it is revoked already: {found.fact.reason}"
             raise RegistryError(what, where=release.name, mend="Nothing is to be done.")
-        return writer.append(
-            Revoked(adapter=release.adapter, number=release.number, digest=release.digest, reason=reason)
-        )
+        return writer.append(Revoked(**release.identity, reason=reason))

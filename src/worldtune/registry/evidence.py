@@ -39,9 +39,7 @@ def attach(
     candidate, outcome, suite, gates = judged(content, release, _card(registry, release), str(results))
     with registry.writer(signer) as writer:
         fact = Evaluated(
-            adapter=release.adapter,
-            number=release.number,
-            digest=release.digest,
+            **release.identity,
             person=writer.holder.person,
             base=release.base,
             suite=suite,

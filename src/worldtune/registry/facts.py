@@ -49,6 +49,11 @@ class OfRelease(Fact):
     def name(self) -> str:
         return f"{self.adapter}@{self.number}"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every fact about the same release begins with."""
+        return {"adapter": self.adapter, "number": self.number, "digest": self.digest}
+
 
 class Brought(OfRelease):
     """A fact that may have come with an import: `statement` is then the envelope that its speaker signed elsewhere."""

@@ -75,9 +75,7 @@ def pull(registry: Registry, signer: CryptoSigner, name: str, source: str) -> Ev
 
 
 def _published(release: Released, repo: str, commit: str) -> Published:
-    return Published(
-        adapter=release.adapter, number=release.number, digest=release.digest, where=f"hf:{repo}", revision=commit
-    )
+    return Published(**release.identity, where=f"hf:{repo}", revision=commit)
 
 
 @contextmanager

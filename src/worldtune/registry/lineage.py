@@ -15,7 +15,7 @@ from worldtune.registry.facts import Derived, Released
 from worldtune.registry.manifest import parse_json
 from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find, revocation
+from worldtune.registry.releases import ancestors, find, revocation
 
 KINDS = ("episodes", "dataset", "policy")
 
@@ -81,7 +81,7 @@ def _add_release(
     registry: Registry, view: View, release: Released, nodes: dict[str, Node], edges: list[tuple[str, str]]
 ) -> None:
     """A release, those that it came from, and what each was made from."""
-    chain = [release, *_ancestors(view, release)]
+    chain = [release, *ancestors(view, release)]
     for child in chain:
         nodes[child.digest] = _release_node(view, child)
         for node in _materials(registry, child):
@@ -133,17 +133,6 @@ def derive(
                 )
             found.append(source if source in known else find(writer, source).digest)
         return writer.append(Derived(what=what, name=name, digest=digest, sources=tuple(found)))
-
-
-def _ancestors(view: View, release: Released) -> Iterator[Released]:
-    parent, seen = release.parent, {release.digest}
-    while parent is not None and parent not in seen:
-        seen.add(parent)
-        its = view.facts(Released, digest=parent)
-        if not its:
-            return
-        yield its[0].fact
-        parent = its[0].fact.parent
 
 
 def _descendants(view: View, release: Released) -> Iterator[Released]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from itertools import count
 from typing import Any
 
 from sqlalchemy import func, select
@@ -21,16 +20,10 @@ MEND = "Promote a release anew, or roll back; see `worldtune registry audit` for
 
 def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
     """The newest move of a channel that counts; None where there is none."""
-    query = (
-        select(MOVED).where(MOVED.c.adapter == adapter, MOVED.c.channel == channel).order_by(MOVED.c.generation.desc())
-    )
-    for place in count():
-        row = view.connection.execute(query.limit(1).offset(place)).first()
-        if row is None:
-            return None
-        if found := view.at_rows(Moved, [row]):
+    for generation in range(generation_of(view, adapter, channel), 0, -1):
+        if found := view.facts(Moved, adapter=adapter, channel=channel, generation=generation):
             return found[0]
-    raise AssertionError("a channel has an end")
+    return None
 
 
 def generation_of(view: View, adapter: str, channel: str) -> int:

@@ -10,15 +10,14 @@ from datetime import timedelta
 from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import BusyError, RegistryError, TamperError
-from worldtune.registry.brought import counts
 from worldtune.registry.clock import text_of, time_after, time_of
 from worldtune.registry.facts import Approved, Moved, Released
 from worldtune.registry.moves import channel_head, generation_of, moves_of, refuse_misspelt
 from worldtune.registry.names import Reference, check_channel, parse_reference
 from worldtune.registry.record import Event, View, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find, revocation
-from worldtune.registry.standing import Standing, policy_now, standing, withdrawals
+from worldtune.registry.releases import ancestors, find, revocation
+from worldtune.registry.standing import Standing, policy_now, standing, weighed_approvals
 
 LONGEST_GLASS = timedelta(days=7)
 
@@ -54,20 +53,20 @@ def promote(
     with registry.writer(signer) as writer:
         if find(writer, text).release.fact != release:
             raise BusyError("it means another release now", where=text, mend="Look at what is there, and decide again.")
-        refuse_misspelt(writer, channel, policy_now(writer).channels)
         now = standing(writer, release, channel)
+        refuse_misspelt(writer, channel, now.policy.channels)
         refuse_revoked(writer, release)
         if glass is None:
-            _refuse_unready(writer, now, channel)
+            _refuse_unready(now, channel)
         found = _refuse_moved(writer, release.adapter, channel, generation)
         return writer.append(
             Moved(
-                **_of(release),
+                **release.identity,
                 channel=channel,
                 generation=found + 1,
                 how="break-glass" if glass else "promotion",
                 reason=glass.reason if glass else None,
-                policy=policy_now(writer).digest,
+                policy=now.policy.digest,
                 evidence=(now.evidence.hash,) if now.evidence else (),
                 approvals=tuple(event.hash for event in now.approvals),
                 expires=text_of(time_of(writer.at) + glass.lasts) if glass else None,
@@ -100,7 +99,7 @@ def rollback(
             raise BusyError("the channel moved meanwhile", where=text, mend="Look at it, and try again.")
         found = _refuse_moved(writer, reference.adapter, reference.value, generation)
         fact = Moved(
-            **_of(chosen),
+            **chosen.identity,
             channel=reference.value,
             generation=found + 1,
             how="rollback",
@@ -122,22 +121,19 @@ def refuse_revoked(view: View, release: Released) -> None:
     if revoked := revocation(view, release):
         what = f"{release.name} is revoked: {revoked.fact.reason}"
         raise RegistryError(what, where=release.name, mend="Promote another.")
-    parent, seen = release.parent, {release.digest}
-    while parent is not None and parent not in seen:
-        seen.add(parent)
-        its = view.facts(Released, digest=parent)
-        if not its:
-            what = f"its parent {parent[:12]} is not in the record"
-            raise RegistryError(what, where=release.name, mend="Import the parent too.")
-        if revoked := revocation(view, its[0].fact):
-            what = f"it came from {its[0].fact.name}, which is revoked: {revoked.fact.reason}"
+    chain = [release, *ancestors(view, release)]
+    for one in chain[1:]:
+        if revoked := revocation(view, one):
+            what = f"it came from {one.name}, which is revoked: {revoked.fact.reason}"
             raise RegistryError(what, where=release.name, mend="Train from another.")
-        parent = its[0].fact.parent
+    if (parent := chain[-1].parent) is not None and parent not in {one.digest for one in chain}:
+        what = f"its parent {parent[:12]} is not in the record"
+        raise RegistryError(what, where=release.name, mend="Import the parent too.")
 
 
-def _refuse_unready(writer: Writer, now: Standing, channel: str) -> None:
+def _refuse_unready(now: Standing, channel: str) -> None:
     """Raises RegistryError, with everything that is missing, unless the policy lets the release in."""
-    rule = policy_now(writer).rule(channel)
+    rule = now.policy.rule(channel)
     missing = [reason for reason in now.stale if not reason.startswith("policy")]  # approvals are of this policy
     if rule.evidence and now.evidence is None:
         missing += [reason for reason in now.lapsed if not reason.startswith("approval") and reason not in missing]
@@ -205,19 +201,6 @@ def _not_again(view: View, move: Moved, channel: str) -> str | None:
 
 
 def _still_approved(view: View, release: Released, channel: str) -> list[Event[Approved]]:
-    """Approvals that were neither taken back nor have expired, one a person, under whatever policy they were given."""
-    took_back = withdrawals(view, release, channel)
-    now = time_after(view.head().at)
-    found = {
-        event.fact.person: event
-        for event in view.facts(Approved, digest=release.digest, adapter=release.adapter, channel=channel)
-        if event.fact.person != release.author
-        and took_back.get(event.fact.person, 0) < event.sequence
-        and now < event.fact.expires
-        and counts(view, event)
-    }
-    return list(found.values())
-
-
-def _of(release: Released) -> dict[str, object]:
-    return {"adapter": release.adapter, "number": release.number, "digest": release.digest}
+    """Approvals that count but for the policy they were given under, one a person."""
+    weighed = weighed_approvals(view, release, channel, time_after(view.head().at))
+    return list({event.fact.person: event for event, why in weighed if why is None}.values())

@@ -69,7 +69,7 @@ class View:
         self.people = self._people(known or Known())
 
     def head(self) -> Head:
-        """Raises TamperError when events are missing from the middle."""
+        """The newest event's; that of an empty record is the start."""
         row = self.connection.execute(
             select(EVENTS.c.sequence, EVENTS.c.hash, EVENTS.c.at).order_by(EVENTS.c.sequence.desc()).limit(1)
         ).first()
@@ -217,7 +217,7 @@ class Writer(View):
             person = fact.person
         else:
             person = self.holder.person
-            self.may(fact)
+            self.people.may(self.holder, fact, self.at, last.sequence + 1, fact.kind)
         sequence = last.sequence + 1
         predicate = {
             "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": self.at, "actor": person,

@@ -1,6 +1,6 @@
 """Releases: found by reference, and their standing: what speaks against one now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,18 @@ def revocation(view: View, release: OfRelease) -> Event[Revoked] | None:
     """The revocation of these bytes, under whatever name."""
     found = view.facts(Revoked, digest=release.digest)
     return found[0] if found else None
+
+
+def ancestors(view: View, release: Released) -> Iterator[Released]:
+    """The release that it came from, the one that that came from, and so on, as far as they are in the record."""
+    parent, seen = release.parent, {release.digest}
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        its = view.facts(Released, digest=parent)
+        if not its:
+            return
+        yield its[0].fact
+        parent = its[0].fact.parent
 
 
 def channels(view: View, adapter: str) -> dict[str, Row[Any]]:

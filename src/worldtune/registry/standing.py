@@ -1,6 +1,6 @@
 """What speaks for and against a release now: evidence, approvals, and what has changed since it was judged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Standing:
     revoked: Event[Revoked] | None
     evidence: Event[Evaluated] | None
     approvals: tuple[Event[Approved], ...]
+    policy: Policy
     stale: tuple[str, ...]
     lapsed: tuple[str, ...]
 
@@ -75,12 +76,13 @@ def standing(view: View, release: Released, channel: str | None = None) -> Stand
     evidence, why = _evidence(view, release, expected, now)
     if evidence is None and any(reason.startswith(OF_EVIDENCE) for reason in why):
         stale += [reason for reason in why if reason.startswith(OF_EVIDENCE)]
-    approvals, lapsed = _approvals(view, release, channel, now) if channel else ([], [])
+    policy = policy_now(view)
+    approvals, lapsed = _approvals(view, release, channel, now, policy.digest) if channel else ([], [])
     moved = [event.fact for event in view.facts(Moved, digest=release.digest, adapter=release.adapter)]
-    policy = policy_now(view).digest
-    if moved and moved[-1].policy != policy:
-        stale.append(f"policy: it was let in under {moved[-1].policy[:12]}, and now {policy[:12]} holds")
-    return Standing(release, revocation(view, release), evidence, tuple(approvals), tuple(stale), (*why, *lapsed))
+    if moved and moved[-1].policy != policy.digest:
+        stale.append(f"policy: it was let in under {moved[-1].policy[:12]}, and now {policy.digest[:12]} holds")
+    revoked = revocation(view, release)
+    return Standing(release, revoked, evidence, tuple(approvals), policy, tuple(stale), (*why, *lapsed))
 
 
 def _evidence(
@@ -109,28 +111,40 @@ def _evidence(
     return None, reasons or ["evidence: there is no evaluation"]
 
 
-def _approvals(view: View, release: Released, channel: str, now: str) -> tuple[list[Event[Approved]], list[str]]:
+def _approvals(
+    view: View, release: Released, channel: str, now: str, policy: str
+) -> tuple[list[Event[Approved]], list[str]]:
     """One approval a person: the latest, if it counts; and why the others do not."""
-    policy = policy_now(view).digest
     counted: dict[str, Event[Approved]] = {}
     lapsed: list[str] = []
-    withdrawn = withdrawals(view, release, channel)
-    for event in view.facts(Approved, digest=release.digest, adapter=release.adapter, channel=channel):
+    for event, why in weighed_approvals(view, release, channel, now):
         its = event.fact
         counted.pop(its.person, None)
-        if not counts(view, event):
-            lapsed.append(f"approval: the key of {its.person} was stolen")
-        elif its.person == release.author:
-            lapsed.append(f"approval: {its.person} made it, and cannot approve it")
-        elif withdrawn.get(its.person, 0) > event.sequence:
-            lapsed.append(f"approval: {its.person} took it back")
-        elif now >= its.expires:
-            lapsed.append(f"approval: that of {its.person} expired on {its.expires[:10]}")
-        elif its.policy != policy:
-            lapsed.append(f"approval: that of {its.person} was under another policy, {its.policy[:12]}")
-        else:
+        if why is None and its.policy != policy:
+            why = f"that of {its.person} was under another policy, {its.policy[:12]}"
+        if why is None:
             counted[its.person] = event
+        else:
+            lapsed.append(f"approval: {why}")
     return list(counted.values()), lapsed
+
+
+def weighed_approvals(
+    view: View, release: Released, channel: str, now: str
+) -> Iterator[tuple[Event[Approved], str | None]]:
+    """Every approval in order, with the reason why it does not count, under whatever policy it was given."""
+    withdrawn = withdrawals(view, release, channel)
+    for event in view.facts(Approved, digest=release.digest, adapter=release.adapter, channel=channel):
+        its, why = event.fact, None
+        if not counts(view, event):
+            why = f"the key of {its.person} was stolen"
+        elif its.person == release.author:
+            why = f"{its.person} made it, and cannot approve it"
+        elif withdrawn.get(its.person, 0) > event.sequence:
+            why = f"{its.person} took it back"
+        elif now >= its.expires:
+            why = f"that of {its.person} expired on {its.expires[:10]}"
+        yield event, why
 
 
 def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:

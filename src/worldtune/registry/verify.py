@@ -44,9 +44,9 @@ def verify(registry: Registry, on_release: Progress = lambda done, total: None) 
         events = list(_replay(view, registry.place.registry, found))
         _compare_rows(view, events, found)
         for event in events:
-            _try(lambda event=event: counts(view, event), found)  # type: ignore[misc]
+            _try(found, counts, view, event)
             if isinstance(event.fact, Moved):
-                _try(lambda event=event: _check_move(view, event), found)  # type: ignore[misc]
+                _try(found, _check_move, view, event)
     _check_blobs(registry.store, events, found, on_release)
     return found
 
@@ -108,18 +108,18 @@ def _check_blobs(store: Store, events: list[Event[Any]], found: Verification, on
     for done, release in enumerate(releases, start=1):
         on_release(done, len(releases))
         for digest in (release.digest, release.provenance):
-            _try(lambda digest=digest: store.read(digest), found)  # type: ignore[misc]
+            _try(found, store.read, digest)
             named.add(digest)
         if any(release.digest in fault for fault in found.faults):
             continue
         manifest = _manifest(store, release.digest, found)
         for entry in manifest.files if manifest else ():
             if entry.sha256 not in named:
-                _try(lambda entry=entry: store.check(entry), found)  # type: ignore[misc]
+                _try(found, store.check, entry)
                 named.add(entry.sha256)
     for event in events:
         if isinstance(event.fact, Evaluated) and (digest := event.fact.results) not in named:
-            _try(lambda digest=digest: store.read(digest), found)  # type: ignore[misc]
+            _try(found, store.read, digest)
             named.add(digest)
     there = set(store.digests())
     found.blobs, found.unnamed = len(there), len(there - named)
@@ -139,8 +139,8 @@ def _manifest(store: Store, digest: str, found: Verification) -> Manifest | None
         return None
 
 
-def _try(check: Callable[[], object], found: Verification) -> None:
+def _try(found: Verification, check: Callable[..., object], *about: object) -> None:
     try:
-        check()
+        check(*about)
     except RegistryError as error:
         found.faults.append(str(error))
