@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from support.loopback import listening
+from support.loopback import Desk, listening
 
 
 @dataclass
@@ -46,19 +45,15 @@ def files_in(folder: Path) -> list[str]:
 def serving(hub: Hub) -> Iterator[Hub]:
     """The Hub, at `hub.address`."""
 
-    class Desk(_Desk):
+    class Own(_Desk):
         at = hub
 
-    with listening(Desk) as hub.address:
+    with listening(Own) as hub.address:
         yield hub
 
 
-class _Desk(BaseHTTPRequestHandler):
+class _Desk(Desk):
     at: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -89,7 +84,7 @@ class _Desk(BaseHTTPRequestHandler):
         else:
             siblings = [{"rfilename": name} for name in files_in(folder)]
             answer = {"id": self.at.repo, "sha": commit, "siblings": siblings}
-        self._answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+        self.answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _file(self, revision: str, name: str) -> None:
         commit = self.at.commit(revision)
@@ -100,28 +95,20 @@ class _Desk(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound")
         data, headers = file.read_bytes(), {"X-Repo-Commit": commit, "ETag": f'"{_etag(file)}"'}
         if self.command == "HEAD":
-            return self._answer(200, data, headers)
+            return self.answer(200, data, headers)
         begun = name in self.at.fetched
         self.at.fetched.append(name)
         if name in self.at.broken and not begun:
             self.close_connection = True
-            return self._answer(200, data, headers, len(data) // 2)
+            return self.answer(200, data, headers, len(data) // 2)
         if name in self.at.broken - self.at.mended:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "")
         start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
         headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        self._answer(206 if start else 200, data[start:], headers)
+        self.answer(206 if start else 200, data[start:], headers)
 
     def _refuse(self, status: int, code: str) -> None:
-        self._answer(status, b"", {"X-Error-Code": code} if code else {})
-
-    def _answer(self, status: int, data: bytes, headers: dict[str, str], given: int | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(data))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data[:given])
+        self.answer(status, b"", {"X-Error-Code": code} if code else {})
 
 
 def _etag(file: Path) -> str:

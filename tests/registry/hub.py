@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from support.loopback import listening
+from support.loopback import Desk, listening
 
 
 @dataclass
@@ -38,19 +37,15 @@ class Hub:
 def serving() -> Iterator[Hub]:
     hub = Hub()
 
-    class Desk(_Desk):
+    class Own(_Desk):
         at = hub
 
-    with listening(Desk) as hub.address:
+    with listening(Own) as hub.address:
         yield hub
 
 
-class _Desk(BaseHTTPRequestHandler):
+class _Desk(Desk):
     at: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -102,20 +97,12 @@ class _Desk(BaseHTTPRequestHandler):
         found = (self.at.files(repo, revision) or {}).get(name)
         if found is None:
             return self._json({"error": "no"}, 404, {"X-Error-Code": "EntryNotFound"})
-        self._answer(200, found, {"X-Repo-Commit": revision, "ETag": f'"{_etag(found)}"'})
+        self.answer(200, found, {"X-Repo-Commit": revision, "ETag": f'"{_etag(found)}"'})
 
     do_HEAD = do_GET
 
     def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self._answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {}))
-
-    def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(data))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        self.answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {}))
 
 
 def _etag(data: bytes) -> str:

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import cv2
 import numpy as np
+
+from support.loopback import Desk, listening
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,29 +51,18 @@ def completion(content: object, end: str = "stop") -> Reply:
 def serving(answer: Callable[[Asked], Reply]) -> Iterator[Chat]:
     """The server, which answers as `answer` says until the block ends."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Desk):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = _asked(self.path, self.headers.get("Authorization"), body)
             chat.asked.append(asked)
             reply = answer(asked)
-            self.send_response(reply.status)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body[:4] if reply.cut else reply.body)
+            self.answer(reply.status, reply.body, {}, 4 if reply.cut else None)
             self.close_connection = True
 
-        def log_message(self, *args: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        chat = Chat(f"http://127.0.0.1:{server.server_port}/v1")
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield chat
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as address:
+        chat = Chat(f"{address}/v1")
+        yield chat
 
 
 def _asked(path: str, authorization: str | None, body: dict[str, Any]) -> Asked:

@@ -6,6 +6,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 
+class Desk(BaseHTTPRequestHandler):
+    """Whoever answers: keeps connections, and writes no log."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def answer(self, status: int, data: bytes, headers: dict[str, str], given: int | None = None) -> None:
+        """The whole answer, or what is `given` of it before it breaks off; its head alone where that was asked for."""
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data[:given])
+
+
 @contextmanager
 def listening(desk: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address at which `desk` answers."""
