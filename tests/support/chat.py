@@ -52,13 +52,14 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Chat]:
     """The server, which answers as `answer` says until the block ends."""
 
     class Handler(Desk):
+        protocol_version = "HTTP/1.0"  # a connection a question
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = _asked(self.path, self.headers.get("Authorization"), body)
             chat.asked.append(asked)
             reply = answer(asked)
             self.answer(reply.status, reply.body, {}, 4 if reply.cut else None)
-            self.close_connection = True
 
     with listening(Handler) as address:
         chat = Chat(f"{address}/v1")
