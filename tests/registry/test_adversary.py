@@ -372,7 +372,7 @@ class TestStolenKeys:
         release = ready(team)
         retire(team.registry, team["ann"], team["ann"].public_key.keyid, "a new one")
         with team.registry.view() as view:
-            assert len(list(view.all())) == view.head().sequence
+            assert len(list(view.events())) == view.head().sequence
         promote(team.registry, team["sam"], release.name, "production")
 
     def test_a_retirement_at_the_very_time_of_an_approval_leaves_that(

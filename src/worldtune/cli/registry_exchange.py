@@ -77,7 +77,7 @@ def audit(
     with registry.view() as view:
         if name is not None:
             adapter(view, name)
-        events = [event for event in view.all() if name is None or getattr(event.fact, "adapter", None) == name]
+        events = [event for event in view.events() if name is None or getattr(event.fact, "adapter", None) == name]
     if as_json:
         say_json([facts_of(event) for event in events])
         return

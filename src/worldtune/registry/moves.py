@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.brought import counts
@@ -20,16 +20,20 @@ MEND = "Promote a release anew, or roll back; see `worldtune registry audit` for
 
 def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
     """The newest move of a channel that counts; None where there is none."""
-    for generation in range(generation_of(view, adapter, channel), 0, -1):
-        if found := view.facts(Moved, adapter=adapter, channel=channel, generation=generation):
-            return found[0]
-    return None
+    newest = MOVED.c.generation == _generation(adapter, channel).scalar_subquery()
+    found = view.facts(Moved, newest, adapter=adapter, channel=channel) or moves_of(view, adapter, channel)
+    return found[-1] if found else None
 
 
 def generation_of(view: View, adapter: str, channel: str) -> int:
     """How often a channel was moved, by whomever; 0 for never."""
-    query = select(func.max(MOVED.c.generation)).where(MOVED.c.adapter == adapter, MOVED.c.channel == channel)
-    return view.connection.execute(query).scalar() or 0
+    return view.connection.execute(_generation(adapter, channel)).scalar_one()
+
+
+def _generation(adapter: str, channel: str) -> Select[tuple[int]]:
+    return select(func.coalesce(func.max(MOVED.c.generation), 0)).where(
+        MOVED.c.adapter == adapter, MOVED.c.channel == channel
+    )
 
 
 def moves_of(view: View, adapter: str, channel: str) -> list[Event[Moved]]:
@@ -80,16 +84,14 @@ def _named(view: View, hashes: tuple[str, ...], kind: type[Any], before: int) ->
     """Events by their hashes, of a kind, before a place in the record."""
     if not hashes:
         return []
-    sequences = view.connection.execute(select(EVENTS.c.sequence).where(EVENTS.c.hash.in_(hashes))).scalars().all()
-    events = [view.event(sequence) for sequence in sequences if sequence < before]
+    events = view.events(EVENTS.c.hash.in_(hashes), EVENTS.c.sequence < before)
     return [event for event in events if isinstance(event.fact, kind)]
 
 
 def _policy_at(view: View, sequence: int) -> Policy:
     """The policy that held at a place in the record, whatever became of the key that set it."""
     table = TABLES[PolicySet]
-    query = select(func.max(table.c.sequence)).where(table.c.sequence < sequence)
-    found = view.connection.execute(query).scalar()
-    if found is None:
-        raise TamperError("no policy held", where=f"event {sequence}", mend=MEND)
-    return parse(Policy, view.event(found).fact.content, f"event {found}")
+    newest = select(func.max(table.c.sequence)).where(table.c.sequence < sequence).scalar_subquery()
+    for event in view.events(EVENTS.c.sequence == newest):
+        return parse(Policy, event.fact.content, f"event {event.sequence}")
+    raise TamperError("no policy held", where=f"event {sequence}", mend=MEND)

@@ -8,10 +8,10 @@ them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import Connection, Engine, Row, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from worldtune.errors import BusyError, RecipeError, TamperError
@@ -40,6 +40,17 @@ class Event(Generic[F]):
     key: str
     fact: F
     hash: str
+
+
+class Stored(NamedTuple):
+    """One event as it stands in the table, whatever it is worth."""
+
+    sequence: int
+    at: str
+    actor: str
+    kind: str
+    hash: str
+    envelope: str
 
 
 @dataclass(frozen=True)
@@ -75,46 +86,50 @@ class View:
         ).first()
         return Head(*row) if row else Head(0, START, None)
 
-    def rows(self, kind: type[Fact], **equal: Any) -> Sequence[Row[Any]]:
+    def rows(self, kind: type[Fact], *where: ColumnElement[bool], **equal: Any) -> Sequence[Row[Any]]:
         """Rows of an index as they stand, in order: to find and to list, not to decide by."""
         table = TABLES[kind]
-        where = [table.c[name] == value for name, value in equal.items()]
-        return self.connection.execute(select(table).where(*where).order_by(table.c.sequence)).all()
+        query = select(table).where(*where, *_equal(table, equal)).order_by(table.c.sequence)
+        return self.connection.execute(query).all()
 
-    def facts(self, kind: type[F], **equal: Any) -> list[Event[F]]:
+    def facts(self, kind: type[F], *where: ColumnElement[bool], **equal: Any) -> list[Event[F]]:
         """Facts of a kind, in order, each from an envelope whose signature holds and as its row says.
 
         Raises TamperError when one is not so. What stolen keys let in is left out; what they took away stays away.
         """
         if kind in TAKING:
             self._refuse_missing(kind)
-        return self.at_rows(kind, self.rows(kind, **equal))
+        table, found = TABLES[kind], []
+        query = select(table, EVENTS).join(EVENTS, EVENTS.c.sequence == table.c.sequence, isouter=True)
+        query = query.where(*where, *_equal(table, equal)).order_by(table.c.sequence)
+        for row in self.connection.execute(query).all():
+            index, event = row[: len(table.c)], row[len(table.c) :]
+            if (fact := self._indexed(kind, dict(zip(table.c.keys(), index, strict=True)), event)) is not None:
+                found.append(fact)
+        return found
+
+    def _indexed(self, kind: type[F], index: dict[str, Any], stored: Sequence[Any]) -> Event[F] | None:
+        """The event that a row of an index stands for; None when a stolen key let it in."""
+        sequence = index["sequence"]
+        if stored[0] is None:
+            raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
+        event = event_of(Stored(*stored), self.people, self.founder)
+        if not isinstance(event.fact, kind) or row_of(event.fact, sequence) != index:
+            what = f"the row {sequence} of {kind.kind} is not what was signed"
+            raise TamperError(what, where="record", mend=MEND)
+        return event if kind in TAKING or not self.people.holders[event.key].stolen else None
 
     def _refuse_missing(self, kind: type[Fact]) -> None:
         """Raises TamperError when the index lacks a row: what is not there could not be missed by its signature."""
         events = select(func.count()).select_from(EVENTS).where(EVENTS.c.kind == KIND.format(kind.kind))
-        found = self.connection.execute(select(func.count()).select_from(TABLES[kind])).scalar_one()
-        if self.connection.execute(events).scalar_one() != found:
+        rows = select(func.count()).select_from(TABLES[kind])
+        if not self.connection.execute(select(events.scalar_subquery() == rows.scalar_subquery())).scalar_one():
             raise TamperError(f"rows of {kind.kind} are missing, or too many", where="record", mend=MEND)
 
-    def at_rows(self, kind: type[F], rows: Sequence[Row[Any]]) -> list[Event[F]]:
-        """The facts of some rows, as `facts` gives them."""
-        found = []
-        for row in rows:
-            event = self.event(row.sequence)
-            if not isinstance(event.fact, kind) or row_of(event.fact, row.sequence) != _plain(row):
-                what = f"the row {row.sequence} of {kind.kind} is not what was signed"
-                raise TamperError(what, where="record", mend=MEND)
-            if kind in TAKING or not self.people.holders[event.key].stolen:
-                found.append(event)
-        return found
-
-    def event(self, sequence: int) -> Event[Any]:
-        """One event by its place. Raises TamperError when it is absent, or its envelope does not hold."""
-        row = self.connection.execute(select(EVENTS).where(EVENTS.c.sequence == sequence)).first()
-        if row is None:
-            raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
-        return event_of(row, self.people, self.founder)
+    def events(self, *where: ColumnElement[bool]) -> Iterator[Event[Any]]:
+        """Events in order, stolen keys' too. Raises TamperError for the first that does not hold."""
+        for row in self.connection.execute(select(EVENTS).where(*where).order_by(EVENTS.c.sequence)).all():
+            yield event_of(Stored(*row), self.people, self.founder)
 
     def envelope(self, sequence: int) -> bytes:
         """An event as it was signed."""
@@ -130,22 +145,17 @@ class View:
         if known.hashes != hashes:
             people = People()
             for row in self.connection.execute(select(EVENTS).where(of_people).order_by(EVENTS.c.sequence)).all():
-                event = event_of(row, people, self.founder)
+                event = event_of(Stored(*row), people, self.founder)
                 people.learn(event.fact, event.at, event.sequence, event.key)
             known.hashes, known.people = hashes, people
         return People(dict(known.people.holders))
-
-    def all(self) -> Iterator[Event[Any]]:
-        """Every event, in order. Raises TamperError for the first that does not hold."""
-        for row in self.connection.execute(select(EVENTS).order_by(EVENTS.c.sequence)).all():
-            yield event_of(row, self.people, self.founder)
 
     def count(self) -> int:
         """How many events there are."""
         return self.connection.execute(select(func.count()).select_from(EVENTS)).scalar_one()
 
 
-def event_of(row: Row[Any], people: People, founder: str) -> Event[Any]:
+def event_of(row: Stored, people: People, founder: str) -> Event[Any]:
     """The event of a row, its envelope opened by the key of its signer.
 
     Raises TamperError unless the row is what was signed, by somebody who was allowed to at the time.
@@ -182,6 +192,10 @@ def _founded(envelope: bytes, where: str) -> Founded:
         return parse(Founded, said(envelope, where)["predicate"].get("fact"), where)
     except RecipeError as error:
         raise TamperError(f"no founding: {error.what}", where=where, mend=MEND) from error
+
+
+def _equal(table: Table, values: dict[str, Any]) -> list[ColumnElement[bool]]:
+    return [table.c[name] == value for name, value in values.items()]
 
 
 class Writer(View):
@@ -259,7 +273,3 @@ class Record:
         """Write: all of the block's facts, or none. Raises RegistryError as `database.writing` does."""
         with database.writing(self.engine) as connection:
             yield Writer(connection, self.founder, self.registry, signer, self.known)
-
-
-def _plain(row: Row[Any]) -> dict[str, Any]:
-    return dict(row._mapping)

@@ -76,12 +76,10 @@ def find(view: View, text: str) -> Resolved:
 
 
 def _release(view: View, reference: Reference, condition: Any) -> Event[Released]:
-    query = select(RELEASED).where(RELEASED.c.adapter == reference.adapter, condition)
-    rows = view.connection.execute(query).all()
-    if not rows:
-        raise _unknown(view, reference)
-    found = [event for event in view.at_rows(Released, rows) if counts(view, event)]
+    found = [event for event in view.facts(Released, condition, adapter=reference.adapter) if counts(view, event)]
     if not found:
+        if not view.rows(Released, condition, adapter=reference.adapter):
+            raise _unknown(view, reference)
         what = "it was released by a stolen key"
         raise RegistryError(what, where=str(reference), mend="Add it again, by somebody who can be trusted.")
     if len({event.fact.digest for event in found}) > 1:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from worldtune.errors import RegistryError
 from worldtune.registry.brought import counts
@@ -12,7 +12,7 @@ from worldtune.registry.facts import BY_KIND, Evaluated, Fact, Founded, Moved, R
 from worldtune.registry.manifest import Manifest
 from worldtune.registry.moves import check_move
 from worldtune.registry.people import People
-from worldtune.registry.record import START, Event, Head, View, event_of
+from worldtune.registry.record import START, Event, Head, Stored, View, event_of
 from worldtune.registry.registry import Registry
 from worldtune.registry.statements import said
 from worldtune.registry.store import Store
@@ -54,7 +54,7 @@ def verify(registry: Registry, on_release: Progress = lambda done, total: None) 
 def _replay(view: View, registry: str, found: Verification) -> Iterator[Event[Any]]:
     """Every event from the first on, each by the people known before it, and each with the hash of the one before."""
     people, last = People(), Head(0, START, None)
-    for row in view.connection.execute(select(EVENTS).order_by(EVENTS.c.sequence)):
+    for row in (Stored(*row) for row in view.connection.execute(select(EVENTS).order_by(EVENTS.c.sequence))):
         found.events += 1
         try:
             event = _next(row, last, people, view.founder, registry)
@@ -66,7 +66,7 @@ def _replay(view: View, registry: str, found: Verification) -> Iterator[Event[An
     found.head = last
 
 
-def _next(row: Row[Any], last: Head, people: People, founder: str, registry: str) -> Event[Any]:
+def _next(row: Stored, last: Head, people: People, founder: str, registry: str) -> Event[Any]:
     where, mend = f"event {row.sequence}", "Bring the record back from a copy."
     event = event_of(row, people, founder)
     predicate = said(row.envelope.encode(), where)["predicate"]
