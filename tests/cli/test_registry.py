@@ -80,7 +80,7 @@ def test_from_nothing_to_production_and_back(
     shown = part("show", f"{NAME}@production")
     assert shown["channels"] == ["production"]
     assert shown["evidence"]["fact"]["outcome"] == "pass"
-    assert [one["actor"] for one in shown["approvals"]] == ["bob"]
+    assert [one["actor"] for one in shown["for_channel"]["production"]["approvals"]] == ["bob"]
     other = tmp_path / "other"
     other.mkdir()
     for path in adapter.iterdir():
@@ -133,8 +133,11 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
     assert "note: dataset films" in done.err
     assert "@production 1 REVOKED" in said("list")
+    assert f"{NAME}@1 is REVOKED: bad" in said("revocations", "-o", tmp_path / "revoked.json")
+    assert "nothing new" in said("import", tmp_path / "revoked.json")
     assert "line=3" in said("label", NAME, "line=3")
-    assert "retired" in said("retire", _key_of(in_process, "bob"), "--reason", "left")
+    done = in_process("registry", "retire", _key_of(in_process, "bob"), "--reason", "lost", "--stolen")
+    assert f"note: counts no more: bob approved {NAME}@1 for production: good" in done.err
 
 
 def _key_of(in_process: Verb, person: str) -> str:
@@ -157,6 +160,29 @@ def test_every_part_prints_json(part: Part, live: Path, tmp_path: Path) -> None:
     assert part("import", tmp_path / "one.tar")["release"]["fact"]["number"] == 1
     assert part("approve", f"{NAME}@1", "staging", "--reason", "x", by=live)["fact"]["channel"] == "staging"
     assert part("approve", f"{NAME}@1", "staging", "--withdraw", "--reason", "y", by=live)["kind"] == "withdrawn"
+
+
+def test_a_revocation_that_does_not_hold_here_is_loud(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    assert in_process("registry", "key", "-o", "eve.pem").code == 0
+    place = ("--registry", tmp_path / "other", "--key", tmp_path / "eve.pem")
+    assert in_process("registry", "init", "--person", "eve", *place).code == 0
+    in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
+    in_process("registry", "revocations", "-o", "revoked.json")
+    done = in_process("registry", "import", "revoked.json", *place)
+    assert done.code == 3
+    assert "DOES NOT HOLD here: nobody here has the key" in done.out
+    done = in_process("registry", "import", "revoked.json", *place, "--json")
+    assert (done.code, json.loads(done.out)["revoked"]) == (3, [])
+
+
+def test_show_says_what_each_channel_still_asks_for(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    rules = "{approvals: 2, evidence: true}\n  field: {approvals: 1}\n  '*': {}"
+    (tmp_path / "policy.yaml").write_text(f"channels:\n  production: {rules}\n")
+    assert in_process("registry", "policy", "policy.yaml").code == 0
+    shown = in_process("registry", "show", f"{NAME}@1").out
+    assert "lacks     for production: 2 more approvals" in shown
+    assert "lacks     for production: approval: that of bob was under another policy" in shown
+    assert "lacks     for field: 1 more approval\n" in shown
 
 
 def test_a_folder_of_a_user_is_not_replaced_by_an_export(in_process: Verb, live: Path, tmp_path: Path) -> None:
@@ -217,6 +243,9 @@ def test_a_release_is_used_wherever_an_adapter_is(
         ),
         (("revoke", f"{NAME}@1", "--reason", " "), "nothing is said"),
         (("export", f"{NAME}@1", "-o", "bundle"), "is written as a .tar file"),
+        (("revocations", "-o", "revoked.tar"), "are written as a .json file"),
+        (("import", "none.json"), "there is no such file"),
+        (("clock", "--reason", "x"), "which is not ahead of this machine's clock"),
         (("audit", "cell7/other"), "there is no adapter of that name"),
         (("policy", "bob.pem.pub"), "the policy is empty, or no mapping"),
         (("promote", f"{NAME}@1", "production", "--generation", "7"), "the channel is at generation 1, not 7"),

@@ -108,3 +108,13 @@ def team(database: str, make_team: Callable[..., Team]) -> Iterator[Team]:
 def local(make_team: Callable[..., Team]) -> Team:
     """As a user has it without options: SQLite and a folder."""
     return make_team()
+
+
+@pytest.fixture
+def away(make_team: Callable[..., Team], local: Team) -> Team:
+    """Another site, that knows the people of the first."""
+    site = make_team(folder="away")
+    for person, roles in ROLES.items():
+        public = public_path(local.registry.folder / "keys" / f"{person}.pem")
+        enrol(site.registry, site["ann"], person, public, roles, None)
+    return site

@@ -38,16 +38,6 @@ def tar(local: Team, tmp_path: Path) -> Path:
     return tmp_path / "release.tar"
 
 
-@pytest.fixture
-def away(make_team: Callable[..., Team], local: Team) -> Team:
-    """Another site, that knows the people of the first."""
-    site = make_team(folder="away")
-    for person, roles in ROLES.items():
-        public = public_path(local.registry.folder / "keys" / f"{person}.pem")
-        enrol(site.registry, site["ann"], person, public, roles, None)
-    return site
-
-
 def members(tar: Path) -> Members:
     with tarfile.open(tar) as file:
         return {member.name: file.extractfile(member).read() for member in file}  # type: ignore[union-attr]

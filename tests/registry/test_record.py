@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from worldtune.errors import BusyError, RegistryError, TamperError
 from worldtune.registry import clock, database
 from worldtune.registry.add import add
-from worldtune.registry.enrolment import enrol, retire
+from worldtune.registry.enrolment import enrol, retire, set_clock
 from worldtune.registry.facts import (
     FACTS,
     Approved,
+    ClockSet,
     Derived,
     Evaluated,
     Expected,
@@ -36,7 +38,7 @@ from worldtune.registry.labels import label
 from worldtune.registry.record import MEND, Writer
 from worldtune.registry.registry import found_registry, join_registry, open_registry
 from worldtune.registry.releases import resolve
-from worldtune.registry.tables import METADATA
+from worldtune.registry.tables import METADATA, SCHEMA
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
@@ -84,6 +86,7 @@ def _one_of_every_kind(team: Team) -> None:
         ("sam", Derived(what="dataset", name="a", digest=zeros, sources=(release.digest,))),
         ("sam", Published(**of, where="a", revision="b")),
         ("ann", Retired(person="bea", key=team["bea"].public_key.keyid, reason="a")),
+        ("ann", ClockSet(reason="a")),
     ):
         with team.registry.writer(team[person]) as writer:
             writer.append(fact)
@@ -258,7 +261,7 @@ class TestTime:
         _released(team)
         earlier = clock.now() - timedelta(hours=1)
         monkeypatch.setattr(clock, "now", lambda: earlier)
-        with pytest.raises(RegistryError, match="Set the clock right"):
+        with pytest.raises(RegistryError, match="Set this clock right"):
             label(team.registry, team["sam"], NAME, {"a": "b"})
 
     def test_clocks_of_two_machines_may_differ_a_little_and_time_never_goes_back(
@@ -268,6 +271,32 @@ class TestTime:
         earlier = clock.time_of(before.at) - timedelta(seconds=30)
         monkeypatch.setattr(clock, "now", lambda: earlier)
         assert label(team.registry, team["sam"], NAME, {"a": "b"}).at == before.at
+
+    def test_a_clock_that_was_ahead_is_set_right_by_an_administrator_and_nobody_else(
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = clock.now()
+        with monkeypatch.context() as wrong:
+            wrong.setattr(clock, "now", lambda: real + timedelta(days=300))
+            _released(team)
+        with pytest.raises(RegistryError, match="have an administrator run `registry clock`"):
+            label(team.registry, team["sam"], NAME, {"a": "b"})
+        with pytest.raises(RegistryError, match="bob is approver, and it takes admin"):
+            set_clock(team.registry, team["bob"], "it was 2027")
+        assert set_clock(team.registry, team["ann"], "it was 2027").at < clock.text_of(real + timedelta(days=1))
+        assert label(team.registry, team["sam"], NAME, {"a": "b"}).at < clock.text_of(real + timedelta(days=1))
+        assert verify(team.registry).faults == []
+        with pytest.raises(RegistryError, match="not ahead of this machine's clock"):
+            set_clock(team.registry, team["ann"], "once more")
+
+    def test_an_event_older_than_the_one_before_is_a_fault_without_that(
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _released(team)
+        earlier = clock.text_of(clock.now() - timedelta(days=1))
+        monkeypatch.setattr("worldtune.registry.record.time_after", lambda last: earlier)
+        label(team.registry, team["sam"], NAME, {"a": "b"})
+        assert any("it is older than the event before" in fault for fault in verify(team.registry).faults)
 
 
 class TestBeginning:
@@ -290,13 +319,30 @@ class TestBeginning:
         context = multiprocessing.get_context("spawn")
         with context.Pool(4) as pool:
             done = pool.starmap(_migrate, [(database, str(tmp_path / "r"))] * 4)
-        assert done == ["0001"] * 4
+        assert done == [SCHEMA] * 4
 
     def test_a_newer_schema_is_refused(self, team: Team) -> None:
         with team.registry.record.engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
-        with pytest.raises(RegistryError, match="of a newer schema, 0099; this worldtune knows 0001"):
+        with pytest.raises(RegistryError, match=f"of a newer schema, 0099; this worldtune knows {SCHEMA}"):
             open_registry(team.registry.folder)
+
+    def test_a_registry_of_the_first_schema_is_brought_up_and_is_sound(self, tmp_path: Path) -> None:
+        with tarfile.open(Path(__file__).parent / "data" / "schema-0001.tar.xz") as tar:
+            tar.extractall(tmp_path, filter="data")
+        registry = open_registry(tmp_path)
+        found = verify(registry)
+        assert (found.faults, found.events, found.releases) == ([], 12, 2)
+        with registry.view() as view:
+            assert database.schema_of(view.connection) == SCHEMA
+            assert compare_metadata(MigrationContext.configure(view.connection), METADATA) == []
+            with pytest.raises(RegistryError, match="cell7/front/pick@2 is revoked: bad"):
+                resolve(view, f"{NAME}@staging")
+        with (
+            pytest.raises(DBAPIError, match="what is in the record is not changed"),
+            registry.record.engine.begin() as connection,
+        ):
+            connection.execute(text("DELETE FROM revoked"))
 
     def test_another_machine_joins_by_the_founders_key(self, team: Team, tmp_path: Path) -> None:
         place = team.registry.place

@@ -71,6 +71,13 @@ def test_a_path_that_there_is_comes_first_and_what_is_no_reference_is_a_path(tmp
     assert use("runs/none", pytest.fail).path == Path("runs/none")
 
 
+def test_a_name_alone_says_which_releases_there_are(team: Team, release: Released) -> None:
+    with pytest.raises(RegistryError, match="which release of it") as error:
+        use(NAME, pytest.fail, team.registry.folder)
+    assert f"As {NAME}@staging; see" in error.value.mend
+    assert use("cell7/front/other", pytest.fail, team.registry.folder).path == Path("cell7/front/other")
+
+
 def test_without_a_registry_it_says_how_to_begin(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="there is no registry here"):
         use("a@production", pytest.fail, tmp_path / "none")

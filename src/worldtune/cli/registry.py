@@ -3,10 +3,10 @@
 import typer
 
 from worldtune.cli.registry_exchange import audit, bring, export, mirror, pull, push, verify
-from worldtune.cli.registry_people import enrol, expect, init, join, key, people, policy, retire
+from worldtune.cli.registry_people import clock, enrol, expect, init, join, key, people, policy, retire
 from worldtune.cli.registry_releases import add, derive, label, lineage, show
 from worldtune.cli.registry_releases import list_ as list_all
-from worldtune.cli.registry_rulings import approve, evaluate, promote, revoke, rollback
+from worldtune.cli.registry_rulings import approve, evaluate, promote, revocations, revoke, rollback
 
 
 def registry(context: typer.Context) -> None:
@@ -26,8 +26,9 @@ def registry(context: typer.Context) -> None:
 
 
 PARTS = {
-    "init": init, "join": join, "key": key, "enrol": enrol, "retire": retire, "people": people, "policy": policy,
-    "expect": expect, "add": add, "label": label, "list": list_all, "show": show, "lineage": lineage, "derive": derive,
-    "evaluate": evaluate, "approve": approve, "promote": promote, "rollback": rollback, "revoke": revoke,
-    "verify": verify, "audit": audit, "export": export, "import": bring, "push": push, "pull": pull, "mirror": mirror,
+    "init": init, "join": join, "key": key, "enrol": enrol, "retire": retire, "people": people, "clock": clock,
+    "policy": policy, "expect": expect, "add": add, "label": label, "list": list_all, "show": show, "lineage": lineage,
+    "derive": derive, "evaluate": evaluate, "approve": approve, "promote": promote, "rollback": rollback,
+    "revoke": revoke, "revocations": revocations, "verify": verify, "audit": audit, "export": export, "import": bring,
+    "push": push, "pull": pull, "mirror": mirror,
 }  # fmt: skip

@@ -126,20 +126,27 @@ def export(
 
 
 def bring(
-    source: Annotated[Path, typer.Argument(help="A tar file that `registry export` wrote.")],
+    source: Annotated[Path, typer.Argument(help="What `registry export` wrote (.tar), or `revocations` (.json).")],
     name: Annotated[str | None, typer.Option(help="The adapter's name here; its own when not given.")] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import a release from another site, everything verified. Approvals count if their signers are enrolled here.
+    """Import a release from another site, everything verified, or its revocations.
+
+    Approvals count, and revocations hold, if their signers are enrolled here in that role. Exit code 3 when a
+    revocation does not.
 
     Example:
 
         worldtune registry import pick-12.tar
+        worldtune registry import revoked.json
     """
     from worldtune.registry.bring_in import bring_in
 
+    if source.suffix == ".json":
+        _bring_revocations(source, place, key, as_json)
+        return
     found = bring_in(opened(place), signer_of(key), source, name)
     if as_json:
         say_json({"release": facts_of(found.release), "counted": [facts_of(one) for one in found.counted],
@@ -150,6 +157,23 @@ def bring(
         typer.echo(f"counts: {event.fact.told}")
     for why in found.left_out:
         typer.echo(f"does not count: {why}")
+
+
+def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_json: bool) -> None:
+    from worldtune.registry.revocations import bring_revocations
+
+    found = bring_revocations(opened(place), signer_of(key), source)
+    if as_json:
+        say_json({"revoked": [facts_of(one) for one in found.revoked], "left_out": list(found.left_out)})
+    else:
+        for event in found.revoked:
+            typer.echo(event.fact.told)
+        for why in found.left_out:
+            typer.echo(f"DOES NOT HOLD here: {why}")
+        if not found.revoked and not found.left_out:
+            typer.echo("nothing new")
+    if found.left_out:
+        raise typer.Exit(UNSOUND)
 
 
 def push(

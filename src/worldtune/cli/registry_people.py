@@ -135,12 +135,13 @@ def retire(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a key sign no more. Of one that was --stolen, keys that it enrolled are listed: they are another decision.
+    """Let a key sign no more. Of one that was --stolen, what counts no more is listed, and what it enrolled.
 
     Example:
 
         worldtune registry retire 3f9c0a71b2d4 --reason "ann left"
     """
+    from worldtune.registry.enrolment import let_in_by
     from worldtune.registry.enrolment import retire as write
 
     registry = opened(place)
@@ -148,9 +149,24 @@ def retire(
     say(event, as_json)
     with registry.view() as view:
         enrolled = [one for one in view.people.holders.values() if one.by == event.fact.key and one.retired is None]
+        lost = let_in_by(view, event.fact.key) if stolen else []
+    for each in lost:
+        typer.echo(f"note: counts no more: {each.fact.told}", err=True)
     for one in enrolled if stolen else ():
         note = f"note: it enrolled {one.key.keyid[:12]} of {one.person}, which may sign until it is retired too"
         typer.echo(note, err=True)
+
+
+def clock(reason: Reason, place: Place = None, key: Key = None, as_json: AsJson = False) -> None:
+    """Go on from this machine's clock, when another's was ahead as it wrote; for administrators.
+
+    Example:
+
+        worldtune registry clock --reason "cell 7 thought it was 2031; set right on Friday"
+    """
+    from worldtune.registry.enrolment import set_clock
+
+    say(set_clock(opened(place), signer_of(key), reason), as_json)
 
 
 def people(place: Place = None, as_json: AsJson = False) -> None:

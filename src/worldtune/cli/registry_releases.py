@@ -213,8 +213,11 @@ def _release(view: "View", text: str) -> dict[str, Any]:
     newest = channels(view, its.adapter)
     held = [name for name, row in newest.items() if row.number == its.number]
     glass = [newest[name] for name in held if newest[name].how == "break-glass"]
-    asked = found.reference.value if found.reference.by == "channel" else "production"
-    now = standing(view, its, asked)
+    policy = policy_now(view)
+    named = [name for name in policy.channels if name != "*"]
+    asked = [found.reference.value] if found.reference.by == "channel" else list(dict.fromkeys([*named, *held]))
+    now = standing(view, its)
+    at = {channel: standing(view, its, channel) for channel in asked}
     came = f", from {its.origin}" if its.origin else ""
     lines = [
         f"{its.name}  {its.digest}",
@@ -222,24 +225,30 @@ def _release(view: "View", text: str) -> dict[str, Any]:
         f"base      {its.base_name}  {its.base[:12]}",
         f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
         *(f"BREAK-GLASS @{one.channel} until {one.expires[:16]}: {one.reason}" for one in glass),
-        *_standing_lines(now, asked, policy_now(view).rule(asked)),
+        *_standing_lines(now),
+        *(line for channel, there in at.items() for line in _channel_lines(there, channel, policy.rule(channel))),
     ]
     return {
         "release": facts_of(found.release), "channels": held, "revoked": now.revoked and facts_of(now.revoked),
-        "evidence": now.evidence and facts_of(now.evidence), "approvals": [facts_of(one) for one in now.approvals],
-        "stale": list(now.stale), "lapsed": list(now.lapsed), "lines": lines,
+        "evidence": now.evidence and facts_of(now.evidence), "stale": list(now.stale), "lapsed": list(now.lapsed),
+        "for_channel": {channel: {"approvals": [facts_of(one) for one in there.approvals], "lapsed": list(there.lapsed)}
+                for channel, there in at.items()}, "lines": lines,
     }  # fmt: skip
 
 
-def _standing_lines(now: "Standing", channel: str, rule: "Rule") -> list[str]:
+def _standing_lines(now: "Standing") -> list[str]:
     lines = [f"REVOKED   {now.revoked.fact.reason}"] if now.revoked else []
     if now.evidence:
         lines.append(
             f"evidence  {now.evidence.fact.outcome}, by {now.evidence.actor}, suite {now.evidence.fact.suite[:12]}"
         )
-    lines += [f"approved  for {channel} by {one.fact.person}: {one.fact.reason}" for one in now.approvals]
-    lines += [f"stale     {reason}" for reason in now.stale]
+    return lines + [f"stale     {reason}" for reason in now.stale]
+
+
+def _channel_lines(now: "Standing", channel: str, rule: "Rule") -> list[str]:
+    lines = [f"approved  for {channel} by {one.fact.person}: {one.fact.reason}" for one in now.approvals]
     asked = (*(["evidence"] if rule.evidence else []), *(["approval"] if rule.approvals else []))
-    lines += [f"lacks     {reason}" for reason in now.lapsed if reason.startswith(asked)]
+    lines += [f"lacks     for {channel}: {reason}" for reason in now.lapsed if reason.startswith(asked)]
     missing = rule.approvals - len(now.approvals)
-    return [*lines, f"lacks     {missing} more approvals for {channel}"] if missing > 0 else lines
+    more = f"{missing} more approval{'s' if missing > 1 else ''}"
+    return [*lines, f"lacks     for {channel}: {more}"] if missing > 0 else lines

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, Reason, Reference, line_of, opened, say, signer_of
+from worldtune.cli.registry_options import (
+    AsJson,
+    Key,
+    Place,
+    Reason,
+    Reference,
+    facts_of,
+    line_of,
+    opened,
+    say,
+    say_json,
+    signer_of,
+)
 from worldtune.errors import RegistryError
 
 Expires = Annotated[str | None, typer.Option(help="Until when it counts: 90d, 12w, 8h.")]
@@ -110,6 +122,37 @@ def rollback(
     say(event, as_json)
     for stale in now.stale:
         typer.echo(f"note: {event.fact.name} is stale: {stale}", err=True)
+
+
+def revocations(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write them, signed, to a .json file.")] = None,
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is revoked, or write it for other sites, where `registry import` lets it hold for the same bytes.
+
+    Example:
+
+        worldtune registry revocations -o revoked.json
+    """
+    from worldtune.registry.facts import Revoked
+    from worldtune.registry.revocations import write_revocations
+
+    registry = opened(place)
+    if out is None:
+        with registry.view() as view:
+            found = view.facts(Revoked)
+    elif out.suffix != ".json":
+        raise RegistryError("revocations are written as a .json file", where=str(out), mend="As --out revoked.json.")
+    else:
+        found = write_revocations(registry, out)
+    if as_json:
+        say_json([facts_of(event) for event in found])
+        return
+    for event in found:
+        typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.digest[:12]}  {event.fact.told}")
+    if not found:
+        typer.echo("nothing is revoked")
 
 
 def revoke(

@@ -13,13 +13,13 @@ from worldtune.adapters.card import CARD, AdapterCard, read_card
 from worldtune.adapters.folder import WEIGHTS, read_sound_card
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file
-from worldtune.registry.facts import Released, Revoked
+from worldtune.registry.facts import Released
 from worldtune.registry.manifest import Manifest, canonical, manifest_of, parse_json
 from worldtune.registry.names import check_name
 from worldtune.registry.provenance import provenance
 from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import RELEASED, find, revocation
+from worldtune.registry.releases import RELEASED, find, refuse_revoked_bytes, revocation
 from worldtune.registry.statements import sign
 
 ADAPTER = "adapter"
@@ -111,9 +111,7 @@ def _known(writer: Writer, name: str, manifest: Manifest, about: About) -> Event
 
     Raises RegistryError when they are revoked, or something else is said of them than was.
     """
-    for revoked in writer.facts(Revoked, digest=manifest.digest):
-        what = f"these bytes are revoked, as {revoked.fact.name}: {revoked.fact.reason}"
-        raise RegistryError(what, where=name, mend="Add another adapter.")
+    refuse_revoked_bytes(writer, manifest.digest, name)
     found = writer.facts(Released, adapter=name, digest=manifest.digest)
     if not found:
         return None
@@ -138,7 +136,7 @@ def _parent(writer: Writer, name: str, digest: str, reference: str | None) -> st
     if reference is None:
         return None
     parent = find(writer, reference).release.fact
-    if revoked := revocation(writer, parent):
+    if revoked := revocation(writer, parent.digest):
         what = f"its parent {reference} is revoked: {revoked.fact.reason}"
         raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
     if parent.digest == digest:

@@ -68,7 +68,7 @@ def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> 
     """
     with registry.writer(signer) as writer:
         release = find(writer, text).release.fact
-        if found := revocation(writer, release):
+        if found := revocation(writer, release.digest):
             what = f"it is revoked already: {found.fact.reason}"
             raise RegistryError(what, where=release.name, mend="Nothing is to be done.")
         return writer.append(Revoked(**release.identity, reason=reason))

@@ -24,6 +24,7 @@ from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Released
 from worldtune.registry.names import check_name
 from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
+from worldtune.registry.releases import refuse_revoked_bytes
 from worldtune.registry.statements import opened, payload_of, said, signed_by
 
 HERE = "import"
@@ -94,7 +95,10 @@ def _made_here(writer: Writer, bundle: Bundle, name: str | None, where: str) -> 
 
 
 def _released(writer: Writer, bundle: Bundle, card: AdapterCard, name: str | None, where: str) -> Released:
-    """The release as it will stand here, from what its author signed. Raises RegistryError when nobody here did."""
+    """The release as it will stand here, from what its author signed.
+
+    Raises RegistryError when nobody here did, or it is revoked here.
+    """
     envelope = _of_author(bundle, where)
     sequence = writer.head().sequence + 1
     holder, stated = spoken(writer, envelope, Released, writer.at, sequence, where)
@@ -112,7 +116,9 @@ def _released(writer: Writer, bundle: Bundle, card: AdapterCard, name: str | Non
     adapter = check_name(name or stated.adapter)
     here = {"adapter": adapter, "number": next_number(writer, adapter), "author": holder.person,
             "origin": stated.origin or stated.name, "statement": envelope.decode()}  # fmt: skip
-    return stated.model_copy(update=here)
+    release = stated.model_copy(update=here)
+    refuse_revoked_bytes(writer, release.digest, where)
+    return release
 
 
 def _of_author(bundle: Bundle, where: str) -> bytes:

@@ -27,7 +27,7 @@ def counts(view: View, event: Event[Any]) -> bool:
     holder, signed = spoken(view, fact.statement.encode(), type(fact), event.at, event.sequence, where)
     own = OWN if isinstance(fact, Approved) else OWN_OF_OTHERS
     stands, said = (one.model_dump(mode="json", exclude=own) for one in (fact, signed))
-    if stands != said or speaker_of(fact) != holder.person:
+    if stands != said or speaker_of(fact) not in (None, holder.person):  # of a revocation nobody is named
         raise TamperError(f"it is not what {holder.person} signed", where=where, mend=MEND)
     return not holder.stolen
 
@@ -48,6 +48,7 @@ def spoken(view: View, envelope: bytes, kind: type[Any], at: str, sequence: int,
         raise TamperError(f"it says nothing that is known: {error.what}", where=where, mend=MEND) from error
     if signed.statement is not None:
         raise TamperError("it was brought along there too: the first statement counts", where=where, mend=MEND)
-    as_here = {"author": holder.person} if isinstance(signed, Released) else {"person": holder.person}
+    named = "author" if isinstance(signed, Released) else "person"
+    as_here = {named: holder.person} if named in kind.model_fields else {}
     view.people.may(holder, signed.model_copy(update=as_here), at, sequence, where)
     return holder, signed

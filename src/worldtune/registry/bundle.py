@@ -68,7 +68,7 @@ def export(registry: Registry, text: str, target: Path) -> str:
         release = find(view, text).release
         refuse_revoked(view, release.fact)
         events = [release, *_speaking_for(view, release.fact)]
-        envelopes = [_signed(view, event) for event in events]
+        envelopes = [signed(view, event) for event in events]
     manifest = registry.store.manifest(release.fact.digest)
     results = sorted({event.fact.results for event in events if isinstance(event.fact, Evaluated)})
     texts: list[tuple[str, bytes]] = [
@@ -195,7 +195,7 @@ def _speaking_for(view: View, release: Released) -> Iterator[Event[Any]]:
             yield event
 
 
-def _signed(view: View, event: Event[Any]) -> bytes:
+def signed(view: View, event: Event[Any]) -> bytes:
     """The envelope of who speaks: of what was brought along once, the one that came."""
     brought = getattr(event.fact, "statement", None)
     return brought.encode() if brought else view.envelope(event.sequence)

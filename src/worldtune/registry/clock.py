@@ -15,6 +15,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def time_here() -> str:
+    """The same as the record keeps it."""
+    return text_of(now())
+
+
+def is_ahead(last: str) -> bool:
+    """Is the record's time so far ahead of this machine's that it writes no more?"""
+    return time_of(last) - now() > TOLERATED
+
+
 def text_of(time: datetime) -> str:
     """As the record keeps it; such texts sort as their times do."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -30,14 +40,14 @@ def time_after(last: str | None) -> str:
     Clocks of several machines differ a little: within a minute the later of both holds. Raises RegistryError when the
     clock is further back: what has expired would be valid again.
     """
-    here = text_of(now())
+    here = time_here()
     if last is None or here >= last:
         return here
-    if time_of(last) - time_of(here) > TOLERATED:
+    if is_ahead(last):
         raise RegistryError(
             f"this machine's clock says {here}, and the record's last event is of {last}",
             where="clock",
-            mend="Set the clock right: expiries are counted by it.",
+            mend="Set this clock right; or, if that event's was ahead, have an administrator run `registry clock`.",
         )
     return last
 

@@ -1,20 +1,33 @@
 """What administrators state: who may sign, which policy holds, and what is expected of releases now."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import RegistryError, did_you_mean
 from worldtune.evaluation.gates import read_policy as read_gates
 from worldtune.files import digest_file
-from worldtune.registry.clock import span_of, text_of, time_of
-from worldtune.registry.facts import Enrolled, Expected, PolicySet, Retired, Role
+from worldtune.registry.clock import is_ahead, span_of, text_of, time_of
+from worldtune.registry.facts import (
+    KIND,
+    Approved,
+    ClockSet,
+    Enrolled,
+    Evaluated,
+    Expected,
+    Moved,
+    PolicySet,
+    Released,
+    Retired,
+    Role,
+)  # fmt: skip
 from worldtune.registry.keys import public_pem, read_public
 from worldtune.registry.names import check_name
 from worldtune.registry.policy import Policy
-from worldtune.registry.record import Event
+from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry, policy_fact
+from worldtune.registry.tables import EVENTS
 
 KINDS = get_args(Expected.model_fields["what"].annotation)
 
@@ -58,6 +71,27 @@ def retire(
             what = "nobody would be left to administer the registry"
             raise RegistryError(what, where=found[0][:12], mend="Enrol another administrator first.")
         return writer.append(Retired(person=holders[found[0]].person, key=found[0], stolen=stolen, reason=reason))
+
+
+def let_in_by(view: View, key: str) -> list[Event[Any]]:
+    """What a key let in, and would no more were it stolen: releases, evaluations, approvals, moves."""
+    kinds = [KIND.format(one.kind) for one in (Released, Evaluated, Approved, Moved)]
+    events = view.events(EVENTS.c.kind.in_(kinds), EVENTS.c.actor == view.people.holders[key].person)
+    return [event for event in events if event.key == key]
+
+
+def set_clock(registry: Registry, signer: CryptoSigner, reason: str) -> Event[ClockSet]:
+    """Go on from this machine's clock, when another's was ahead as it wrote.
+
+    What was said meanwhile, and lasts for a time, lasts by the clock that was ahead. Raises RegistryError when the
+    record's time is not ahead.
+    """
+    with registry.writer(signer) as writer:
+        last = writer.head().at
+        if last is None or not is_ahead(last):
+            what = f"the record's last event is of {last}, which is not ahead of this machine's clock"
+            raise RegistryError(what, where="clock", mend="Nothing is to be done.")
+        return writer.append(ClockSet(reason=reason))
 
 
 def set_policy(registry: Registry, signer: CryptoSigner, policy: Policy) -> Event[PolicySet]:

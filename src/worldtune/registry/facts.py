@@ -261,8 +261,20 @@ class Moved(OfRelease):
         return f"{self.adapter}@{self.channel} is {self.number} (generation {self.generation}, {how}){until}{why}"
 
 
-class Revoked(OfRelease):
-    """A release that nobody may use any more."""
+class ClockSet(Fact):
+    """The clock that was ahead was set right: this event may be older than the one before, and none after it may."""
+
+    kind: ClassVar[str] = "clock_set"
+    by: ClassVar[tuple[Role, ...]] = ("admin",)
+    reason: str = Field(min_length=1)
+
+    @property
+    def told(self) -> str:
+        return f"the record's CLOCK WAS SET BACK: {self.reason}"
+
+
+class Revoked(Brought):
+    """A release that nobody may use any more, whatever its name: what is revoked are its bytes."""
 
     kind: ClassVar[str] = "revoked"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
@@ -307,6 +319,6 @@ class Published(OfRelease):
 
 FACTS: tuple[type[Fact], ...] = (
     Founded, Enrolled, Retired, PolicySet, Expected, Released, Labelled, Evaluated, Approved, Withdrawn, Moved,
-    Revoked, Derived, Published,
+    Revoked, Derived, Published, ClockSet,
 )  # fmt: skip
 BY_KIND: dict[str, type[Fact]] = {KIND.format(fact.kind): fact for fact in FACTS}

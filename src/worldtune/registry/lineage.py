@@ -157,7 +157,7 @@ def _made_from(view: View, sources: set[str]) -> Iterator[Derived]:
 
 def _release_node(view: View, release: Released) -> Node:
     facts = {"author": release.author, "base": release.base_name}
-    if revoked := revocation(view, release):
+    if revoked := revocation(view, release.digest):
         facts["REVOKED"] = revoked.fact.reason
     return Node("release", release.name, release.digest, facts)
 

@@ -27,13 +27,11 @@ def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
 
 def generation_of(view: View, adapter: str, channel: str) -> int:
     """How often a channel was moved, by whomever; 0 for never."""
-    return view.connection.execute(_generation(adapter, channel)).scalar_one()
+    return view.connection.execute(_generation(adapter, channel)).scalar() or 0
 
 
-def _generation(adapter: str, channel: str) -> Select[tuple[int]]:
-    return select(func.coalesce(func.max(MOVED.c.generation), 0)).where(
-        MOVED.c.adapter == adapter, MOVED.c.channel == channel
-    )
+def _generation(adapter: str, channel: str) -> Select[Any]:
+    return select(func.max(MOVED.c.generation)).where(MOVED.c.adapter == adapter, MOVED.c.channel == channel)
 
 
 def moves_of(view: View, adapter: str, channel: str) -> list[Event[Moved]]:

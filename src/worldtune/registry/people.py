@@ -15,6 +15,7 @@ from worldtune.registry.facts import (
     Moved,
     Released,
     Retired,
+    Revoked,
     Role,
     Withdrawn,
 )
@@ -84,7 +85,7 @@ class People:
             what = f"the key of {holder.person} was retired on {(holder.retired_at or '')[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
         speaker = speaker_of(fact)
-        if isinstance(fact, Brought) and fact.statement is None and speaker != holder.person:
+        if speaker is not None and _said_here(fact) and speaker != holder.person:
             what = f"{holder.person} speaks for {speaker}"
             raise RegistryError(what, where=where, mend="Everybody signs for themselves.")
         needed = roles_for(fact)
@@ -102,11 +103,15 @@ def speaker_of(fact: Fact) -> str | None:
     return fact.person if isinstance(fact, Evaluated | Approved) else None
 
 
+def _said_here(fact: Fact) -> bool:
+    return not isinstance(fact, Brought) or fact.statement is None
+
+
 def roles_for(fact: Fact) -> tuple[Role, ...]:
     """Any of these may state the fact; an administrator may do all but evaluate and approve, unless enrolled for it."""
     if isinstance(fact, Moved) and fact.how == "break-glass":
         return ("admin",)
-    if isinstance(fact, Evaluated | Approved) and fact.statement is not None:  # whoever imports does not vouch for it
+    if isinstance(fact, Evaluated | Approved | Revoked) and not _said_here(fact):  # who imports does not vouch for it
         return ("submitter", "admin")
     if isinstance(fact, Evaluated | Approved | Withdrawn):
         return fact.by

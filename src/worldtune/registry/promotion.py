@@ -118,12 +118,12 @@ def verify_bytes(registry: Registry, release: Released) -> None:
 
 def refuse_revoked(view: View, release: Released) -> None:
     """Raises RegistryError when the release, or one that it came from, is revoked."""
-    if revoked := revocation(view, release):
+    if revoked := revocation(view, release.digest):
         what = f"{release.name} is revoked: {revoked.fact.reason}"
-        raise RegistryError(what, where=release.name, mend="Promote another.")
+        raise RegistryError(what, where=release.name, mend="Use another; other sites: worldtune registry revocations.")
     chain = [release, *ancestors(view, release)]
     for one in chain[1:]:
-        if revoked := revocation(view, one):
+        if revoked := revocation(view, one.digest):
             what = f"it came from {one.name}, which is revoked: {revoked.fact.reason}"
             raise RegistryError(what, where=release.name, mend="Train from another.")
     if (parent := chain[-1].parent) is not None and parent not in {one.digest for one in chain}:
@@ -179,9 +179,8 @@ def _earlier(view: View, reference: Reference, to: int | None) -> Released:
     said = "; ".join(f"{number} is {why}" for number, why in reasons.items()) or (
         f"{to} never was there before" if to is not None else "it never held another before"
     )
-    raise RegistryError(
-        f"nothing can be gone back to: {said}", where=where, mend="Have one approved, or use promote --break-glass."
-    )
+    mend = f"Have one approved, or promote another: worldtune registry show {reference.adapter}."
+    raise RegistryError(f"nothing can be gone back to: {said}", where=where, mend=mend)
 
 
 def _not_again(view: View, move: Moved, channel: str) -> str | None:

@@ -8,6 +8,7 @@ them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from securesystemslib.signer import CryptoSigner
@@ -17,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from worldtune.errors import BusyError, RecipeError, TamperError
 from worldtune.files import digest_bytes
 from worldtune.registry import database
-from worldtune.registry.clock import time_after
-from worldtune.registry.facts import BY_KIND, KIND, Enrolled, Fact, Founded, Retired, Revoked, Withdrawn
+from worldtune.registry.clock import time_after, time_here
+from worldtune.registry.facts import BY_KIND, KIND, ClockSet, Enrolled, Fact, Founded, Retired, Revoked, Withdrawn
 from worldtune.registry.people import Holder, People
 from worldtune.registry.statements import opened, said, sign, signed_by, statement
 from worldtune.registry.tables import EVENTS, TABLES, row_of
@@ -210,7 +211,11 @@ class Writer(View):
         if self.count() != last.sequence:
             what = f"{self.count()} events, and the newest is number {last.sequence}"
             raise TamperError(what, where="record", mend=MEND)
-        self.at = time_after(last.at)
+
+    @cached_property
+    def at(self) -> str:
+        """The time of all that is written. Raises RegistryError when the clock is behind the record's."""
+        return time_after(self.head().at)
 
     @property
     def holder(self) -> Holder:
@@ -226,21 +231,21 @@ class Writer(View):
 
         Raises BusyError when another was first with what there can be only one of.
         """
-        last = self.head()
+        last, at = self.head(), time_here() if isinstance(fact, ClockSet) else self.at
         if isinstance(fact, Founded):
             person = fact.person
         else:
             person = self.holder.person
-            self.people.may(self.holder, fact, self.at, last.sequence + 1, fact.kind)
+            self.people.may(self.holder, fact, at, last.sequence + 1, fact.kind)
         sequence = last.sequence + 1
         predicate = {
-            "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": self.at, "actor": person,
+            "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": at, "actor": person,
             "fact": fact.model_dump(mode="json"),
         }  # fmt: skip
         kind = KIND.format(fact.kind)
         envelope = sign(statement(fact.subject, kind, predicate), self.signer)
         row = {
-            "sequence": sequence, "at": self.at, "actor": person, "kind": kind, "hash": digest_bytes(envelope),
+            "sequence": sequence, "at": at, "actor": person, "kind": kind, "hash": digest_bytes(envelope),
             "envelope": envelope.decode(),
         }  # fmt: skip
         try:
@@ -249,8 +254,8 @@ class Writer(View):
         except IntegrityError as error:
             mend = "Look what is there now, and try again."
             raise BusyError("another process was first", where=fact.kind, mend=mend) from error
-        self.people.learn(fact, self.at, sequence, self.signer.public_key.keyid)
-        return Event(sequence, self.at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
+        self.people.learn(fact, at, sequence, self.signer.public_key.keyid)
+        return Event(sequence, at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
 
 
 @dataclass(frozen=True)

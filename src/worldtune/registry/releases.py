@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from worldtune.errors import RegistryError, did_you_mean
 from worldtune.registry.brought import counts
 from worldtune.registry.clock import time_after
-from worldtune.registry.facts import Moved, OfRelease, Released, Revoked
+from worldtune.registry.facts import Moved, Released, Revoked
 from worldtune.registry.moves import channel_head, check_move
 from worldtune.registry.names import Reference, parse_reference
 from worldtune.registry.record import Event, View
@@ -43,7 +43,7 @@ def resolve(view: View, text: str) -> Resolved:
     TamperError when the channel was moved past the policy.
     """
     found = find(view, text)
-    if revoked := revocation(view, found.release.fact):
+    if revoked := revocation(view, found.digest):
         mend = f"Roll back: worldtune registry rollback {text}." if found.move else "Use another release."
         raise RegistryError(f"{found.name} is revoked: {revoked.fact.reason}", where=text, mend=mend)
     if found.move:
@@ -88,10 +88,19 @@ def _release(view: View, reference: Reference, condition: Any) -> Event[Released
     return found[-1]
 
 
-def revocation(view: View, release: OfRelease) -> Event[Revoked] | None:
-    """The revocation of these bytes, under whatever name."""
-    found = view.facts(Revoked, digest=release.digest)
-    return found[0] if found else None
+def revocation(view: View, digest: str) -> Event[Revoked] | None:
+    """The revocation of these bytes, under whatever name. Raises TamperError for one that nobody said."""
+    for event in view.facts(Revoked, digest=digest):
+        counts(view, event)  # by a key that was stolen since: what it took away stays away
+        return event
+    return None
+
+
+def refuse_revoked_bytes(view: View, digest: str, where: str) -> None:
+    """Raises RegistryError when these bytes are revoked, under whatever name: they need not come in again."""
+    if revoked := revocation(view, digest):
+        what = f"these bytes are revoked, as {revoked.fact.name}: {revoked.fact.reason}"
+        raise RegistryError(what, where=where, mend="Add another adapter.")
 
 
 def ancestors(view: View, release: Released) -> Iterator[Released]:

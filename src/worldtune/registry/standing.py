@@ -81,7 +81,7 @@ def standing(view: View, release: Released, channel: str | None = None) -> Stand
     moved = [event.fact for event in view.facts(Moved, digest=release.digest, adapter=release.adapter)]
     if moved and moved[-1].policy != policy.digest:
         stale.append(f"policy: it was let in under {moved[-1].policy[:12]}, and now {policy.digest[:12]} holds")
-    revoked = revocation(view, release)
+    revoked = revocation(view, release.digest)
     return Standing(release, revoked, evidence, tuple(approvals), policy, tuple(stale), (*why, *lapsed))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from worldtune.registry.facts import FACTS, Fact
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 METADATA = MetaData(naming_convention={"uq": "uq_%(table_name)s_%(column_0_N_name)s", "ix": "ix_%(column_0_N_label)s"})
 
 EVENTS = Table(

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldtune.errors import UserError
+from worldtune.errors import RegistryError, UserError
 from worldtune.files import atomic_folder, cache_folder, locked
 from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
 from worldtune.registry.names import is_reference
-from worldtune.registry.registry import Registry, open_registry
-from worldtune.registry.releases import Resolved, resolve
+from worldtune.registry.registry import PLACE, Registry, default_folder, open_registry
+from worldtune.registry.releases import Resolved, adapter_names, channels, resolve
 
 Warn = Callable[[str], None]
 
@@ -28,8 +28,12 @@ def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
     What there is under the path is taken first. `warn` is told what a user must know. Raises RegistryError for a
     release that may not be used, TamperError when its bytes are others.
     """
-    if Path(text).expanduser().exists() or not is_reference(text):
-        return Used(Path(text).expanduser())
+    path = Path(text).expanduser()
+    if path.exists():
+        return Used(path)
+    if not is_reference(text):
+        _refuse_bare_name(text, registry)
+        return Used(path)
     opened = open_registry(registry)
     with opened.view() as view:
         found = resolve(view, text)
@@ -38,6 +42,18 @@ def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
     move = f", @{found.move.fact.channel} generation {found.move.fact.generation}" if found.move else ""
     glass = f" (BREAK-GLASS until {found.move.fact.expires})" if found.warnings and found.move else ""
     return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}{glass}")
+
+
+def _refuse_bare_name(text: str, registry: Path | None) -> None:
+    """Raises RegistryError for what is an adapter's name in the registry that there is, if there is one."""
+    folder = registry or default_folder()
+    if not (folder / PLACE).is_file():
+        return
+    with open_registry(folder).view() as view:
+        if text in adapter_names(view):
+            held = [f"{text}@{channel}" for channel in channels(view, text)]
+            mend = f"As {' or '.join(held) or f'{text}@1'}; see `worldtune registry show {text}`."
+            raise RegistryError("it is not said which release of it", where=text, mend=mend)
 
 
 def checkout(registry: Registry, found: Resolved) -> Path:

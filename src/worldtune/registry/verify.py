@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from worldtune.errors import RegistryError
 from worldtune.registry.brought import counts
-from worldtune.registry.facts import BY_KIND, Evaluated, Fact, Founded, Moved, Released
+from worldtune.registry.facts import BY_KIND, ClockSet, Evaluated, Fact, Founded, Moved, Released
 from worldtune.registry.manifest import Manifest
 from worldtune.registry.moves import check_move
 from worldtune.registry.people import People
@@ -74,7 +74,7 @@ def _next(row: Stored, last: Head, people: People, founder: str, registry: str) 
         raise RegistryError(f"the chain is broken after event {last.sequence}", where=where, mend=mend)
     if predicate["registry"] != registry:
         raise RegistryError("it is of another registry", where=where, mend=mend)
-    if last.at is not None and row.at < last.at:
+    if last.at is not None and row.at < last.at and not isinstance(event.fact, ClockSet):
         raise RegistryError("it is older than the event before", where=where, mend=mend)
     if isinstance(event.fact, Founded) != (row.sequence == 1):
         raise RegistryError("a registry is founded once", where=where, mend=mend)

@@ -5,6 +5,8 @@ from typing import Any
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Text, UniqueConstraint
 
+from worldtune.registry.migrations.triggers import protect
+
 revision = "0001"
 down_revision = None
 
@@ -31,7 +33,6 @@ SOUGHT = {
     "released": "digest", "labelled": "adapter", "evaluated": "digest", "approved": "digest", "withdrawn": "digest",
     "moved": "digest", "revoked": "digest", "derived": "digest", "published": "digest",
 }  # fmt: skip
-REFUSAL = "what is in the record is not changed"
 
 
 def upgrade() -> None:
@@ -53,27 +54,9 @@ def upgrade() -> None:
         if table in SOUGHT:
             op.create_index(f"ix_{table}_{SOUGHT[table]}", table, [SOUGHT[table]])
     for table in ("event", *FACTS):
-        _protect(table)
+        protect(table)
 
 
 def _column(text: str) -> Column[Any]:
     name, _, kind = text.rstrip("?").partition(":")
     return Column(name, {"int": BigInteger, "bool": Boolean, "": Text}[kind], nullable=text.endswith("?"))
-
-
-def _protect(table: str) -> None:
-    if op.get_context().dialect.name == "sqlite":
-        for change in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER keep_{table}_{change.lower()} BEFORE {change} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
-            )
-        return
-    op.execute(
-        "CREATE OR REPLACE FUNCTION worldtune_keep() RETURNS trigger AS "
-        f"$$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$ LANGUAGE plpgsql"
-    )
-    op.execute(
-        f"CREATE TRIGGER keep_{table} BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        "FOR EACH STATEMENT EXECUTE FUNCTION worldtune_keep()"
-    )

@@ -1,0 +1,147 @@
+"""What one site revokes is told to another, and holds there for the same bytes, whether they are there yet or not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldtune.errors import RegistryError, TamperError
+from worldtune.registry.add import add
+from worldtune.registry.approval import revoke
+from worldtune.registry.bring_in import bring_in
+from worldtune.registry.bundle import export
+from worldtune.registry.enrolment import retire
+from worldtune.registry.facts import Revoked
+from worldtune.registry.manifest import canonical
+from worldtune.registry.promotion import promote
+from worldtune.registry.releases import resolve
+from worldtune.registry.revocations import bring_revocations, write_revocations
+from worldtune.registry.verify import verify
+
+from .conftest import NAME, Team
+
+
+@pytest.fixture
+def told(local: Team, tmp_path: Path) -> Path:
+    """What the first site tells others, after it revoked its second release."""
+    for _ in range(2):
+        add(local.registry, local["sam"], NAME, local.another())
+    export(local.registry, f"{NAME}@2", tmp_path / "two.tar")
+    revoke(local.registry, local["bob"], f"{NAME}@2", "it hits the fixture")
+    assert len(write_revocations(local.registry, tmp_path / "revoked.json")) == 1
+    return tmp_path / "revoked.json"
+
+
+def revoked(team: Team) -> list[Revoked]:
+    with team.registry.view() as view:
+        return [event.fact for event in view.facts(Revoked)]
+
+
+def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
+    bring_in(away.registry, away["sam"], tmp_path / "two.tar", "line/wrist/pick")
+    promote(away.registry, away["sam"], "line/wrist/pick@1", "staging")
+    brought = bring_revocations(away.registry, away["sam"], told)
+    assert brought.left_out == ()
+    assert [event.fact.told for event in brought.revoked] == ["line/wrist/pick@1 is REVOKED: it hits the fixture"]
+    with away.registry.view() as view, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
+        resolve(view, "line/wrist/pick@staging")
+    assert verify(away.registry).faults == []
+
+
+def test_what_comes_later_is_not_taken(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
+    assert bring_revocations(away.registry, away["sam"], told).revoked[0].fact.name == f"{NAME}@2"
+    with pytest.raises(RegistryError, match="these bytes are revoked, as cell7/front/pick@2: it hits the fixture"):
+        bring_in(away.registry, away["sam"], tmp_path / "two.tar")
+    with pytest.raises(RegistryError, match="these bytes are revoked"):
+        add(away.registry, away["sam"], "another/name", local.folder / "adapter-2")
+    assert verify(away.registry).faults == []
+
+
+def test_the_same_again_and_ones_own_change_nothing(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
+    bring_revocations(away.registry, away["sam"], told)
+    again = bring_revocations(away.registry, away["sam"], told)
+    assert (again.revoked, again.left_out) == ((), ())
+    write_revocations(away.registry, tmp_path / "passed-on.json")
+    assert (tmp_path / "passed-on.json").read_bytes() == told.read_bytes()
+    own = bring_revocations(local.registry, local["sam"], tmp_path / "passed-on.json")
+    assert (own.revoked, own.left_out) == ((), ())
+
+
+def test_who_may_not_revoke_here_revokes_nothing_here(local: Team, away: Team, told: Path) -> None:
+    retire(away.registry, away["ann"], local["bob"].public_key.keyid, "he left")
+    brought = bring_revocations(away.registry, away["sam"], told)
+    assert brought.revoked == ()
+    assert "the key of bob was retired" in brought.left_out[0]
+    with pytest.raises(RegistryError, match="eva is evaluator, and it takes submitter or admin"):
+        bring_revocations(away.registry, away["eva"], _signed_by_another(told, local))
+
+
+def _signed_by_another(told: Path, local: Team) -> Path:
+    """bea, who may revoke, says it too."""
+    add(local.registry, local["sam"], NAME, local.another())
+    revoke(local.registry, local["bea"], f"{NAME}@3", "it too")
+    write_revocations(local.registry, told)
+    return told
+
+
+def test_a_revocation_stays_when_its_key_was_stolen(local: Team, away: Team, told: Path) -> None:
+    bring_revocations(away.registry, away["sam"], told)
+    retire(away.registry, away["ann"], local["bob"].public_key.keyid, "stolen", stolen=True)
+    with pytest.raises(RegistryError, match="these bytes are revoked"):
+        add(away.registry, away["sam"], NAME, local.folder / "adapter-2")
+
+
+@pytest.mark.parametrize("part", ["payload", "sig"])
+def test_a_changed_statement_does_not_hold(away: Team, told: Path, part: str) -> None:
+    content = json.loads(told.read_text())
+    statement = content["statements"][0]
+    held = statement if part == "payload" else statement["signatures"][0]
+    text = held[part]
+    held[part] = text[:-9] + ("A" if text[-9] != "A" else "B") + text[-8:]
+    told.write_bytes(canonical(content))
+    with away.registry.writer(away["sam"]) as writer:
+        before = writer.head()
+    brought = bring_revocations(away.registry, away["sam"], told)
+    assert brought.revoked == ()
+    assert len(brought.left_out) == 1
+    with away.registry.view() as view:
+        assert view.head() == before
+
+
+def test_nobody_writes_a_revocation_that_was_never_said(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
+    """Whoever imports writes the row; what counts is the statement in it, and where it does not hold all stops."""
+    bring_in(away.registry, away["sam"], _another_tar(local, tmp_path))
+    release = bring_revocations(away.registry, away["sam"], told).revoked[0].fact
+    with away.registry.view() as view:
+        mine = resolve(view, f"{NAME}@1").release.fact
+    with away.registry.writer(away["sam"]) as writer:
+        writer.append(release.model_copy(update=mine.identity))
+    with away.registry.view() as view, pytest.raises(TamperError, match="it is not what bob signed"):
+        resolve(view, f"{NAME}@1")
+    assert any("it is not what bob signed" in fault for fault in verify(away.registry).faults)
+
+
+def _another_tar(local: Team, tmp_path: Path) -> Path:
+    export(local.registry, f"{NAME}@1", tmp_path / "one.tar")
+    return tmp_path / "one.tar"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "no JSON"),
+        (b"[]", "it does not say 'worldtune revocations 1'"),
+        (b'{"format": "worldtune revocations 1"}', "it does not say"),
+        (b'{"format": "worldtune revocations 1", "format": "x", "statements": []}', "twice"),
+        (b'{"format": "worldtune revocations 2", "statements": []}', "it does not say"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(away: Team, tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "no.json").write_bytes(content)
+    with pytest.raises(RegistryError, match=why):
+        bring_revocations(away.registry, away["sam"], tmp_path / "no.json")
+
+
+def test_a_file_that_is_not_there_is_said(away: Team, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="there is no such file"):
+        bring_revocations(away.registry, away["sam"], tmp_path / "no.json")
