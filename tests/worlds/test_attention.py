@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
-from worldtune.worlds.attention import FEW, KeptAttention, attend
+from worldtune.worlds.attention import FEW, KeptAttention, _Keeping, attend
 
 SIZES = st.integers(1, 40)
 BF16 = 2**-6  # relative to the largest value: several roundings of 2⁻⁹ each
@@ -60,3 +60,20 @@ def test_results_that_are_kept_are_used_again() -> None:
         assert attend(*parts).equal(out)
     assert not kept
     assert (attend(*parts) - out).abs().max() < BF16
+
+
+def test_nothing_but_attention_to_itself_passes_through_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step on a GPU waits for Python where every operation does: 3.7 s instead of 2.9 on an H200."""
+    queries, keys, values = (heads(8, 16, n).detach() for n in range(3))
+    seen: list[Any] = []
+    through = _Keeping.__torch_dispatch__
+
+    def watched(self: _Keeping, func: Any, *others: Any) -> Any:
+        seen.append(func)
+        return through(self, func, *others)
+
+    monkeypatch.setattr(_Keeping, "__torch_dispatch__", watched)
+    with KeptAttention([], again=False):
+        attend((2 * queries).tanh(), keys, values)
+        attend(queries, keys[:, :, :5], values[:, :, :5])
+    assert [func.name().partition(".")[0] for func in seen] == ["aten::_scaled_dot_product_flash_attention_for_cpu"]

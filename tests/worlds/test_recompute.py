@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from worldtune.worlds.attention import attend
 from worldtune.worlds.recompute import Back, Mode, Recompute, recomputed, to_host
 
 B, N, M, D = 2, 16, 5, 12
@@ -40,9 +41,9 @@ class Block(nn.Module):
 
     def forward(self, x_BND: Tensor, text_BMD: Tensor) -> Tensor:
         queries, keys, values = (part.unsqueeze(1) for part in self.qkv(x_BND).chunk(3, -1))
-        x_BND = x_BND + F.scaled_dot_product_attention(queries, keys, values)[:, 0]
+        x_BND = x_BND + attend(queries, keys, values)[:, 0]
         keys, values = (part.unsqueeze(1) for part in self.text(text_BMD).chunk(2, -1))
-        x_BND = x_BND + F.scaled_dot_product_attention(x_BND.unsqueeze(1), keys, values)[:, 0]
+        x_BND = x_BND + attend(x_BND.unsqueeze(1), keys, values)[:, 0]
         return x_BND + self.down(F.gelu(self.up(x_BND)))
 
     def trained(self) -> list[nn.Parameter]:

@@ -11,6 +11,7 @@ BENCHES = {
     "generate": "our videos and their time against diffusers' pipeline",
     "speed": "each optimisation against its plain form",
     "train": "a training step's time and memory against diffusers' example",
+    "gpu": "a GPU's memory and time against what was planned, on the 2B with weights drawn at random",
     "evaluate": "an evaluation's time, and what its metrics make of planted faults",
     "registry": "the registry under a crowd, kill -9, ten thousand releases and attacks",
     "data": "decoding against diffusers' example, encoding, the store and the ledger",
@@ -29,7 +30,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import data, evaluate, generate, pocket, registry, speed, train
+    from worldtune.bench import data, evaluate, generate, gpu, pocket, registry, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -46,8 +47,8 @@ def bench(
         make_folder(plot)  # before the long work
     if name == "speed":
         figures = speed.measure("pocket", quick=quick)
-    elif name in ("generate", "train", "data", "registry"):
-        measured = {"generate": generate, "train": train, "data": data, "registry": registry}[name]
+    elif name in ("generate", "train", "data", "registry", "gpu"):
+        measured = {"generate": generate, "train": train, "data": data, "registry": registry, "gpu": gpu}[name]
         with progress(f"bench {name}") as advance:
             figures = measured.measure(quick=quick, on_part=advance)
     elif name == "evaluate":

@@ -4,6 +4,7 @@ Shapes: B clips, H heads, N queries, M keys, E a head's width.
 """
 
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ ATTENTIONS = {
 
 
 class _State(threading.local):
-    kept = 0
+    keeping: "_Keeping | None" = None
 
 
 _state = _State()
@@ -31,30 +32,41 @@ _state = _State()
 
 def attend(queries_BHNE: Tensor, keys_BHME: Tensor, values_BHME: Tensor) -> Tensor:
     """softmax(Q Kᵀ/√E) V as (B, H, N, E), its scores kept whole where that is faster and they are few."""
+    keeping = _state.keeping
     few = queries_BHNE.shape[2] <= FEW and queries_BHNE.device.type == "cpu"
-    if not few or queries_BHNE.dtype != torch.bfloat16 or _state.kept:
+    if few and queries_BHNE.dtype == torch.bfloat16 and keeping is None:
+        scores_BHNM = (queries_BHNE * queries_BHNE.shape[3] ** -0.5) @ keys_BHME.transpose(2, 3)
+        return scores_BHNM.softmax(-1) @ values_BHME
+    to_itself = queries_BHNE.shape == keys_BHME.shape  # attention to text is cheap to compute again
+    with keeping if keeping is not None and to_itself else nullcontext():
         return F.scaled_dot_product_attention(queries_BHNE, keys_BHME, values_BHME)
-    scores_BHNM = (queries_BHNE * queries_BHNE.shape[3] ** -0.5) @ keys_BHME.transpose(2, 3)
-    return scores_BHNM.softmax(-1) @ values_BHME
 
 
-class KeptAttention(TorchDispatchMode):
-    """Within, the results of self-attention are kept; `again`: they are used instead of being computed."""
+class KeptAttention:
+    """Within, the results of self-attention are kept; `again`: they are used instead of being computed.
+
+    Attention is PyTorch's one operation within, whatever is faster.
+    """
 
     def __init__(self, kept: list[Any], *, again: bool) -> None:
+        self._keeping = _Keeping(kept, again)
+
+    def __enter__(self) -> None:
+        self._before, _state.keeping = _state.keeping, self._keeping
+
+    def __exit__(self, *error: object) -> None:
+        _state.keeping = self._before
+
+
+class _Keeping(TorchDispatchMode):
+    """Every operation within passes through Python, so that only attention is to be within."""
+
+    def __init__(self, kept: list[Any], again: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kept, self.again = kept, again
 
-    def __enter__(self) -> Any:
-        _state.kept += 1  # attention is then PyTorch's one operation, whatever is faster
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: Any) -> None:
-        _state.kept -= 1
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in ATTENTIONS or args[0].shape != args[1].shape:  # attention to text is cheap to compute again
+        if func not in ATTENTIONS:
             return func(*args, **(kwargs or {}))
         if self.again:
             return self.kept.pop(0)

@@ -41,6 +41,14 @@ def visiting(module: nn.Module, device: torch.device, without: nn.Module | None 
             tensors[name] = tensor
 
 
+def pin(module: nn.Module) -> None:
+    """Let the frozen tensors of `module` lie in memory of the CPU that a GPU reads by itself, several times faster."""
+    tensors = [*module.parameters(), *module.buffers()]
+    for tensor in tensors:
+        if not tensor.requires_grad and tensor.device.type == "cpu" and not tensor.is_pinned():
+            tensor.data = tensor.data.pin_memory()
+
+
 def visit_one_by_one(layers: nn.ModuleList, device: torch.device) -> None:
     """From now on each of `layers` is on `device` while it computes, and only then."""
     for layer in layers:
@@ -57,6 +65,7 @@ class Turns:
         self.device = device
         self._whose: nn.Module | None = None
         self._guests = ExitStack()
+        self._pinned: set[int] = set()
 
     @property
     def home(self) -> torch.device:
@@ -66,7 +75,13 @@ class Turns:
     @property
     def visit(self) -> Visit:
         """What a block of the denoiser computes within."""
-        return (lambda block: visiting(block, self.device)) if self.offload == "group" else stay
+        return self._come if self.offload == "group" else stay
+
+    def _come(self, block: nn.Module) -> AbstractContextManager[None]:
+        if self.device.type == "cuda" and id(block) not in self._pinned:  # it comes again and again
+            pin(block)
+            self._pinned.add(id(block))
+        return visiting(block, self.device)
 
     def take(self, part: nn.Module, one_by_one: nn.Module | None = None) -> None:
         """It is the turn of `part`; those below `one_by_one` come by themselves in a group."""
