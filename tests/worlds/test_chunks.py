@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worldtune.worlds import chunks
-from worldtune.worlds.chunks import in_chunks, leaving_out_last
+from worldtune.worlds.chunks import as_on_gpu, in_chunks, leaving_out_last
 from worldtune.worlds.recompute import Recompute, recomputed
 
 
@@ -49,6 +49,8 @@ def cut(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Slices of `size` elements, of everything that is larger."""
     monkeypatch.setattr(chunks, "WHOLE", size)
     monkeypatch.setattr(chunks, "CHUNK", size)
+    monkeypatch.setattr(chunks, "ON_GPU", size)
+    monkeypatch.setattr(chunks, "LAST_ON_GPU", size)
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -106,3 +108,21 @@ def test_an_error_in_a_recomputation_does_not_stay(monkeypatch: pytest.MonkeyPat
     part = Part()
     assert run(part, gate_learns=False, last=True)[0].abs().sum() > 0
     assert part.calls == 14
+
+
+@pytest.mark.parametrize(("last", "on_gpu", "slices"), [
+    (False, False, 16), (True, False, 16), (False, True, 4), (True, True, 16),
+])  # fmt: skip
+def test_on_a_gpu_there_are_fewer_slices_and_of_what_is_last_no_more_than_it_holds(
+    last: bool, on_gpu: bool, slices: int
+) -> None:
+    heads = torch.zeros(1, 16, 2**15, 128)  # a slice of one head is 2**22 elements, and a GPU's `last` takes no two
+    seen: list[int] = []
+
+    def compute(some: Tensor) -> Tensor:
+        seen.append(some.numel())
+        return some
+
+    with torch.no_grad(), as_on_gpu() if on_gpu else nullcontext():
+        assert in_chunks(compute, (heads,), 1, last=last).equal(heads)
+    assert len(seen) == slices

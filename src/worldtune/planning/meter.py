@@ -16,6 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from worldtune.worlds.chunks import as_on_gpu
+
 ATTENTION_BACKWARD: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
@@ -54,8 +56,8 @@ class MemoryMeter(TorchDispatchMode):
 
 @contextmanager
 def without_data() -> Iterator[MemoryMeter]:
-    """Within, tensors are made without data, and counted."""
-    with FakeTensorMode(), MemoryMeter() as meter:
+    """Within, tensors are made without data, and counted; what is computed with them is cut up as on a GPU."""
+    with FakeTensorMode(), as_on_gpu(), MemoryMeter() as meter:
         yield meter
 
 

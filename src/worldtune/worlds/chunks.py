@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 WHOLE = 2**24  # elements of the first part that are not worth slicing
-CHUNK = 2**22  # of it in a slice
+CHUNK = 2**22  # of it in a slice: what a CPU's caches hold
+ON_GPU, LAST_ON_GPU = WHOLE, 6 * 2**20  # there each operation waits to be launched; as large as a step's peak allows
 Compute = Callable[..., Tensor]
 _state = threading.local()
 
@@ -29,7 +30,7 @@ def in_chunks(
     """
     if parts[0].numel() <= WHOLE or torch.compiler.is_compiling():  # whose graph would grow with every slice
         return compute(*parts)
-    size = max(1, parts[0].shape[dim] * CHUNK // parts[0].numel())
+    size = max(1, parts[0].shape[dim] * _elements(parts[0].device, last) // parts[0].numel())
     if torch.is_grad_enabled():
         arguments = (compute, dim, size, last, len(parts), *parts, *parameters)
         return _InChunks.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -45,6 +46,23 @@ def leaving_out_last() -> Iterator[None]:
         yield
     finally:
         _state.recomputing = before
+
+
+@contextmanager
+def as_on_gpu() -> Iterator[None]:
+    """Within, slices are as large as on a GPU, wherever they are: for what plans one."""
+    before = getattr(_state, "on_gpu", False)
+    _state.on_gpu = True
+    try:
+        yield
+    finally:
+        _state.on_gpu = before
+
+
+def _elements(device: torch.device, last: bool) -> int:
+    if device.type == "cpu" and not getattr(_state, "on_gpu", False):
+        return CHUNK
+    return LAST_ON_GPU if last else ON_GPU
 
 
 def _slices(parts: Sequence[Tensor], dim: int, size: int) -> Iterator[list[Tensor]]:
