@@ -135,9 +135,11 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     assert "@production 1 REVOKED" in said("list")
     assert f"{NAME}@1 is REVOKED: bad" in said("revocations", "-o", tmp_path / "revoked.json")
     assert "nothing new" in said("import", tmp_path / "revoked.json")
+    assert "are given no name" in one_line(in_process, "registry", "import", tmp_path / "revoked.json", "--name", "a")
     assert "line=3" in said("label", NAME, "line=3")
     done = in_process("registry", "retire", _key_of(in_process, "bob"), "--reason", "lost", "--stolen")
     assert f"note: counts no more: bob approved {NAME}@1 for production: good" in done.err
+    assert f"note: stays: {NAME}@1 is REVOKED: bad" in done.err
 
 
 def _key_of(in_process: Verb, person: str) -> str:

@@ -25,6 +25,7 @@ from worldtune.registry.lineage import lineage
 from worldtune.registry.manifest import canonical
 from worldtune.registry.policy import Policy, Rule
 from worldtune.registry.promotion import BreakGlass, promote, rollback
+from worldtune.registry.registry import open_registry
 from worldtune.registry.releases import resolve
 from worldtune.registry.standing import policy_now
 from worldtune.registry.statements import sign, statement
@@ -398,6 +399,18 @@ def test_a_revocation_that_was_taken_out_of_the_index_is_missed(local: Team) -> 
         connection.exec_driver_sql("DELETE FROM revoked")
     with local.registry.view() as view, pytest.raises(TamperError, match="rows of revoked are missing"):
         resolve(view, release.name)
+
+
+@pytest.mark.parametrize("change", ["digest = '" + "0" * 64 + "'", "adapter = 'other'"])
+def test_a_revocation_that_was_turned_to_another_release_is_missed(local: Team, change: str) -> None:
+    release = ready(local)
+    revoke(local.registry, local["bob"], release.name, "bad")
+    with local.registry.record.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER keep_revoked_update")
+        connection.exec_driver_sql(f"UPDATE revoked SET {change}")
+    for registry in (local.registry, open_registry(local.registry.folder)):  # who has read the row before, and who not
+        with registry.view() as view, pytest.raises(TamperError, match="of revoked is not what was signed"):
+            resolve(view, release.name)
 
 
 def test_the_same_bytes_are_not_their_own_parent_and_a_circle_ends(local: Team) -> None:

@@ -8,14 +8,16 @@ import pytest
 
 from worldtune.errors import BusyError, RegistryError, TamperError
 from worldtune.files import digest_bytes
+from worldtune.registry import clock
 from worldtune.registry.add import About, add
 from worldtune.registry.approval import approve, revoke, withdraw
 from worldtune.registry.clock import text_of, time_of
-from worldtune.registry.enrolment import expect, set_policy
+from worldtune.registry.enrolment import expect, set_clock, set_policy
 from worldtune.registry.facts import Evaluated, Released
 from worldtune.registry.policy import Policy, Rule
 from worldtune.registry.promotion import BreakGlass, promote, rollback
 from worldtune.registry.releases import channel_head, resolve
+from worldtune.registry.standing import standing
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
@@ -269,3 +271,28 @@ def test_digests_of_results_are_of_what_was_kept(team: Team) -> None:
     with team.registry.view() as view:
         (event,) = view.facts(Evaluated, digest=release.digest)
     assert digest_bytes(team.registry.store.read(event.fact.results)) == event.fact.results
+
+
+def test_what_a_clock_that_was_ahead_dated_does_not_last(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = clock.now()
+    with monkeypatch.context() as wrong:
+        wrong.setattr(clock, "now", lambda: real + timedelta(days=300))
+        release = ready(team)
+        promote(team.registry, team["ann"], release.name, "production", glass=BreakGlass("down", timedelta(hours=8)))
+    set_clock(team.registry, team["ann"], "it was September")
+    with team.registry.view() as view, pytest.raises(RegistryError, match="or by a clock that was ahead"):
+        resolve(view, PRODUCTION)
+    with pytest.raises(RegistryError) as error:
+        promote(team.registry, team["sam"], release.name, "production")
+    assert error.value.what.count("a clock that was ahead dated it") == 2
+    with monkeypatch.context() as later, team.registry.view() as view:  # nor when that time has come
+        later.setattr(clock, "now", lambda: real + timedelta(days=300, hours=1))
+        with pytest.raises(RegistryError, match="or by a clock that was ahead"):
+            resolve(view, PRODUCTION)
+        assert "evidence: a clock that was ahead dated it" in standing(view, release, "production").lapsed
+    judged(team, release)
+    approve(team.registry, team["bob"], release.name, "production", "still good")
+    promote(team.registry, team["sam"], release.name, "production")
+    with team.registry.view() as view:
+        assert resolve(view, PRODUCTION).warnings == ()
+    assert verify(team.registry).faults == []

@@ -86,7 +86,7 @@ def _one_of_every_kind(team: Team) -> None:
         ("sam", Derived(what="dataset", name="a", digest=zeros, sources=(release.digest,))),
         ("sam", Published(**of, where="a", revision="b")),
         ("ann", Retired(person="bea", key=team["bea"].public_key.keyid, reason="a")),
-        ("ann", ClockSet(reason="a")),
+        ("ann", ClockSet(ahead=later.replace("2999", "2026"), reason="a")),
     ):
         with team.registry.writer(team[person]) as writer:
             writer.append(fact)
@@ -288,6 +288,25 @@ class TestTime:
         assert verify(team.registry).faults == []
         with pytest.raises(RegistryError, match="not ahead of this machine's clock"):
             set_clock(team.registry, team["ann"], "once more")
+
+    def test_a_clock_is_not_set_back_before_the_registry_began(
+        self, team: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clock, "now", lambda: clock.time_of("1970-01-02T00:00:00.000000Z"))
+        with pytest.raises(RegistryError, match="and the registry was founded on"):
+            set_clock(team.registry, team["ann"], "the battery was dead")
+
+    def test_a_key_that_expired_does_not_make_itself_valid_again(
+        self, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dan = make_key(tmp_path / "dan.pem")
+        enrol(team.registry, team["ann"], "dan", public_path(tmp_path / "dan.pem"), ("admin",), "1d")
+        real = clock.now()
+        monkeypatch.setattr(clock, "now", lambda: real + timedelta(days=2))
+        _released(team)
+        monkeypatch.setattr(clock, "now", lambda: real + timedelta(hours=1))
+        with pytest.raises(RegistryError, match="the key of dan expires, and the clock is set by one that does not"):
+            set_clock(team.registry, dan, "it is yesterday")
 
     def test_an_event_older_than_the_one_before_is_a_fault_without_that(
         self, team: Team, monkeypatch: pytest.MonkeyPatch

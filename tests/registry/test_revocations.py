@@ -1,19 +1,22 @@
 """What one site revokes is told to another, and holds there for the same bytes, whether they are there yet or not."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from worldtune.errors import RegistryError, TamperError
+from worldtune.registry import clock
 from worldtune.registry.add import add
 from worldtune.registry.approval import revoke
 from worldtune.registry.bring_in import bring_in
 from worldtune.registry.bundle import export
 from worldtune.registry.enrolment import retire
-from worldtune.registry.facts import Revoked
+from worldtune.registry.facts import Released, Revoked
 from worldtune.registry.manifest import canonical
 from worldtune.registry.promotion import promote
+from worldtune.registry.record import Event
 from worldtune.registry.releases import resolve
 from worldtune.registry.revocations import bring_revocations, write_revocations
 from worldtune.registry.verify import verify
@@ -42,7 +45,9 @@ def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Pat
     promote(away.registry, away["sam"], "line/wrist/pick@1", "staging")
     brought = bring_revocations(away.registry, away["sam"], told)
     assert brought.left_out == ()
-    assert [event.fact.told for event in brought.revoked] == ["line/wrist/pick@1 is REVOKED: it hits the fixture"]
+    (event,) = brought.revoked
+    told_ = f"line/wrist/pick@1 ({event.fact.digest[:12]}) is REVOKED, as another registry says: it hits the fixture"
+    assert event.fact.told == told_
     with away.registry.view() as view, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
         resolve(view, "line/wrist/pick@staging")
     assert verify(away.registry).faults == []
@@ -72,7 +77,7 @@ def test_who_may_not_revoke_here_revokes_nothing_here(local: Team, away: Team, t
     brought = bring_revocations(away.registry, away["sam"], told)
     assert brought.revoked == ()
     assert "the key of bob was retired" in brought.left_out[0]
-    with pytest.raises(RegistryError, match="eva is evaluator, and it takes submitter or admin"):
+    with pytest.raises(RegistryError, match="eva is evaluator, and it takes submitter or approver or admin"):
         bring_revocations(away.registry, away["eva"], _signed_by_another(told, local))
 
 
@@ -80,6 +85,7 @@ def _signed_by_another(told: Path, local: Team) -> Path:
     """bea, who may revoke, says it too."""
     add(local.registry, local["sam"], NAME, local.another())
     revoke(local.registry, local["bea"], f"{NAME}@3", "it too")
+    told.unlink()
     write_revocations(local.registry, told)
     return told
 
@@ -109,16 +115,69 @@ def test_a_changed_statement_does_not_hold(away: Team, told: Path, part: str) ->
 
 
 def test_nobody_writes_a_revocation_that_was_never_said(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
-    """Whoever imports writes the row; what counts is the statement in it, and where it does not hold all stops."""
+    """Whoever imports writes the row, and what counts is the statement in it. Where it does not hold all stops, until
+    the key that wrote it is known as stolen.
+    """
     bring_in(away.registry, away["sam"], _another_tar(local, tmp_path))
-    release = bring_revocations(away.registry, away["sam"], told).revoked[0].fact
+    brought = bring_revocations(away.registry, away["sam"], told).revoked[0].fact
     with away.registry.view() as view:
         mine = resolve(view, f"{NAME}@1").release.fact
-    with away.registry.writer(away["sam"]) as writer:
-        writer.append(release.model_copy(update=mine.identity))
+    for statement in (brought.statement, "x"):
+        with away.registry.writer(away["bea"]) as writer:
+            writer.append(brought.model_copy(update=mine.identity | {"statement": statement}))
     with away.registry.view() as view, pytest.raises(TamperError, match="it is not what bob signed"):
         resolve(view, f"{NAME}@1")
+    with pytest.raises(TamperError):
+        write_revocations(away.registry, tmp_path / "no.json")
+    retire(away.registry, away["ann"], away["bea"].public_key.keyid, "she forges", stolen=True)
+    with away.registry.view() as view:
+        assert resolve(view, f"{NAME}@1").release.fact == mine
+    assert len(write_revocations(away.registry, tmp_path / "passed-on.json")) == 1
     assert any("it is not what bob signed" in fault for fault in verify(away.registry).faults)
+
+
+def test_what_another_signer_says_of_the_same_bytes_is_kept_too(
+    local: Team, away: Team, told: Path, tmp_path: Path
+) -> None:
+    bring_in(away.registry, away["sam"], tmp_path / "two.tar")
+    bring_revocations(away.registry, away["sam"], told)
+    assert revoke_again(away).fact.reason == "here too"
+    assert [fact.statement is None for fact in revoked(away)] == [False, True]
+    with pytest.raises(RegistryError, match="it is revoked already: here too"):
+        revoke_again(away)
+
+
+def revoke_again(team: Team) -> Event[Revoked]:
+    """bob, of this site, says it of bytes that were added before."""
+    with team.registry.view() as view:
+        (release,) = view.facts(Released)
+    return revoke(team.registry, team["bob"], release.fact.name, "here too")
+
+
+def test_ones_own_that_the_record_lost_is_missed(local: Team, told: Path) -> None:
+    with local.registry.record.engine.begin() as connection:
+        for table in ("revoked", "event"):
+            connection.exec_driver_sql(f"DROP TRIGGER keep_{table}_delete")
+        (last,) = connection.exec_driver_sql("SELECT max(sequence) FROM event").one()
+        connection.exec_driver_sql("DELETE FROM revoked")
+        connection.exec_driver_sql(f"DELETE FROM event WHERE sequence = {last}")
+    (local.registry.folder / "seen.json").unlink()
+    with pytest.raises(TamperError, match="was said here, and is not in the record any more"):
+        bring_revocations(local.registry, local["sam"], told)
+
+
+def test_a_clock_that_is_behind_stops_it_and_is_no_fault_of_the_statements(
+    away: Team, told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = clock.now() - timedelta(days=1)
+    monkeypatch.setattr(clock, "now", lambda: earlier)
+    with pytest.raises(RegistryError, match="this machine's clock says"):
+        bring_revocations(away.registry, away["sam"], told)
+
+
+def test_a_file_that_is_there_is_not_replaced(local: Team, told: Path) -> None:
+    with pytest.raises(RegistryError, match="there is something already"):
+        write_revocations(local.registry, told)
 
 
 def _another_tar(local: Team, tmp_path: Path) -> Path:
@@ -134,6 +193,8 @@ def _another_tar(local: Team, tmp_path: Path) -> Path:
         (b'{"format": "worldtune revocations 1"}', "it does not say"),
         (b'{"format": "worldtune revocations 1", "format": "x", "statements": []}', "twice"),
         (b'{"format": "worldtune revocations 2", "statements": []}', "it does not say"),
+        (b'{"format": "worldtune revocations 1", "statements": [NaN]}', "no JSON"),
+        (b'{"format": "worldtune revocations 1", "statements": ["\\ud800"]}', "no JSON"),
     ],
 )
 def test_a_file_that_is_none_is_refused(away: Team, tmp_path: Path, content: bytes, why: str) -> None:

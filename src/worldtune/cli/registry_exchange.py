@@ -144,7 +144,10 @@ def bring(
     """
     from worldtune.registry.bring_in import bring_in
 
-    if source.suffix == ".json":
+    if source.suffix.lower() == ".json":
+        if name is not None:
+            mend = "Leave --name out: they hold for bytes, whatever their name."
+            raise RegistryError("revocations are given no name", where="--name", mend=mend)
         _bring_revocations(source, place, key, as_json)
         return
     found = bring_in(opened(place), signer_of(key), source, name)

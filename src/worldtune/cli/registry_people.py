@@ -141,17 +141,18 @@ def retire(
 
         worldtune registry retire 3f9c0a71b2d4 --reason "ann left"
     """
-    from worldtune.registry.enrolment import let_in_by
     from worldtune.registry.enrolment import retire as write
+    from worldtune.registry.enrolment import said_with
+    from worldtune.registry.record import TAKING
 
     registry = opened(place)
     event = write(registry, signer_of(key), key_id, reason, stolen=stolen)
     say(event, as_json)
     with registry.view() as view:
         enrolled = [one for one in view.people.holders.values() if one.by == event.fact.key and one.retired is None]
-        lost = let_in_by(view, event.fact.key) if stolen else []
-    for each in lost:
-        typer.echo(f"note: counts no more: {each.fact.told}", err=True)
+        said = said_with(view, event.fact.key) if stolen else []
+    for each in said:
+        typer.echo(f"note: {'stays' if type(each.fact) in TAKING else 'counts no more'}: {each.fact.told}", err=True)
     for one in enrolled if stolen else ():
         note = f"note: it enrolled {one.key.keyid[:12]} of {one.person}, which may sign until it is retired too"
         typer.echo(note, err=True)

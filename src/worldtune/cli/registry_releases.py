@@ -205,6 +205,7 @@ def _adapter(view: "View", name: str) -> dict[str, Any]:
 
 
 def _release(view: "View", text: str) -> dict[str, Any]:
+    from worldtune.registry.facts import Approved
     from worldtune.registry.releases import channels, find
     from worldtune.registry.standing import policy_now, standing
 
@@ -215,7 +216,9 @@ def _release(view: "View", text: str) -> dict[str, Any]:
     glass = [newest[name] for name in held if newest[name].how == "break-glass"]
     policy = policy_now(view)
     named = [name for name in policy.channels if name != "*"]
-    asked = [found.reference.value] if found.reference.by == "channel" else list(dict.fromkeys([*named, *held]))
+    approved = [row.channel for row in view.rows(Approved, digest=its.digest, adapter=its.adapter)]
+    of_all = dict.fromkeys([*named, *held, *approved])
+    asked = [found.reference.value] if found.reference.by == "channel" else list(of_all)
     now = standing(view, its)
     at = {channel: standing(view, its, channel) for channel in asked}
     came = f", from {its.origin}" if its.origin else ""

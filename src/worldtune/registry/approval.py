@@ -12,7 +12,7 @@ from worldtune.registry.names import check_channel
 from worldtune.registry.promotion import refuse_revoked
 from worldtune.registry.record import Event
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find, revocation
+from worldtune.registry.releases import find
 from worldtune.registry.standing import policy_now
 
 VALID = timedelta(days=180)
@@ -68,7 +68,9 @@ def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> 
     """
     with registry.writer(signer) as writer:
         release = find(writer, text).release.fact
-        if found := revocation(writer, release.digest):
+        for found in writer.facts(Revoked, digest=release.digest):
+            if found.fact.statement is not None:  # by another registry: it need not hold where this one's do
+                continue
             what = f"it is revoked already: {found.fact.reason}"
             raise RegistryError(what, where=release.name, mend="Nothing is to be done.")
         return writer.append(Revoked(**release.identity, reason=reason))

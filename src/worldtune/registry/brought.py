@@ -46,6 +46,8 @@ def spoken(view: View, envelope: bytes, kind: type[Any], at: str, sequence: int,
         signed = parse(kind, predicate.get("fact"), where)
     except RecipeError as error:
         raise TamperError(f"it says nothing that is known: {error.what}", where=where, mend=MEND) from error
+    if not getattr(signed, "reason", "").isprintable():
+        raise TamperError("its reason is no line of text", where=where, mend=MEND)
     if signed.statement is not None:
         raise TamperError("it was brought along there too: the first statement counts", where=where, mend=MEND)
     named = "author" if isinstance(signed, Released) else "person"

@@ -5,20 +5,17 @@ from typing import Any, get_args
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.errors import RegistryError, did_you_mean
+from worldtune.errors import RegistryError, TamperError, did_you_mean
 from worldtune.evaluation.gates import read_policy as read_gates
 from worldtune.files import digest_file
 from worldtune.registry.clock import is_ahead, span_of, text_of, time_of
 from worldtune.registry.facts import (
     KIND,
-    Approved,
     ClockSet,
     Enrolled,
-    Evaluated,
     Expected,
-    Moved,
+    Founded,
     PolicySet,
-    Released,
     Retired,
     Role,
 )  # fmt: skip
@@ -27,6 +24,7 @@ from worldtune.registry.names import check_name
 from worldtune.registry.policy import Policy
 from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry, policy_fact
+from worldtune.registry.statements import signed_by
 from worldtune.registry.tables import EVENTS
 
 KINDS = get_args(Expected.model_fields["what"].annotation)
@@ -73,25 +71,40 @@ def retire(
         return writer.append(Retired(person=holders[found[0]].person, key=found[0], stolen=stolen, reason=reason))
 
 
-def let_in_by(view: View, key: str) -> list[Event[Any]]:
-    """What a key let in, and would no more were it stolen: releases, evaluations, approvals, moves."""
-    kinds = [KIND.format(one.kind) for one in (Released, Evaluated, Approved, Moved)]
-    events = view.events(EVENTS.c.kind.in_(kinds), EVENTS.c.actor == view.people.holders[key].person)
-    return [event for event in events if event.key == key]
+def said_with(view: View, key: str) -> list[Event[Any]]:
+    """What a key said, here or in what was brought along, but of people and clocks.
+
+    Were it stolen, none of it would count any more but what it took away.
+    """
+    others = [KIND.format(one.kind) for one in (Founded, Enrolled, Retired, ClockSet)]
+    return [
+        event for event in view.events(EVENTS.c.kind.not_in(others)) if event.key == key or _spoken_by(event) == key
+    ]
+
+
+def _spoken_by(event: Event[Any]) -> str | None:
+    statement = getattr(event.fact, "statement", None)
+    try:
+        return signed_by(statement.encode(), f"event {event.sequence}") if statement else None
+    except TamperError:  # whoever wrote that forged it, and no key of ours spoke
+        return None
 
 
 def set_clock(registry: Registry, signer: CryptoSigner, reason: str) -> Event[ClockSet]:
     """Go on from this machine's clock, when another's was ahead as it wrote.
 
-    What was said meanwhile, and lasts for a time, lasts by the clock that was ahead. Raises RegistryError when the
-    record's time is not ahead.
+    What was said meanwhile, and lasts for a time, does not count until it is said again. Raises RegistryError when the
+    record's time is not ahead, this machine's is before the registry was founded, or the key is one that expires.
     """
-    with registry.writer(signer) as writer:
-        last = writer.head().at
+    with registry.writer(signer, clock_was_ahead=True) as writer:
+        last, founded = writer.head().at, next(writer.events(EVENTS.c.sequence == 1)).at
         if last is None or not is_ahead(last):
             what = f"the record's last event is of {last}, which is not ahead of this machine's clock"
             raise RegistryError(what, where="clock", mend="Nothing is to be done.")
-        return writer.append(ClockSet(reason=reason))
+        if writer.at < founded:
+            what = f"this machine's clock says {writer.at}, and the registry was founded on {founded}"
+            raise RegistryError(what, where="clock", mend="Set this clock right.")
+        return writer.append(ClockSet(ahead=last, reason=reason))
 
 
 def set_policy(registry: Registry, signer: CryptoSigner, policy: Policy) -> Event[PolicySet]:

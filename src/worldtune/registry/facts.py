@@ -38,7 +38,7 @@ class OfRelease(Fact):
     """A fact about one release."""
 
     adapter: str
-    number: int = Field(ge=1)
+    number: int = Field(ge=1, lt=2**63)
     digest: str = Field(pattern=DIGEST)
 
     @property
@@ -262,15 +262,19 @@ class Moved(OfRelease):
 
 
 class ClockSet(Fact):
-    """The clock that was ahead was set right: this event may be older than the one before, and none after it may."""
+    """The clock that was ahead was set right: this event may be older than the one before, and none after it may.
+
+    `ahead` is the time of the event before.
+    """
 
     kind: ClassVar[str] = "clock_set"
     by: ClassVar[tuple[Role, ...]] = ("admin",)
+    ahead: str = Field(pattern=TIME)
     reason: str = Field(min_length=1)
 
     @property
     def told(self) -> str:
-        return f"the record's CLOCK WAS SET BACK: {self.reason}"
+        return f"the record's CLOCK WAS SET BACK from {self.ahead[:16].replace('T', ' ')}: {self.reason}"
 
 
 class Revoked(Brought):
@@ -282,6 +286,8 @@ class Revoked(Brought):
 
     @property
     def told(self) -> str:
+        if self.statement is not None:  # the name is that of the other registry where the bytes are not here
+            return f"{self.name} ({self.digest[:12]}) is REVOKED, as another registry says: {self.reason}"
         return f"{self.name} is REVOKED: {self.reason}"
 
 

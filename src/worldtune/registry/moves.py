@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.brought import counts
-from worldtune.registry.facts import Approved, Evaluated, Moved, PolicySet, Released
+from worldtune.registry.facts import KIND, Approved, Evaluated, Moved, PolicySet, Released
 from worldtune.registry.policy import Policy
 from worldtune.registry.record import Event, View
 from worldtune.registry.tables import EVENTS, TABLES
@@ -22,7 +22,7 @@ def channel_head(view: View, adapter: str, channel: str) -> Event[Moved] | None:
     """The newest move of a channel that counts; None where there is none."""
     newest = MOVED.c.generation == _generation(adapter, channel).scalar_subquery()
     found = view.facts(Moved, newest, adapter=adapter, channel=channel) or moves_of(view, adapter, channel)
-    return found[-1] if found else None
+    return max(found, key=lambda event: event.fact.generation, default=None)
 
 
 def generation_of(view: View, adapter: str, channel: str) -> int:
@@ -90,6 +90,6 @@ def _policy_at(view: View, sequence: int) -> Policy:
     """The policy that held at a place in the record, whatever became of the key that set it."""
     table = TABLES[PolicySet]
     newest = select(func.max(table.c.sequence)).where(table.c.sequence < sequence).scalar_subquery()
-    for event in view.events(EVENTS.c.sequence == newest):
+    for event in view.events(EVENTS.c.sequence == newest, EVENTS.c.kind == KIND.format(PolicySet.kind)):
         return parse(Policy, event.fact.content, f"event {event.sequence}")
     raise TamperError("no policy held", where=f"event {sequence}", mend=MEND)

@@ -8,6 +8,7 @@ from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.facts import (
     Approved,
     Brought,
+    ClockSet,
     Enrolled,
     Evaluated,
     Fact,
@@ -81,6 +82,11 @@ class People:
         if holder.expires is not None and at >= holder.expires:
             what = f"the key of {holder.person} expired on {holder.expires[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
+        if isinstance(fact, ClockSet) and holder.expires is not None:  # else it could make itself valid again
+            what = f"the key of {holder.person} expires, and the clock is set by one that does not"
+            raise RegistryError(
+                what, where=where, mend="Ask the founder, or an administrator whose key does not expire."
+            )
         if holder.retired is not None and sequence > holder.retired:
             what = f"the key of {holder.person} was retired on {(holder.retired_at or '')[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
@@ -94,6 +100,11 @@ class People:
             able = {one.person for one in self.holders.values() if set(needed) & set(one.roles) and not one.retired}
             mend = f"Ask {' or '.join(sorted(able)) or 'an administrator to enrol somebody'}."
             raise RegistryError(what, where=where, mend=mend)
+        if isinstance(fact, ClockSet) and holder.expires is not None:  # else it could make itself valid again
+            what = f"the key of {holder.person} expires, and the clock is set by one that does not"
+            raise RegistryError(
+                what, where=where, mend="Ask the founder, or an administrator whose key does not expire."
+            )
 
 
 def speaker_of(fact: Fact) -> str | None:
@@ -112,7 +123,7 @@ def roles_for(fact: Fact) -> tuple[Role, ...]:
     if isinstance(fact, Moved) and fact.how == "break-glass":
         return ("admin",)
     if isinstance(fact, Evaluated | Approved | Revoked) and not _said_here(fact):  # who imports does not vouch for it
-        return ("submitter", "admin")
+        return ("submitter", *(("approver",) if isinstance(fact, Revoked) else ()), "admin")
     if isinstance(fact, Evaluated | Approved | Withdrawn):
         return fact.by
     return (*(role for role in fact.by if role != "admin"), "admin")

@@ -8,7 +8,6 @@ them.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from securesystemslib.signer import CryptoSigner
@@ -65,10 +64,14 @@ class Head:
 
 @dataclass
 class Known:
-    """People as the events of these hashes made them: what was checked once is not checked again."""
+    """People as the events of these hashes made them, and what of theirs took something away.
+
+    What was checked once is not checked again.
+    """
 
     hashes: tuple[str, ...] = ()
     people: People = field(default_factory=People)
+    taking: dict[Stored, Event[Any]] = field(default_factory=dict)
 
 
 class View:
@@ -78,7 +81,8 @@ class View:
         self.connection = connection
         self.founder = founder
         self.registry = registry
-        self.people = self._people(known or Known())
+        self.known = known or Known()
+        self.people = self._people(self.known)
 
     def head(self) -> Head:
         """The newest event's; that of an empty record is the start."""
@@ -99,26 +103,37 @@ class View:
         Raises TamperError when one is not so. What stolen keys let in is left out; what they took away stays away.
         """
         if kind in TAKING:
-            self._refuse_missing(kind)
-        table, found = TABLES[kind], []
-        query = select(table, EVENTS).join(EVENTS, EVENTS.c.sequence == table.c.sequence, isouter=True)
-        query = query.where(*where, *_equal(table, equal)).order_by(table.c.sequence)
-        for row in self.connection.execute(query).all():
-            index, event = row[: len(table.c)], row[len(table.c) :]
-            if (fact := self._indexed(kind, dict(zip(table.c.keys(), index, strict=True)), event)) is not None:
-                found.append(fact)
-        return found
+            return self._takings(kind, equal)
+        found = self._indexed(kind, *where, *_equal(TABLES[kind], equal))
+        return [event for event in found if not self.people.holders[event.key].stolen]
 
-    def _indexed(self, kind: type[F], index: dict[str, Any], stored: Sequence[Any]) -> Event[F] | None:
-        """The event that a row of an index stands for; None when a stolen key let it in."""
-        sequence = index["sequence"]
-        if stored[0] is None:
-            raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
-        event = event_of(Stored(*stored), self.people, self.founder)
-        if not isinstance(event.fact, kind) or row_of(event.fact, sequence) != index:
-            what = f"the row {sequence} of {kind.kind} is not what was signed"
-            raise TamperError(what, where="record", mend=MEND)
-        return event if kind in TAKING or not self.people.holders[event.key].stolen else None
+    def _takings(self, kind: type[F], equal: dict[str, Any]) -> list[Event[F]]:
+        """All of the kind are looked at: a row that was changed would not be found by what it was."""
+        self._refuse_missing(kind)
+        found = self._indexed(kind)
+        return [event for event in found if all(getattr(event.fact, name) == value for name, value in equal.items())]
+
+    def _indexed(self, kind: type[F], *where: ColumnElement[bool]) -> Iterator[Event[F]]:
+        """The events that rows of an index stand for."""
+        table = TABLES[kind]
+        query = select(table, EVENTS).join(EVENTS, EVENTS.c.sequence == table.c.sequence, isouter=True)
+        for row in self.connection.execute(query.where(*where).order_by(table.c.sequence)).all():
+            index = dict(zip(table.c.keys(), row[: len(table.c)], strict=True))
+            stored, sequence = Stored(*row[len(table.c) :]), index["sequence"]
+            if stored.sequence is None:
+                raise TamperError(f"the event {sequence} is missing", where="record", mend=MEND)
+            event = self.known.taking.get(stored) or event_of(stored, self.people, self.founder)
+            if kind in TAKING:
+                self.known.taking[stored] = event
+            if not isinstance(event.fact, kind) or row_of(event.fact, sequence) != index:
+                what = f"the row {sequence} of {kind.kind} is not what was signed"
+                raise TamperError(what, where="record", mend=MEND)
+            yield event
+
+    def dated_ahead(self, event: Event[Any]) -> bool:
+        """Was it written by a clock that was ahead, as was found out later? Then what expires would for too long."""
+        kind = EVENTS.c.kind == KIND.format(ClockSet.kind)
+        return any(later.at < event.at for later in self.events(kind, EVENTS.c.sequence > event.sequence))
 
     def _refuse_missing(self, kind: type[Fact]) -> None:
         """Raises TamperError when the index lacks a row: what is not there could not be missed by its signature."""
@@ -148,7 +163,7 @@ class View:
             for row in self.connection.execute(select(EVENTS).where(of_people).order_by(EVENTS.c.sequence)).all():
                 event = event_of(Stored(*row), people, self.founder)
                 people.learn(event.fact, event.at, event.sequence, event.key)
-            known.hashes, known.people = hashes, people
+            known.hashes, known.people, known.taking = hashes, people, {}
         return People(dict(known.people.holders))
 
     def count(self) -> int:
@@ -203,7 +218,14 @@ class Writer(View):
     """A view that the one writer may add to, as the holder of a key."""
 
     def __init__(
-        self, connection: Connection, founder: str, registry: str, signer: CryptoSigner, known: Known | None = None
+        self,
+        connection: Connection,
+        founder: str,
+        registry: str,
+        signer: CryptoSigner,
+        known: Known | None = None,
+        *,
+        clock_was_ahead: bool = False,
     ) -> None:
         super().__init__(connection, founder, registry, known)
         self.signer = signer
@@ -211,11 +233,7 @@ class Writer(View):
         if self.count() != last.sequence:
             what = f"{self.count()} events, and the newest is number {last.sequence}"
             raise TamperError(what, where="record", mend=MEND)
-
-    @cached_property
-    def at(self) -> str:
-        """The time of all that is written. Raises RegistryError when the clock is behind the record's."""
-        return time_after(self.head().at)
+        self.at = time_here() if clock_was_ahead else time_after(last.at)
 
     @property
     def holder(self) -> Holder:
@@ -231,21 +249,21 @@ class Writer(View):
 
         Raises BusyError when another was first with what there can be only one of.
         """
-        last, at = self.head(), time_here() if isinstance(fact, ClockSet) else self.at
+        last = self.head()
         if isinstance(fact, Founded):
             person = fact.person
         else:
             person = self.holder.person
-            self.people.may(self.holder, fact, at, last.sequence + 1, fact.kind)
+            self.people.may(self.holder, fact, self.at, last.sequence + 1, fact.kind)
         sequence = last.sequence + 1
         predicate = {
-            "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": at, "actor": person,
+            "registry": self.registry, "sequence": sequence, "previous": last.hash, "at": self.at, "actor": person,
             "fact": fact.model_dump(mode="json"),
         }  # fmt: skip
         kind = KIND.format(fact.kind)
         envelope = sign(statement(fact.subject, kind, predicate), self.signer)
         row = {
-            "sequence": sequence, "at": at, "actor": person, "kind": kind, "hash": digest_bytes(envelope),
+            "sequence": sequence, "at": self.at, "actor": person, "kind": kind, "hash": digest_bytes(envelope),
             "envelope": envelope.decode(),
         }  # fmt: skip
         try:
@@ -254,8 +272,8 @@ class Writer(View):
         except IntegrityError as error:
             mend = "Look what is there now, and try again."
             raise BusyError("another process was first", where=fact.kind, mend=mend) from error
-        self.people.learn(fact, at, sequence, self.signer.public_key.keyid)
-        return Event(sequence, at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
+        self.people.learn(fact, self.at, sequence, self.signer.public_key.keyid)
+        return Event(sequence, self.at, person, self.signer.public_key.keyid, fact, str(row["hash"]))
 
 
 @dataclass(frozen=True)
@@ -274,7 +292,8 @@ class Record:
             yield View(connection, self.founder, self.registry, self.known)
 
     @contextmanager
-    def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
+    def writer(self, signer: CryptoSigner, *, clock_was_ahead: bool = False) -> Iterator[Writer]:
         """Write: all of the block's facts, or none. Raises RegistryError as `database.writing` does."""
         with database.writing(self.engine) as connection:
-            yield Writer(connection, self.founder, self.registry, signer, self.known)
+            known = self.known
+            yield Writer(connection, self.founder, self.registry, signer, known, clock_was_ahead=clock_was_ahead)

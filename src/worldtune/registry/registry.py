@@ -69,10 +69,10 @@ class Registry:
         self._saw(head.sequence, head.hash)
 
     @contextmanager
-    def writer(self, signer: CryptoSigner) -> Iterator[Writer]:
-        """Write all of the block's facts, or none."""
+    def writer(self, signer: CryptoSigner, *, clock_was_ahead: bool = False) -> Iterator[Writer]:
+        """Write all of the block's facts, or none; `clock_was_ahead`: though the record's time has not come."""
         seen = self._seen()
-        with self.record.writer(signer) as writer:
+        with self.record.writer(signer, clock_was_ahead=clock_was_ahead) as writer:
             self._refuse_set_back(writer, seen)
             yield writer
             head = writer.head()

@@ -50,8 +50,8 @@ def resolve(view: View, text: str) -> Resolved:
         check_move(view, found.move, found.release.fact)
     if found.move and found.move.fact.expires is not None:
         expires = found.move.fact.expires
-        if time_after(view.head().at) >= expires:
-            what = f"{text} was moved by break-glass until {expires}, which has passed"
+        if time_after(view.head().at) >= expires or view.dated_ahead(found.move):
+            what = f"{text} was moved by break-glass until {expires}, which has passed, or by a clock that was ahead"
             mend = f"Promote a release that is approved, or worldtune registry rollback {text}."
             raise RegistryError(what, where=text, mend=mend)
         warning = f"BREAK-GLASS: {text} is {found.name} without approval until {expires}: {found.move.fact.reason}"
@@ -90,10 +90,21 @@ def _release(view: View, reference: Reference, condition: Any) -> Event[Released
 
 def revocation(view: View, digest: str) -> Event[Revoked] | None:
     """The revocation of these bytes, under whatever name. Raises TamperError for one that nobody said."""
-    for event in view.facts(Revoked, digest=digest):
-        counts(view, event)  # by a key that was stolen since: what it took away stays away
-        return event
-    return None
+    return next((event for event in view.facts(Revoked, digest=digest) if was_said(view, event)), None)
+
+
+def was_said(view: View, event: Event[Revoked]) -> bool:
+    """Was a revocation said by somebody who may? Of one whose key was stolen since: it stays.
+
+    Raises TamperError for one that was brought and nobody said; False once the key that brought it is known as stolen.
+    """
+    try:
+        counts(view, event)
+    except RegistryError:
+        if view.people.holders[event.key].stolen:
+            return False
+        raise
+    return True
 
 
 def refuse_revoked_bytes(view: View, digest: str, where: str) -> None:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.errors import RegistryError, TamperError, UserError
+from worldtune.errors import RegistryError, TamperError, UserError, first_line
 from worldtune.files import atomic_file
 from worldtune.registry.brought import spoken
 from worldtune.registry.bundle import LARGEST_TEXT, signed
 from worldtune.registry.facts import Released, Revoked
 from worldtune.registry.manifest import canonical, parse_json
+from worldtune.registry.names import check_name
+from worldtune.registry.record import MEND as LOST
 from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import revocation
-from worldtune.registry.statements import said
+from worldtune.registry.releases import was_said
+from worldtune.registry.statements import opened, payload_of, said, signed_by
 
 FORMAT = "worldtune revocations 1"
 MEND = "Ask the sender for it again."
@@ -32,9 +34,14 @@ class Told:
 
 
 def write_revocations(registry: Registry, target: Path) -> list[Event[Revoked]]:
-    """Write every revocation as it was signed. The file is the same, byte for byte, for the same ones."""
+    """Write every revocation as it was signed. The file is the same, byte for byte, for the same ones.
+
+    Raises RegistryError where there is a file.
+    """
+    if target.exists():
+        raise RegistryError("there is something already", where=str(target), mend="Choose another file with --out.")
     with registry.view() as view:
-        found = view.facts(Revoked)
+        found = [event for event in view.facts(Revoked) if was_said(view, event)]
         statements = [parse_json(signed(view, event), "record") for event in found]
     with atomic_file(target) as partial:
         partial.write_bytes(canonical({"format": FORMAT, "statements": statements}))
@@ -44,20 +51,23 @@ def write_revocations(registry: Registry, target: Path) -> list[Event[Revoked]]:
 def bring_revocations(registry: Registry, signer: CryptoSigner, source: Path) -> Told:
     """Let another registry's revocations hold here: those whose signers may revoke here.
 
-    What is revoked here already is passed over. Raises RegistryError for a file that holds none, or a key that may
-    not import.
+    What the same signer revoked here already is passed over. Raises RegistryError for a file that holds none, or a key
+    that may not import; TamperError when one was said here, and the record lacks it.
     """
     envelopes = _read(source)
     with registry.writer(signer) as writer:
         revoked, left_out = [], []
         for envelope in envelopes:
             try:
-                fact = _revocation(writer, envelope, str(source))
+                own = _is_own(writer, envelope, str(source))
+                stated = None if own else _stated(writer, envelope, str(source))
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            if fact is not None:
-                revoked.append(writer.append(fact))
+            if stated is None:
+                _refuse_lost(writer, envelope)
+            elif not _is_known(writer, stated, envelope):
+                revoked.append(writer.append(_as_here(writer, stated, envelope)))
     return Told(tuple(revoked), tuple(left_out))
 
 
@@ -71,20 +81,44 @@ def _read(source: Path) -> list[bytes]:
     statements = content.get("statements") if isinstance(content, dict) else None
     if not isinstance(statements, list) or content.get("format") != FORMAT:
         raise RegistryError(f"it does not say {FORMAT!r}", where=where, mend="Name a file of `registry revocations`.")
-    return [canonical(each) for each in statements]
+    try:
+        return [canonical(each) for each in statements]
+    except ValueError as error:
+        raise TamperError(f"no JSON: {first_line(error)}", where=where, mend=MEND) from error
 
 
-def _revocation(writer: Writer, envelope: bytes, where: str) -> Revoked | None:
-    """A revocation as it will stand here; None for one that was said here, or of what is revoked here already.
+def _is_own(writer: Writer, envelope: bytes, where: str) -> bool:
+    """Was it said here? Raises RegistryError when it says so, and nobody here signed it."""
+    if said(envelope, where)["predicate"].get("registry") != writer.registry:
+        return False
+    opened(envelope, writer.people.holder(signed_by(envelope, where), where).key, where)
+    return True
 
-    Raises RegistryError when its signer may not revoke here.
-    """
-    if said(envelope, where)["predicate"].get("registry") == writer.registry:
-        return None
+
+def _refuse_lost(writer: Writer, envelope: bytes) -> None:
+    payload = payload_of(envelope, "import")
+    for event in writer.facts(Revoked):
+        if payload_of(writer.envelope(event.sequence), "record") == payload:
+            return
+    raise TamperError("a revocation was said here, and is not in the record any more", where="record", mend=LOST)
+
+
+def _stated(writer: Writer, envelope: bytes, where: str) -> Revoked:
+    """What a statement of another registry says. Raises RegistryError when its signer may not revoke here."""
     _, stated = spoken(writer, envelope, Revoked, writer.at, writer.head().sequence + 1, where)
-    if revocation(writer, stated.digest):
-        return None
+    revoked: Revoked = stated
+    check_name(revoked.adapter)
+    return revoked
+
+
+def _is_known(writer: Writer, stated: Revoked, envelope: bytes) -> bool:
+    payload = payload_of(envelope, "import")
+    known = [event for event in writer.facts(Revoked, digest=stated.digest) if was_said(writer, event)]
+    return any(payload_of(signed(writer, event), "record") == payload for event in known)
+
+
+def _as_here(writer: Writer, stated: Revoked, envelope: bytes) -> Revoked:
+    """It names the release here that has these bytes, if there is one."""
     here = writer.facts(Released, digest=stated.digest)
     names = here[0].fact.identity if here else {}
-    fact: Revoked = stated.model_copy(update=names | {"statement": envelope.decode()})
-    return fact
+    return stated.model_copy(update=names | {"statement": envelope.decode()})

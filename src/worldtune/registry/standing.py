@@ -103,8 +103,8 @@ def _evidence(
             why.append("base: the evaluation was of another base")
         if not why and its.outcome != "pass":  # the newest decides, not the best: a fail does not expire
             return None, [f"evidence: the gates say {its.outcome}"]
-        if now >= its.expires:
-            why.append(f"evidence: it expired on {its.expires[:10]}")
+        if over := _over(view, event, now):
+            why.append(f"evidence: {over}")
         if not why:
             return event, []
         reasons = reasons or why
@@ -142,8 +142,8 @@ def weighed_approvals(
             why = f"{its.person} made it, and cannot approve it"
         elif withdrawn.get(its.person, 0) > event.sequence:
             why = f"{its.person} took it back"
-        elif now >= its.expires:
-            why = f"that of {its.person} expired on {its.expires[:10]}"
+        elif over := _over(view, event, now):
+            why = f"that of {its.person}: {over}"
         yield event, why
 
 
@@ -151,6 +151,13 @@ def withdrawals(view: View, release: OfRelease, channel: str) -> dict[str, int]:
     """Who took an approval back, and the newest place in the record where they did."""
     found: Sequence[Event[Any]] = view.facts(Withdrawn, digest=release.digest, adapter=release.adapter, channel=channel)
     return {event.actor: event.sequence for event in found}
+
+
+def _over(view: View, event: Event[Any], now: str) -> str | None:
+    """Why what somebody said for a time does not hold any more, if so."""
+    if now >= event.fact.expires:
+        return f"it expired on {event.fact.expires[:10]}"
+    return "a clock that was ahead dated it" if view.dated_ahead(event) else None
 
 
 def _short(digest: str | None) -> str:

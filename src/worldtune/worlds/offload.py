@@ -5,6 +5,7 @@ their turns the denoiser's blocks and the text encoder's layers come one by one.
 and visit as copies, so leaving costs nothing; what is trained stays where it is. What is computed is the same.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
@@ -43,10 +44,14 @@ def visiting(module: nn.Module, device: torch.device, without: nn.Module | None 
 
 def pin(module: nn.Module) -> None:
     """Let the frozen tensors of `module` lie in memory of the CPU that a GPU reads by itself, several times faster."""
-    tensors = [*module.parameters(), *module.buffers()]
-    for tensor in tensors:
-        if not tensor.requires_grad and tensor.device.type == "cpu" and not tensor.is_pinned():
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.requires_grad or tensor.device.type != "cpu" or tensor.is_pinned():
+            continue
+        try:
             tensor.data = tensor.data.pin_memory()
+        except RuntimeError as error:  # a limit of the machine's: it computes the same, and waits longer
+            warnings.warn(f"blocks come slowly, as memory cannot be pinned: {error}", stacklevel=2)
+            return
 
 
 def visit_one_by_one(layers: nn.ModuleList, device: torch.device) -> None:

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "clock_set",
         Column("sequence", Integer, ForeignKey("event.sequence"), primary_key=True, autoincrement=False),
+        Column("ahead", Text, nullable=False),
         Column("reason", Text, nullable=False),
     )
     protect("clock_set")
