@@ -82,11 +82,6 @@ class People:
         if holder.expires is not None and at >= holder.expires:
             what = f"the key of {holder.person} expired on {holder.expires[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
-        if isinstance(fact, ClockSet) and holder.expires is not None:  # else it could make itself valid again
-            what = f"the key of {holder.person} expires, and the clock is set by one that does not"
-            raise RegistryError(
-                what, where=where, mend="Ask the founder, or an administrator whose key does not expire."
-            )
         if holder.retired is not None and sequence > holder.retired:
             what = f"the key of {holder.person} was retired on {(holder.retired_at or '')[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
@@ -102,9 +97,8 @@ class People:
             raise RegistryError(what, where=where, mend=mend)
         if isinstance(fact, ClockSet) and holder.expires is not None:  # else it could make itself valid again
             what = f"the key of {holder.person} expires, and the clock is set by one that does not"
-            raise RegistryError(
-                what, where=where, mend="Ask the founder, or an administrator whose key does not expire."
-            )
+            mend = "Ask the founder, or an administrator whose key does not expire."
+            raise RegistryError(what, where=where, mend=mend)
 
 
 def speaker_of(fact: Fact) -> str | None:
