@@ -37,7 +37,10 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("verb", ["inspect", "check"])
 def test_a_dataset_that_is_decoded_stays_as_it_is(verb: str, tmp_path: Path, home: Path) -> None:
-    cosmos_folder(tmp_path / "many", {f"{i:04d}": 60 for i in range(400)})
+    cosmos_folder(tmp_path / "many", {"0000": 60})
+    for part, kind in (("videos", "mp4"), ("metas", "txt")):
+        for number in range(1, 400):
+            shutil.copy(tmp_path / "many" / part / f"0000.{kind}", tmp_path / "many" / part / f"{number:04d}.{kind}")
     process = start(verb, tmp_path / "many")
     wait_until(lambda: any(home.rglob("seen.sqlite")), process)  # the first of the films is read
     interrupt(process)

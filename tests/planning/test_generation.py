@@ -8,6 +8,7 @@ from support.tiny_world import randomise
 from worldtune.bench.allocation import allocated_peak
 from worldtune.errors import RecipeError
 from worldtune.generation.sampler import sample
+from worldtune.planning import generation
 from worldtune.planning.generation import GenerationPlan, plan_generation
 from worldtune.planning.gpus import find_gpu, first_that_fits, gpu_with
 from worldtune.worlds.catalog import BY_NAME
@@ -76,6 +77,13 @@ def test_an_offload_leaves_out_what_does_not_compute(world: World, planned: Gene
     assert none["decode"] - sequential["decode"] == sum(blocks)
     assert none["read the prompt"] - sequential["read the prompt"] == sum(blocks)
     assert sequential["read the prompt"] - group["read the prompt"] == sum(layers) - max(layers)
+
+
+@pytest.mark.parametrize("guidance", [False, True])
+def test_a_few_blocks_tell_of_all(monkeypatch: pytest.MonkeyPatch, guidance: bool) -> None:
+    few = plan_generation(POCKET, 21, 64, 64, guidance=guidance)
+    monkeypatch.setattr(generation, "FEW", POCKET.architecture.layers)
+    assert plan_generation(POCKET, 21, 64, 64, guidance=guidance) == few
 
 
 @pytest.mark.slow

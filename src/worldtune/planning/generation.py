@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldtune.diffusion.conditioning import known_frames
 from worldtune.generation.sampler import BATCHED_LATENTS, guided
-from worldtune.planning.blank import BlankReader, blank_codec, blank_denoiser, blank_world
+from worldtune.planning.blank import BlankReader, blank_codec, blank_denoiser, blank_world, with_layers
 from worldtune.planning.flops import count_flops
 from worldtune.planning.meter import MemoryMeter, without_data
 from worldtune.worlds.catalog import KnownBase
@@ -25,6 +25,7 @@ from worldtune.worlds.offload import Offload
 from worldtune.worlds.world import World
 
 Made = TypeVar("Made")
+FEW = 2  # blocks that are looked at, and one more: all are alike
 GIVEN = 1 + TEMPORAL  # pictures that video2world goes on from
 KEPT_LATENTS = 8  # fp32: noise, known frames, their velocity, x, and what a second-order solver remembers
 GUIDANCE = 3
@@ -57,14 +58,18 @@ def plan_generation(
 ) -> GenerationPlan:
     """What one video of a known base needs. Raises RecipeError for a size that the base cannot make."""
     with without_data() as meter:
-        world = blank_world(base, blank_denoiser(base, dtype))
+        world = blank_world(base, blank_denoiser(with_layers(base, FEW), dtype))
         world.check_size(frames, height, width, base.name)
-        blocks, whole = world.denoiser.transformer_blocks, bytes_of(world.denoiser)
-        denoiser = Weights(whole, bytes_of(blocks), max(map(bytes_of, blocks)))
-        resident = whole - denoiser.layers  # what never leaves
         text, reading, text_1ND = read_prompt(meter, base, world, dtype)
-        call = _velocity(world, text_1ND, frames, height, width, guidance)
-        denoising, flops = work(meter, lambda: count_flops(call))
+        first, second = (
+            _denoise(meter, with_layers(base, count), text_1ND, (frames, height, width), guidance, dtype)
+            for count in (FEW, FEW + 1)
+        )
+        others = base.architecture.layers - FEW
+        whole, denoising, flops = (one + others * (two - one) for one, two in zip(first, second, strict=True))
+        block = bytes_of(world.denoiser.transformer_blocks[0])
+        denoiser = Weights(whole, base.architecture.layers * block, block)
+        resident = whole - denoiser.layers  # what never leaves
         codec, encoding, decoding = measure_codec(meter, base, min(GIVEN, frames), (frames, height, width), dtype)
 
     def phases(offload: Offload) -> dict[str, int]:
@@ -85,6 +90,20 @@ def plan_generation(
 
     evaluations = 2 if guidance else 1
     return GenerationPlan({offload: phases(offload) for offload in get_args(Offload)}, flops // evaluations)
+
+
+def _denoise(
+    meter: MemoryMeter,
+    base: KnownBase,
+    text_1ND: Tensor,
+    size: tuple[int, int, int],
+    guidance: bool,
+    dtype: torch.dtype,
+) -> tuple[int, int, int]:
+    """Bytes of the denoiser, and what one velocity needs beyond them; its operations."""
+    world = blank_world(base, blank_denoiser(base, dtype))
+    call = _velocity(world, text_1ND, *size, guidance)
+    return bytes_of(world.denoiser), *work(meter, lambda: count_flops(call))
 
 
 def _velocity(
