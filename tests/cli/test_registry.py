@@ -132,6 +132,7 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     assert f"release  {NAME}@1" in said("lineage", tmp_path / "films")
     done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
     assert "note: dataset films" in done.err
+    assert f"note: {NAME}@production holds it, and is used no more: worldtune registry rollback" in done.err
     assert "@production 1 REVOKED" in said("list")
     assert f"{NAME}@1 is REVOKED: bad" in said("revocations", "-o", tmp_path / "revoked.json")
     assert "nothing new" in said("import", tmp_path / "revoked.json")
@@ -175,6 +176,23 @@ def test_a_revocation_that_does_not_hold_here_is_loud(in_process: Verb, live: Pa
     assert "DOES NOT HOLD here: nobody here has the key" in done.out
     done = in_process("registry", "import", "revoked.json", *place, "--json")
     assert (done.code, json.loads(done.out)["revoked"]) == (3, [])
+
+
+def test_a_revocation_from_elsewhere_says_what_it_touches(
+    in_process: Verb, live: Path, adapter: Path, tmp_path: Path
+) -> None:
+    place = ("--registry", tmp_path / "other", "--key", tmp_path / "eve.pem")
+    assert in_process("registry", "init", "--person", "eve", *place).code == 0
+    assert in_process("registry", "enrol", "bob", "bob.pem.pub", "--role", "approver", *place).code == 0
+    assert in_process("registry", "add", "line/pick", adapter, *place).code == 0
+    assert in_process("registry", "promote", "line/pick@1", "staging", *place).code == 0
+    in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
+    in_process("registry", "revocations", "-o", "revoked.json")
+    done = in_process("registry", "import", "revoked.json", *place)
+    assert done.code == 0, done.err
+    assert done.out.startswith("line/pick@1 (")
+    assert done.out.endswith(") is REVOKED, as another registry says: bad\n")
+    assert "note: line/pick@staging holds it" in done.err
 
 
 def test_show_says_what_each_channel_still_asks_for(in_process: Verb, live: Path, tmp_path: Path) -> None:

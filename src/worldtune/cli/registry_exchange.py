@@ -14,6 +14,7 @@ from worldtune.cli.registry_options import (
     opened,
     say,
     say_json,
+    say_what_it_touches,
     signer_of,
 )  # fmt: skip
 from worldtune.errors import RegistryError
@@ -165,7 +166,8 @@ def bring(
 def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_json: bool) -> None:
     from worldtune.registry.revocations import bring_revocations
 
-    found = bring_revocations(opened(place), signer_of(key), source)
+    registry = opened(place)
+    found = bring_revocations(registry, signer_of(key), source)
     if as_json:
         say_json({"revoked": [facts_of(one) for one in found.revoked], "left_out": list(found.left_out)})
     else:
@@ -175,6 +177,8 @@ def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_js
             typer.echo(f"DOES NOT HOLD here: {why}")
         if not found.revoked and not found.left_out:
             typer.echo("nothing new")
+    for event in found.revoked:
+        say_what_it_touches(registry, event.fact.digest)
     if found.left_out:
         raise typer.Exit(UNSOUND)
 

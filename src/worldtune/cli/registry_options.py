@@ -54,5 +54,25 @@ def say(event: "Event[Any]", as_json: bool) -> None:
     typer.echo(json.dumps(facts_of(event), indent=2, ensure_ascii=False) if as_json else event.fact.told)
 
 
+def say_what_it_touches(registry: "Registry", digest: str) -> None:
+    """Of bytes that were revoked: the channels that hold them, and what came of them."""
+    from worldtune.registry.facts import Released
+    from worldtune.registry.lineage import lineage
+    from worldtune.registry.releases import channels
+
+    with registry.view() as view:
+        releases = view.rows(Released, digest=digest)
+        held = [f"{release.adapter}@{channel}" for release in releases
+                for channel, move in channels(view, release.adapter).items() if move.digest == digest]  # fmt: skip
+    for each in dict.fromkeys(held):
+        typer.echo(f"note: {each} holds it, and is used no more: worldtune registry rollback {each}", err=True)
+    if not releases:
+        return
+    graph = lineage(registry, f"{releases[0].adapter}@{releases[0].number}")
+    for key in graph.after(graph.centre):
+        node = graph.nodes[key]
+        typer.echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)
+
+
 def say_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -16,6 +16,7 @@ from worldtune.cli.registry_options import (
     opened,
     say,
     say_json,
+    say_what_it_touches,
     signer_of,
 )
 from worldtune.errors import RegistryError
@@ -169,12 +170,8 @@ def revoke(
         worldtune registry revoke cell7/front/pick@12 --reason "trained on the wrong calibration"
     """
     from worldtune.registry.approval import revoke as write
-    from worldtune.registry.lineage import lineage
 
     registry = opened(place)
     event = write(registry, signer_of(key), reference, reason)
     say(event, as_json)
-    graph = lineage(registry, event.fact.name)
-    for each in graph.after(graph.centre):
-        node = graph.nodes[each]
-        typer.echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)
+    say_what_it_touches(registry, event.fact.digest)
