@@ -26,6 +26,7 @@ def test_quick_demo_leaves_report_picture_and_results(tmp_path: Path) -> None:
         assert card["birth"]["trained_difference"] > 0
         assert (out / run_name / "loss.svg").is_file()
     assert not list(out.rglob("*.partial"))
+    assert run(["demo", "--quick", "--out", str(out)]) == 0, "the demo can be run again"
 
 
 @pytest.mark.parametrize("theirs", ["lora/holiday.jpg", "report/thesis.tex"])

@@ -426,3 +426,15 @@ def test_the_same_bytes_are_not_their_own_parent_and_a_circle_ends(local: Team) 
 def test_a_lineage_that_says_nothing_known_is_refused(local: Team, lineage_: dict[str, Any]) -> None:
     with pytest.raises(RegistryError, match="its lineage"):
         add(local.registry, local["sam"], NAME, local.another(lineage=lineage_))
+
+
+def test_a_policy_that_is_another_event_is_none(local: Team) -> None:
+    release = ready(local)
+    promote(local.registry, local["sam"], release.name, "production")
+    with local.registry.record.engine.begin() as connection:
+        for change in ("update", "delete"):
+            connection.exec_driver_sql(f"DROP TRIGGER keep_policy_set_{change}")
+        (last,) = connection.exec_driver_sql("SELECT sequence FROM approved").one()
+        connection.exec_driver_sql(f"UPDATE policy_set SET sequence = {last}")
+    with local.registry.view() as view, pytest.raises(TamperError, match="no policy held"):
+        resolve(view, PRODUCTION)

@@ -10,7 +10,7 @@ from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.errors import UserError
 from worldtune.worlds.load import open_world
-from worldtune.worlds.offload import Offload, visiting
+from worldtune.worlds.offload import Offload, pin, visiting
 from worldtune.worlds.world import World
 
 META = torch.device("meta")  # where shapes are computed with, and no numbers: a tensor left behind shows
@@ -103,3 +103,12 @@ def test_an_offload_changes_no_number(tiny_world: Path, offload: Offload, method
 def test_blocks_that_move_are_not_compiled(tiny_world: Path) -> None:
     with pytest.raises(UserError, match="do not go together"):
         open_world(str(tiny_world), offload="group").compile()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="memory can be pinned here")
+def test_where_memory_cannot_be_pinned_it_is_said_and_nothing_changes() -> None:
+    module = nn.Linear(2, 2).requires_grad_(False)
+    before = module.weight.data_ptr()
+    with pytest.warns(UserWarning, match="blocks come slowly, as memory cannot be pinned"):
+        pin(module)
+    assert module.weight.data_ptr() == before
