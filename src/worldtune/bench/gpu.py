@@ -6,27 +6,25 @@ Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text 
 """
 
 import gc
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan
 
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.bench.training_steps import BASE_2B, draw
+from worldtune.bench.ratio import Work, timed
+from worldtune.bench.training_steps import BASE_2B, step_of
 from worldtune.errors import UserError
 from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.generation.sampler import BATCHED_LATENTS, guided
-from worldtune.planning.blank import blank_denoiser, blank_world, text_length
+from worldtune.planning.blank import blank_denoiser, blank_vae, blank_world, text_length
 from worldtune.planning.generation import GUIDANCE, plan_generation
 from worldtune.planning.gpus import GIB
-from worldtune.planning.meter import default_dtype
 from worldtune.planning.training import plan_on
 from worldtune.training.fit import BEFORE, fit_machine, prepared
-from worldtune.training.objective import loss_per_clip
 from worldtune.training.recipe import Machine, Train
 from worldtune.training.state import TrainingState
 from worldtune.training.team import join_team
@@ -35,7 +33,6 @@ from worldtune.worlds.codec import Codec
 from worldtune.worlds.latent_size import SPATIAL, latent_frames
 from worldtune.worlds.offload import Offload
 from worldtune.worlds.quantised import Kind
-from worldtune.worlds.source import pocket_folder
 from worldtune.worlds.whole_clip_vae import WholeClipVae
 from worldtune.worlds.world import World
 
@@ -88,16 +85,14 @@ def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list
     if not torch.cuda.is_available():
         raise UserError("there is no GPU here", where="bench gpu", mend="Run it on a machine with one.")
     extent, rows = QUICK if quick else FULL, []
-    parts = [*_trainings(extent, quick), *_videos(extent, quick)]
+    parts = [
+        *(partial(_training, name, setting, extent, quick) for name, setting in extent.settings.items()),
+        *(partial(_video, offload, extent, quick) for offload in extent.offloads),
+    ]
     for done, part in enumerate(parts, 1):
         rows += part()
         on_part(done, len(parts))
     return rows
-
-
-def _trainings(extent: Extent, quick: bool) -> Iterator[Callable[[], list[Figure]]]:
-    for name, setting in extent.settings.items():
-        yield lambda name=name, setting=setting: _training(name, setting, extent, quick)  # type: ignore[misc]
 
 
 def _training(name: str, setting: Setting, extent: Extent, quick: bool) -> list[Figure]:
@@ -114,28 +109,15 @@ def _training(name: str, setting: Setting, extent: Extent, quick: bool) -> list[
     ]
 
 
-def _step(machine: Machine, quantised: Kind | None, extent: Extent) -> Callable[[], None]:
+def _step(machine: Machine, quantised: Kind | None, extent: Extent) -> Work:
     """One step of the trainer's, of one clip."""
     train = Train(lr=1e-5, quantise=quantised)
     world = drawn_world(extent.base, BEFORE if machine.stream_base else "none")
     parameters = inject(prepared(world, train), extent.spec, seed=0)
     fit_machine(world, machine, join_team(), 1)
-    state = TrainingState(parameters, train)
-    shape = _latents(extent)
-    z_BCTHW, text_BND = torch.randn(shape), torch.randn(1, text_length(extent.base), extent.base.architecture.text_dim)
-
-    def step() -> None:
-        state.forget_gradients()
-        loss_per_clip(world, z_BCTHW, text_BND, draw(1, shape[1:])).mean().backward()
-        state.clip_gradients()
-        state.move(1.0, 1)
-
-    return step
-
-
-def _videos(extent: Extent, quick: bool) -> Iterator[Callable[[], list[Figure]]]:
-    for offload in extent.offloads:
-        yield lambda offload=offload: _video(offload, extent, quick)  # type: ignore[misc]
+    text_BND = torch.randn(1, text_length(extent.base), extent.base.architecture.text_dim)
+    clips = torch.randn(_latents(extent)), text_BND
+    return step_of(world, TrainingState(parameters, train), clips, torch.zeros_like(text_BND))
 
 
 @torch.no_grad()
@@ -143,9 +125,8 @@ def _video(offload: Offload, extent: Extent, quick: bool) -> list[Figure]:
     """One guided velocity, and one decoding of what the sampler would end with; the text encoder is not there."""
     planned = plan_generation(extent.base, *extent.size)
     world = drawn_world(extent.base, offload)
-    with CUDA, default_dtype(torch.bfloat16):
-        config = {} if extent.base.repo else AutoencoderKLWan.load_config(pocket_folder() / "vae")
-        vae = AutoencoderKLWan.from_config(config).eval().requires_grad_(False)
+    with CUDA:
+        vae = blank_vae(extent.base, torch.bfloat16)
     world.codec = Codec(WholeClipVae(vae.to("cpu") if offload != "none" else vae), CUDA)
     shape = _latents(extent)
     text_1ND = torch.randn(1, text_length(extent.base), extent.base.architecture.text_dim, device=CUDA)
@@ -153,7 +134,7 @@ def _video(offload: Offload, extent: Extent, quick: bool) -> list[Figure]:
     batched = x_BCTHW.numel() <= BATCHED_LATENTS
     velocity = guided(world, text_1ND, text_1ND, known_BT, GUIDANCE, batched)
     rows: list[Figure] = []
-    phases: dict[str, Callable[[], object]] = {
+    phases: dict[str, Work] = {
         "denoise": lambda: velocity(x_BCTHW, torch.full_like(known_BT, 0.5)),
         "decode": lambda: world.decode(x_BCTHW),
     }
@@ -178,19 +159,14 @@ def _latents(extent: Extent) -> tuple[int, int, int, int, int]:
     return (1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
 
 
-def _measured(work: Callable[[], object], rounds: int) -> tuple[int, float]:
+def _measured(work: Work, rounds: int) -> tuple[int, float]:
     """The most bytes that tensors had at a time, and the least seconds of a call."""
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for _ in range(rounds):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return torch.cuda.max_memory_allocated(), min(seconds)
+    torch.cuda.synchronize()
+    seconds = min(timed(work) for _ in range(rounds))
+    return torch.cuda.max_memory_allocated(), seconds
 
 
 def _memory(name: str, predicted: int, peak: int, quick: bool) -> list[Figure]:

@@ -26,12 +26,13 @@ def time_in_turn(plain: Work, fast: Work, rounds: int = ROUNDS) -> Ratio:
     plain(), fast()
     for number in range(rounds):
         for work in (plain, fast) if number % 2 else (fast, plain):
-            seconds[work].append(_timed(work))
+            seconds[work].append(timed(work))
     pairs = zip(seconds[plain], seconds[fast], strict=True)
     return Ratio(median(seconds[plain]), median(seconds[fast]), median(slow / quick for slow, quick in pairs))
 
 
-def _timed(work: Work) -> float:
+def timed(work: Work) -> float:
+    """Seconds of a call, what it left to a GPU included."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from worldtune.bench.postgres import binaries, serving
+from worldtune.bench.ratio import timed
 from worldtune.bench.registry_crowd import crowd
 from worldtune.bench.registry_killed import kill_often
 from worldtune.bench.registry_site import NAME, Site, make_adapter, make_site, new_database
@@ -126,8 +127,8 @@ def _large(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     blobs = [Path(registry.store.path(entry.sha256)) for entry in manifest.files]
     beyond = []
     for _ in range(ROUNDS // 2):
-        read = _seconds(lambda: _read(blobs))
-        beyond.append(_seconds(lambda: registry.store.check_all(manifest)) - read)
+        read = timed(lambda: _read(blobs))
+        beyond.append(timed(lambda: registry.store.check_all(manifest)) - read)
     registry.record.engine.dispose()
     name = f"verify {size / 1e6:.0f} MB, beyond reading it"
     yield figure(name, median(beyond), "s", "lower", None if quick else 1.0)
@@ -149,10 +150,4 @@ def _tampered(place: Path, adapter: Path) -> Iterator[Figure]:
 
 def _median(act: Callable[[], object]) -> float:
     act()
-    return median(_seconds(act) for _ in range(ROUNDS))
-
-
-def _seconds(act: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    act()
-    return time.perf_counter() - started
+    return median(timed(act) for _ in range(ROUNDS))

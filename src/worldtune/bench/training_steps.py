@@ -40,7 +40,11 @@ def draw(count: int, shape: tuple[int, ...]) -> Draws:
 
 def our_step(world: World, spec: AdapterSpec, clips: tuple[Tensor, Tensor], no_text_1ND: Tensor) -> Work:
     """A step of a new adapter on z_BCTHW and text_BND, its draws included; each call is the next."""
-    state = TrainingState(inject(world.denoiser, spec, seed=0), Train(lr=RATE))
+    return step_of(world, TrainingState(inject(world.denoiser, spec, seed=0), Train(lr=RATE)), clips, no_text_1ND)
+
+
+def step_of(world: World, state: TrainingState, clips: tuple[Tensor, Tensor], no_text_1ND: Tensor) -> Work:
+    """The same of an adapter that is there."""
     z_BCTHW, text_BND = clips
 
     def step() -> None:

@@ -207,19 +207,18 @@ def _adapter(view: "View", name: str) -> dict[str, Any]:
 def _release(view: "View", text: str) -> dict[str, Any]:
     from worldtune.registry.facts import Approved
     from worldtune.registry.releases import channels, find
-    from worldtune.registry.standing import policy_now, standing
+    from worldtune.registry.standing import standing
 
     found = find(view, text)
     its = found.release.fact
     newest = channels(view, its.adapter)
     held = [name for name, row in newest.items() if row.number == its.number]
     glass = [newest[name] for name in held if newest[name].how == "break-glass"]
-    policy = policy_now(view)
-    named = [name for name in policy.channels if name != "*"]
+    now = standing(view, its)
+    named = [name for name in now.policy.channels if name != "*"]
     approved = [row.channel for row in view.rows(Approved, digest=its.digest, adapter=its.adapter)]
     of_all = dict.fromkeys([*named, *held, *approved])
     asked = [found.reference.value] if found.reference.by == "channel" else list(of_all)
-    now = standing(view, its)
     at = {channel: standing(view, its, channel) for channel in asked}
     came = f", from {its.origin}" if its.origin else ""
     lines = [
@@ -229,7 +228,7 @@ def _release(view: "View", text: str) -> dict[str, Any]:
         f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
         *(f"BREAK-GLASS @{one.channel} until {one.expires[:16]}: {one.reason}" for one in glass),
         *_standing_lines(now),
-        *(line for channel, there in at.items() for line in _channel_lines(there, channel, policy.rule(channel))),
+        *(line for channel, there in at.items() for line in _channel_lines(there, channel, now.policy.rule(channel))),
     ]
     return {
         "release": facts_of(found.release), "channels": held, "revoked": now.revoked and facts_of(now.revoked),

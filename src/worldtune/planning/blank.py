@@ -37,11 +37,15 @@ def with_layers(base: KnownBase, layers: int) -> KnownBase:
 
 
 def blank_codec(base: KnownBase, dtype: torch.dtype) -> Codec:
-    """Wan 2.1's VAE."""
+    """Wan 2.1's VAE, as the rest of the house calls it."""
+    return Codec(WholeClipVae(blank_vae(base, dtype), have_data=False), CPU)
+
+
+def blank_vae(base: KnownBase, dtype: torch.dtype) -> AutoencoderKLWan:
     config = {} if base.repo else AutoencoderKLWan.load_config(pocket_folder() / "vae")
     with default_dtype(dtype):
-        vae = AutoencoderKLWan.from_config(config).eval().requires_grad_(False)
-    return Codec(WholeClipVae(vae, have_data=False), CPU)
+        vae: AutoencoderKLWan = AutoencoderKLWan.from_config(config)
+    return vae.eval().requires_grad_(False)
 
 
 def blank_world(base: KnownBase, denoiser: CosmosTransformer3DModel) -> World:

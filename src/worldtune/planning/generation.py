@@ -61,16 +61,15 @@ def plan_generation(
         world = blank_world(base, blank_denoiser(with_layers(base, FEW), dtype))
         world.check_size(frames, height, width, base.name)
         text, reading, text_1ND = read_prompt(meter, base, world, dtype)
-        first, second = (
-            _denoise(meter, with_layers(base, count), text_1ND, (frames, height, width), guidance, dtype)
-            for count in (FEW, FEW + 1)
-        )
+        larger = blank_world(base, blank_denoiser(with_layers(base, FEW + 1), dtype))
+        size = (frames, height, width)
+        first, second = (_denoise(meter, each, text_1ND, size, guidance) for each in (world, larger))
         others = base.architecture.layers - FEW
         whole, denoising, flops = (one + others * (two - one) for one, two in zip(first, second, strict=True))
         block = bytes_of(world.denoiser.transformer_blocks[0])
         denoiser = Weights(whole, base.architecture.layers * block, block)
         resident = whole - denoiser.layers  # what never leaves
-        codec, encoding, decoding = measure_codec(meter, base, min(GIVEN, frames), (frames, height, width), dtype)
+        codec, encoding, decoding = measure_codec(meter, base, min(GIVEN, frames), size, dtype)
 
     def phases(offload: Offload) -> dict[str, int]:
         if offload == "none":
@@ -93,15 +92,9 @@ def plan_generation(
 
 
 def _denoise(
-    meter: MemoryMeter,
-    base: KnownBase,
-    text_1ND: Tensor,
-    size: tuple[int, int, int],
-    guidance: bool,
-    dtype: torch.dtype,
+    meter: MemoryMeter, world: World, text_1ND: Tensor, size: tuple[int, int, int], guidance: bool
 ) -> tuple[int, int, int]:
     """Bytes of the denoiser, and what one velocity needs beyond them; its operations."""
-    world = blank_world(base, blank_denoiser(base, dtype))
     call = _velocity(world, text_1ND, *size, guidance)
     return bytes_of(world.denoiser), *work(meter, lambda: count_flops(call))
 

@@ -68,9 +68,8 @@ def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> 
     """
     with registry.writer(signer) as writer:
         release = find(writer, text).release.fact
-        for found in writer.facts(Revoked, digest=release.digest):
-            if found.fact.statement is not None:  # by another registry: it need not hold where this one's do
-                continue
-            what = f"it is revoked already: {found.fact.reason}"
+        found = [event for event in writer.facts(Revoked, digest=release.digest) if event.fact.brought is None]
+        if found:  # another registry's need not hold wherever this one's do
+            what = f"it is revoked already: {found[0].fact.reason}"
             raise RegistryError(what, where=release.name, mend="Nothing is to be done.")
         return writer.append(Revoked(**release.identity, reason=reason))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from worldtune.errors import RecipeError, TamperError
-from worldtune.registry.facts import KIND, Approved, Brought, Released
+from worldtune.registry.facts import KIND, Approved, Released
 from worldtune.registry.people import speaker_of
 from worldtune.registry.record import Event, View
 from worldtune.registry.statements import opened, signed_by
@@ -21,10 +21,10 @@ def counts(view: View, event: Event[Any]) -> bool:
     Raises TamperError when it is not what was signed, or not by somebody who may say it; False for a stolen key.
     """
     fact = event.fact
-    if not isinstance(fact, Brought) or fact.statement is None:
+    if fact.brought is None:
         return True
     where = f"event {event.sequence}"
-    holder, signed = spoken(view, fact.statement.encode(), type(fact), event.at, event.sequence, where)
+    holder, signed = spoken(view, fact.brought.encode(), type(fact), event.at, event.sequence, where)
     own = OWN if isinstance(fact, Approved) else OWN_OF_OTHERS
     stands, said = (one.model_dump(mode="json", exclude=own) for one in (fact, signed))
     if stands != said or speaker_of(fact) not in (None, holder.person):  # of a revocation nobody is named

@@ -197,8 +197,8 @@ def _speaking_for(view: View, release: Released) -> Iterator[Event[Any]]:
 
 def signed(view: View, event: Event[Any]) -> bytes:
     """The envelope of who speaks: of what was brought along once, the one that came."""
-    brought = getattr(event.fact, "statement", None)
-    return brought.encode() if brought else view.envelope(event.sequence)
+    brought = event.fact.brought
+    return brought.encode() if brought is not None else view.envelope(event.sequence)
 
 
 def _image(manifest: Manifest, texts: list[tuple[str, bytes]], release: Released) -> bytes:

@@ -83,9 +83,9 @@ def said_with(view: View, key: str) -> list[Event[Any]]:
 
 
 def _spoken_by(event: Event[Any]) -> str | None:
-    statement = getattr(event.fact, "statement", None)
+    brought = event.fact.brought
     try:
-        return signed_by(statement.encode(), f"event {event.sequence}") if statement else None
+        return signed_by(brought.encode(), f"event {event.sequence}") if brought is not None else None
     except TamperError:  # whoever wrote that forged it, and no key of ours spoke
         return None
 

@@ -33,6 +33,11 @@ class Fact(Strict):
         """A line for people."""
         return self.kind
 
+    @property
+    def brought(self) -> str | None:
+        """The envelope that its speaker signed elsewhere, of what came with an import."""
+        return None
+
 
 class OfRelease(Fact):
     """A fact about one release."""
@@ -59,6 +64,10 @@ class Brought(OfRelease):
     """A fact that may have come with an import: `statement` is then the envelope that its speaker signed elsewhere."""
 
     statement: str | None = None
+
+    @property
+    def brought(self) -> str | None:
+        return self.statement
 
 
 class Founded(Fact):

@@ -7,7 +7,6 @@ from securesystemslib.signer import SSlibKey
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.facts import (
     Approved,
-    Brought,
     ClockSet,
     Enrolled,
     Evaluated,
@@ -86,7 +85,7 @@ class People:
             what = f"the key of {holder.person} was retired on {(holder.retired_at or '')[:10]}"
             raise RegistryError(what, where=where, mend="Have a new one enrolled.")
         speaker = speaker_of(fact)
-        if speaker is not None and _said_here(fact) and speaker != holder.person:
+        if speaker is not None and fact.brought is None and speaker != holder.person:
             what = f"{holder.person} speaks for {speaker}"
             raise RegistryError(what, where=where, mend="Everybody signs for themselves.")
         needed = roles_for(fact)
@@ -108,15 +107,13 @@ def speaker_of(fact: Fact) -> str | None:
     return fact.person if isinstance(fact, Evaluated | Approved) else None
 
 
-def _said_here(fact: Fact) -> bool:
-    return not isinstance(fact, Brought) or fact.statement is None
-
-
 def roles_for(fact: Fact) -> tuple[Role, ...]:
     """Any of these may state the fact; an administrator may do all but evaluate and approve, unless enrolled for it."""
     if isinstance(fact, Moved) and fact.how == "break-glass":
         return ("admin",)
-    if isinstance(fact, Evaluated | Approved | Revoked) and not _said_here(fact):  # who imports does not vouch for it
+    if (
+        isinstance(fact, Evaluated | Approved | Revoked) and fact.brought is not None
+    ):  # who imports does not vouch for it
         return ("submitter", *(("approver",) if isinstance(fact, Revoked) else ()), "admin")
     if isinstance(fact, Evaluated | Approved | Withdrawn):
         return fact.by

@@ -59,15 +59,17 @@ def bring_revocations(registry: Registry, signer: CryptoSigner, source: Path) ->
         revoked, left_out = [], []
         for envelope in envelopes:
             try:
-                own = _is_own(writer, envelope, str(source))
+                own = _own(writer, envelope, str(source))
                 stated = None if own else _stated(writer, envelope, str(source))
             except UserError as error:
                 left_out.append(str(error))
                 continue
+            if _is_known(writer, envelope, stated.digest if stated else own):
+                continue
             if stated is None:
-                _refuse_lost(writer, envelope)
-            elif not _is_known(writer, stated, envelope):
-                revoked.append(writer.append(_as_here(writer, stated, envelope)))
+                what = "a revocation was said here, and is not in the record any more"
+                raise TamperError(what, where="record", mend=LOST)
+            revoked.append(writer.append(_as_here(writer, stated, envelope)))
     return Told(tuple(revoked), tuple(left_out))
 
 
@@ -87,20 +89,12 @@ def _read(source: Path) -> list[bytes]:
         raise TamperError(f"no JSON: {first_line(error)}", where=where, mend=MEND) from error
 
 
-def _is_own(writer: Writer, envelope: bytes, where: str) -> bool:
-    """Was it said here? Raises RegistryError when it says so, and nobody here signed it."""
+def _own(writer: Writer, envelope: bytes, where: str) -> str | None:
+    """The digest that was revoked, if it was here. Raises RegistryError when it says so, and nobody here signed it."""
     if said(envelope, where)["predicate"].get("registry") != writer.registry:
-        return False
-    opened(envelope, writer.people.holder(signed_by(envelope, where), where).key, where)
-    return True
-
-
-def _refuse_lost(writer: Writer, envelope: bytes) -> None:
-    payload = payload_of(envelope, "import")
-    for event in writer.facts(Revoked):
-        if payload_of(writer.envelope(event.sequence), "record") == payload:
-            return
-    raise TamperError("a revocation was said here, and is not in the record any more", where="record", mend=LOST)
+        return None
+    content = opened(envelope, writer.people.holder(signed_by(envelope, where), where).key, where)
+    return str(content["predicate"].get("fact", {}).get("digest"))
 
 
 def _stated(writer: Writer, envelope: bytes, where: str) -> Revoked:
@@ -111,10 +105,9 @@ def _stated(writer: Writer, envelope: bytes, where: str) -> Revoked:
     return revoked
 
 
-def _is_known(writer: Writer, stated: Revoked, envelope: bytes) -> bool:
-    payload = payload_of(envelope, "import")
-    known = [event for event in writer.facts(Revoked, digest=stated.digest) if was_said(writer, event)]
-    return any(payload_of(signed(writer, event), "record") == payload for event in known)
+def _is_known(writer: Writer, envelope: bytes, digest: str | None) -> bool:
+    payload, known = payload_of(envelope, "import"), writer.facts(Revoked, digest=digest)
+    return any(was_said(writer, event) and payload_of(signed(writer, event), "record") == payload for event in known)
 
 
 def _as_here(writer: Writer, stated: Revoked, envelope: bytes) -> Revoked:

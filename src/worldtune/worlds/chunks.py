@@ -6,8 +6,8 @@ The numbers are those of the whole at once, but for the order in which a product
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,13 @@ WHOLE = 2**24  # elements of the first part that are not worth slicing
 CHUNK = 2**22  # of it in a slice: what a CPU's caches hold
 ON_GPU, LAST_ON_GPU = WHOLE, 6 * 2**20  # there each operation waits to be launched; as large as a step's peak allows
 Compute = Callable[..., Tensor]
-_state = threading.local()
+
+
+class _State(threading.local):
+    recomputing = on_gpu = False
+
+
+_state = _State()
 
 
 def in_chunks(
@@ -37,30 +43,28 @@ def in_chunks(
     return _joined(compute, parts, dim, size)
 
 
-@contextmanager
-def leaving_out_last() -> Iterator[None]:
+def leaving_out_last() -> AbstractContextManager[None]:
     """Within, `last` parts are not computed: their result is wanted by nobody."""
-    before = getattr(_state, "recomputing", False)
-    _state.recomputing = True
-    try:
-        yield
-    finally:
-        _state.recomputing = before
+    return _within("recomputing")
+
+
+def as_on_gpu() -> AbstractContextManager[None]:
+    """Within, slices are as large as on a GPU, wherever they are: for what plans one."""
+    return _within("on_gpu")
 
 
 @contextmanager
-def as_on_gpu() -> Iterator[None]:
-    """Within, slices are as large as on a GPU, wherever they are: for what plans one."""
-    before = getattr(_state, "on_gpu", False)
-    _state.on_gpu = True
+def _within(state: Literal["recomputing", "on_gpu"]) -> Iterator[None]:
+    before = getattr(_state, state)
+    setattr(_state, state, True)
     try:
         yield
     finally:
-        _state.on_gpu = before
+        setattr(_state, state, before)
 
 
 def _elements(device: torch.device, last: bool) -> int:
-    if device.type == "cpu" and not getattr(_state, "on_gpu", False):
+    if device.type == "cpu" and not _state.on_gpu:
         return CHUNK
     return LAST_ON_GPU if last else ON_GPU
 
@@ -78,7 +82,7 @@ class _InChunks(torch.autograd.Function):
     def forward(ctx: Any, compute: Compute, dim: int, size: int, last: bool, count: int, *tensors: Tensor) -> Tensor:
         ctx.compute, ctx.dim, ctx.size, ctx.count = compute, dim, size, count
         ctx.save_for_backward(*tensors)
-        if last and getattr(_state, "recomputing", False):
+        if last and _state.recomputing:
             return tensors[0].new_empty(1).expand_as(tensors[0])
         return _joined(compute, tensors[:count], dim, size)
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Turns:
         self.device = device
         self._whose: nn.Module | None = None
         self._guests = ExitStack()
-        self._pinned: set[int] = set()
+        self._pinned: WeakSet[nn.Module] = WeakSet()
 
     @property
     def home(self) -> torch.device:
@@ -83,9 +84,9 @@ class Turns:
         return self._come if self.offload == "group" else stay
 
     def _come(self, block: nn.Module) -> AbstractContextManager[None]:
-        if self.device.type == "cuda" and id(block) not in self._pinned:  # it comes again and again
+        if self.device.type == "cuda" and block not in self._pinned:  # it comes again and again
             pin(block)
-            self._pinned.add(id(block))
+            self._pinned.add(block)
         return visiting(block, self.device)
 
     def take(self, part: nn.Module, one_by_one: nn.Module | None = None) -> None:
