@@ -1,0 +1,1 @@
+"""What every package uses: strict readers, text that is safe to print."""
