@@ -81,7 +81,7 @@ def _killed(place: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     add(sender, away.key("sam"), NAME, away.another("sent"))
     export(sender, f"{NAME}@1", place / "sent.tar")
     enrol(registry, here.key("ann"), "sam", public_path(away.folder / "keys" / "sam.pem"), ("submitter",), None)
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     wrong, cut = kill_often(here, place / "sent.tar", times)
     at = ", ".join(f"{count} during {act}" for act, count in cut.items())
     yield figure(f"kill -9 at {times} points ({at}): not sound afterwards", wrong, "", "lower", 0)
@@ -96,23 +96,23 @@ def _many(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     with registry.writer(site.key("sam")) as writer:
         for number in range(1, count):
             name = {
-                "adapter": f"cell{number % 100}/front/pick",
-                "number": number // 100 + 1,
+                "adapter": f"line{number % 100}/front/pick",
+                "number": (number - 1) // 100 + 1 if number % 100 else number // 100,
                 "digest": f"{number:064x}",
             }
-            writer.append(real.model_copy(update=name if number % 100 != 7 else name | {"adapter": "cell/other"}))
+            writer.append(real.model_copy(update=name))
     promote(registry, site.key("sam"), real.name, "staging")
     goals = (None, None) if quick else (0.1, 0.005)
     seconds = _median(lambda: promote(registry, site.key("sam"), real.name, "staging"))
     yield figure(f"promote, with {count:,} releases", 1000 * seconds, "ms", "lower", goals[0] and 1000 * goals[0])
     seconds = _median(lambda: _resolve(registry, f"{NAME}@staging"))
     yield figure(f"resolve, with {count:,} releases", 1000 * seconds, "ms", "lower", goals[1] and 1000 * goals[1])
-    registry.record.engine.dispose()
+    registry.engine.dispose()
 
 
 def _resolve(registry: Registry, text: str) -> Released:
-    with registry.view() as view:
-        return resolve(view, text).release.fact
+    with registry.view() as state:
+        return resolve(state, text).release.fact
 
 
 def _large(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
@@ -129,7 +129,7 @@ def _large(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     for _ in range(ROUNDS // 2):
         read = timed(lambda: _read(blobs))
         beyond.append(timed(lambda: registry.store.check_all(manifest)) - read)
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     name = f"verify {size / 1e6:.0f} MB, beyond reading it"
     yield figure(name, median(beyond), "s", "lower", None if quick else 1.0)
 

@@ -8,9 +8,8 @@ from typing import Any
 from worldtune.bench.registry_site import NAME, Site
 from worldtune.errors import BusyError
 from worldtune.registry.add import add
-from worldtune.registry.facts import Moved, Released
-from worldtune.registry.moves import channel_head
 from worldtune.registry.promotion import promote
+from worldtune.registry.releases import channel_head, moves_of, releases_of
 from worldtune.registry.verify import verify
 
 
@@ -31,13 +30,13 @@ def crowd(site: Site, processes: int, rounds: int) -> Crowd:
     with context.Pool(processes) as pool:
         told = pool.starmap(_work, [(site, number, rounds) for number in range(processes)])
     registry = site.registry()
-    with registry.view() as view:
-        numbers = Counter(row.number for row in view.rows(Released, adapter=NAME))
-        generations = Counter(row.generation for row in view.rows(Moved, adapter=NAME))
+    with registry.view() as state:
+        numbers = Counter(event.fact.number for event in releases_of(state, NAME))
+        generations = Counter(move.event.fact.generation for move in moves_of(state, NAME, "staging"))
     won = [generation for its in told for generation in its["won"]]
     added = [number for its in told for number in its["added"]]
     found = verify(registry)
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     return Crowd(
         lost=abs(processes * rounds - len(numbers)) + len(set(added) ^ set(numbers)) + len(set(won) ^ set(generations)),
         reused=len(added) - len(set(added)) + sum(count - 1 for count in numbers.values()),
@@ -53,12 +52,12 @@ def _work(site: Site, process: int, rounds: int) -> dict[str, Any]:
     for turn in range(rounds):
         release = add(registry, sam, NAME, site.another(f"{process}-{turn}")).fact
         told["added"].append(release.number)
-        with registry.view() as view:
-            head = channel_head(view, NAME, "staging")
-        seen = head.fact.generation if head else 0
+        with registry.view() as state:
+            head = channel_head(state, NAME, "staging")
+        seen = head.event.fact.generation if head else 0
         try:
             told["won"].append(promote(registry, sam, release.name, "staging", seen).fact.generation)
         except BusyError:
             told["too_late"] += 1
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     return told

@@ -34,11 +34,11 @@ def kill_often(site: Site, tar: Path, times: int, seed: int = 0) -> tuple[int, d
     for number in range(times):
         name = ("add", "promote", "import")[number % 3]
         act = _acts(site, tar, str(number))[name]
-        with registry.view() as view:
-            before = view.head().sequence
+        with registry.view() as state:
+            before = state.head.sequence
         cut[name] += _killed(act, draw.uniform(0, 1.2 * lasts[name]))
         wrong += not _sound(registry, before)
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     return wrong, cut
 
 
@@ -78,8 +78,8 @@ def _sound(registry: Registry, before: int) -> bool:
     """All is as it was written, at most the one act was added, and the channel resolves."""
     found = verify(registry)
     try:
-        with registry.view() as view:
-            resolve(view, f"{NAME}@staging")
+        with registry.view() as state:
+            resolve(state, f"{NAME}@staging")
     except RegistryError:
         return False
     return found.sound and found.head.sequence - before <= 2

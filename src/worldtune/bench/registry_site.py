@@ -76,7 +76,7 @@ def make_site(folder: Path, adapter: Path, database: str | None = None) -> Site:
         make_key(path)
         enrol(registry, ann, person, public_path(path), roles, None)
     set_policy(registry, ann, Policy(channels={"production": Rule(approvals=1, evidence=True), "*": Rule()}))
-    registry.record.engine.dispose()
+    registry.engine.dispose()
     return Site(folder, adapter)
 
 

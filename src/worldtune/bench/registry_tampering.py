@@ -13,6 +13,8 @@ from worldtune.files import digest_bytes
 from worldtune.registry.add import add
 from worldtune.registry.bring_in import bring_in
 from worldtune.registry.bundle import export
+from worldtune.registry.database import reading
+from worldtune.registry.log.event_log import envelope_of
 from worldtune.registry.manifest import canonical, manifest_of
 from worldtune.registry.promotion import promote
 from worldtune.registry.statements import opened
@@ -42,7 +44,7 @@ def _promoted(folder: Path, adapter: Path, change: Callable[[Site], None]) -> No
         promote(registry, site.key("sam"), f"{NAME}@1", "staging")
     finally:
         assert not verify(registry).sound
-        registry.record.engine.dispose()
+        registry.engine.dispose()
 
 
 def _blob(site: Site, file: str) -> Path:
@@ -88,9 +90,11 @@ def _link(folder: Path, adapter: Path) -> None:
 
 def _row(folder: Path, adapter: Path) -> None:
     def change(site: Site) -> None:
-        with site.registry().record.engine.begin() as connection:
-            connection.execute(text("DROP TRIGGER keep_released_update"))
-            connection.execute(text("UPDATE released SET author = 'nobody'"))
+        with site.registry().engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER keep_event_update"))
+            connection.execute(
+                text("UPDATE event SET envelope = replace(envelope, 'payload', 'Payload') WHERE sequence = 1")
+            )
 
     _promoted(folder, adapter, change)
 
@@ -100,9 +104,9 @@ def _statement(folder: Path, adapter: Path) -> None:
     site = make_site(folder, adapter)
     registry = site.registry()
     event = add(registry, site.key("sam"), NAME, adapter)
-    with registry.view() as view:
-        envelope, key = view.envelope(event.sequence), view.people.holders[event.key].key
-    registry.record.engine.dispose()
+    with registry.view() as state, reading(registry.engine) as connection:
+        envelope, key = envelope_of(connection, event), state.identities[event.key].public
+    registry.engine.dispose()
     opened(envelope, key, "statement")
     position = envelope.index(b'"payload":"') + 40
     other = b"A" if envelope[position : position + 1] != b"A" else b"B"
@@ -122,7 +126,7 @@ def _brought(folder: Path, adapter: Path, plant: Callable[[tarfile.TarFile], Non
         bring_in(registry, site.key("sam"), tar, "brought")
     finally:
         assert verify(registry).releases == 1
-        registry.record.engine.dispose()
+        registry.engine.dispose()
 
 
 def _member(name: str, content: bytes = b"x") -> Callable[[tarfile.TarFile], None]:
@@ -168,7 +172,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "card": (_card, "the bytes of adapter.json are others"),
     "manifest": (_manifest, "a blob's bytes are not those of its digest"),
     "statement": (_statement, "the signature does not hold"),
-    "database row": (_row, "of released is not what was signed"),
+    "database row": (_row, "its bytes are not those of its hash"),
     "blob swapped": (_swapped, "the bytes of pytorch_lora_weights.safetensors are others"),
     "link planted in the store": (_link, "is a link"),
     "link planted in a tar": (_link_in_tar, "is a link"),

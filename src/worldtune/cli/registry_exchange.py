@@ -23,7 +23,7 @@ UNSOUND = 3
 
 
 def verify(place: Place = None, as_json: AsJson = False) -> None:
-    """Verify everything: the chain, every signature, every row, every byte. Exit code 3 when anything is wrong.
+    """Verify everything from the first event: signatures, rules, bytes. Exit code 3 when anything is wrong.
 
     Example:
 
@@ -33,13 +33,16 @@ def verify(place: Place = None, as_json: AsJson = False) -> None:
     from worldtune.registry.verify import verify as look
 
     with progress("verify") as advance:
-        found = look(opened(place), advance)
+        found = look(opened(place), advance, advance)
     if as_json:
         say_json({"sound": found.sound, "events": found.events, "releases": found.releases, "blobs": found.blobs,
-                  "unnamed_blobs": found.unnamed, "head": found.head.hash, "faults": found.faults})  # fmt: skip
+                  "unnamed_blobs": found.unnamed, "head": found.head.hash, "faults": found.faults,
+                  "void": found.void})  # fmt: skip
     else:
         for fault in found.faults:
             typer.echo(f"FAULT: {fault}")
+        for void in found.void:
+            typer.echo(f"void since a key was stolen: {void}")
         typer.echo(f"events {found.events}, releases {found.releases}, blobs {found.blobs}; head {found.head.hash}")
         if found.unnamed:
             typer.echo(f"{found.unnamed} blobs that no fact names: left by something cut off, and harmless")
@@ -65,6 +68,7 @@ def audit(
     """
     from worldtune.registry.heads import check_head, write_head
     from worldtune.registry.labels import adapter
+    from worldtune.registry.log.state import place as key_of
 
     registry = opened(place)
     if head is not None or against is not None:
@@ -72,18 +76,40 @@ def audit(
         if as_json:
             say_json({"sequence": found.sequence, "hash": found.hash, "at": found.at})
         else:
-            did = f"signed: {head}" if head else "the record holds this head"
+            did = f"signed: {head}" if head else "the log holds this head"
             typer.echo(f"{did}  (event {found.sequence} of {found.at}, {found.hash[:12]})")
         return
-    with registry.view() as view:
+    with registry.history() as (state, history):
         if name is not None:
-            adapter(view, name)
-        events = [event for event in view.events() if name is None or getattr(event.fact, "adapter", None) == name]
+            adapter(state, name)
+        events = [event for event in history if name is None or getattr(event.fact, "adapter", None) == name]
+        why = {event.sequence: its.why for event in events if (its := state.ignored.get(key_of(event.sequence)))}
     if as_json:
-        say_json([facts_of(event) for event in events])
+        say_json([facts_of(event) | {"no_effect": why.get(event.sequence)} for event in events])
         return
     for event in events:
-        typer.echo(f"{event.sequence:>5}  {event.at[:19].replace('T', ' ')}  {event.actor:<12}  {event.fact.told}")
+        told = f"NO EFFECT: {event.fact.told} ({why[event.sequence]})" if event.sequence in why else event.fact.told
+        typer.echo(f"{event.sequence:>5}  {event.at[:19].replace('T', ' ')}  {event.actor:<12}  {told}")
+
+
+def pin(
+    head: Annotated[Path, typer.Argument(help="A signed head that `registry audit --head` wrote.")],
+    place: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse from now on, on this machine, a log that lacks this signed head.
+
+    Example:
+
+        worldtune registry pin /mnt/elsewhere/head.json
+    """
+    from worldtune.registry.heads import pin_head
+
+    found = pin_head(opened(place), head)
+    if as_json:
+        say_json(found.model_dump())
+    else:
+        typer.echo(f"pinned: event {found.sequence} of {found.at}, {found.hash[:12]}, as {found.actor} signed it")
 
 
 def export(
@@ -164,6 +190,7 @@ def bring(
 
 
 def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_json: bool) -> None:
+    from worldtune.registry.facts import Revoked
     from worldtune.registry.revocations import bring_revocations
 
     registry = opened(place)
@@ -178,7 +205,8 @@ def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_js
         if not found.revoked and not found.left_out:
             typer.echo("nothing new")
     for event in found.revoked:
-        say_what_it_touches(registry, event.fact.digest)
+        if isinstance(event.fact, Revoked):
+            say_what_it_touches(registry, event.fact.digest)
     if found.left_out:
         raise typer.Exit(UNSOUND)
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from worldtune.errors import RegistryError
@@ -11,9 +12,10 @@ from worldtune.errors import RegistryError
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
-    from worldtune.registry.record import Event
+    from worldtune.registry.log.event_log import Event
     from worldtune.registry.registry import Registry
 
+FROM_NOTHING = "from_nothing"
 Place = Annotated[Path | None, typer.Option("--registry", help="The registry's folder; else WORLDTUNE_REGISTRY.")]
 Key = Annotated[Path | None, typer.Option("--key", help="The key that signs; else WORLDTUNE_KEY.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,9 +34,13 @@ Reason = Annotated[str, typer.Option(parser=line_of, help="Why; it is kept for g
 
 
 def opened(place: Path | None) -> "Registry":
+    """The registry, whose notes and whose progress of a long verification are shown."""
+    from worldtune.cli.registry_listener import listener
     from worldtune.registry.registry import open_registry
 
-    return open_registry(place)
+    context = click.get_current_context(silent=True)
+    from_nothing = bool(context and (context.find_root().obj or {}).get(FROM_NOTHING))
+    return open_registry(place, listener(), from_nothing=from_nothing)
 
 
 def signer_of(key: Path | None) -> "CryptoSigner":
@@ -56,14 +62,14 @@ def say(event: "Event[Any]", as_json: bool) -> None:
 
 def say_what_it_touches(registry: "Registry", digest: str) -> None:
     """Of bytes that were revoked: the channels that hold them, and what came of them."""
-    from worldtune.registry.facts import Released
     from worldtune.registry.lineage import lineage
-    from worldtune.registry.releases import channels
+    from worldtune.registry.releases import channels, same_bytes
 
-    with registry.view() as view:
-        releases = view.rows(Released, digest=digest)
+    with registry.view() as state:
+        releases = [event.fact for event in same_bytes(state, digest)]
         held = [f"{release.adapter}@{channel}" for release in releases
-                for channel, move in channels(view, release.adapter).items() if move.digest == digest]  # fmt: skip
+                for channel, move in channels(state, release.adapter).items()
+                if move.event.fact.digest == digest]  # fmt: skip
     for each in dict.fromkeys(held):
         typer.echo(f"note: {each} holds it, and is used no more: worldtune registry rollback {each}", err=True)
     if not releases:
@@ -72,6 +78,20 @@ def say_what_it_touches(registry: "Registry", digest: str) -> None:
     for key in graph.after(graph.centre):
         node = graph.nodes[key]
         typer.echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)
+
+
+def say_what_stands_on(registry: "Registry", base: str) -> None:
+    """Of a base that was revoked: the releases that stand on it, and the channels that hold them."""
+    from worldtune.registry.releases import channels
+
+    with registry.view() as state:
+        releases = [event.fact for event in state.releases.values() if event.fact.base == base]
+        held = [f"{adapter}@{channel}" for adapter in sorted({release.adapter for release in releases})
+                for channel, move in channels(state, adapter).items()
+                if state.releases[move.event.fact.name].fact.base == base]  # fmt: skip
+    typer.echo(f"note: {len(releases)} releases stand on it", err=True)
+    for each in held:
+        typer.echo(f"note: {each} holds one, and is used no more: worldtune registry rollback {each}", err=True)
 
 
 def say_json(value: Any) -> None:

@@ -142,19 +142,25 @@ def retire(
         worldtune registry retire 3f9c0a71b2d4 --reason "ann left"
     """
     from worldtune.registry.enrolment import retire as write
-    from worldtune.registry.enrolment import said_with
-    from worldtune.registry.record import TAKING
+    from worldtune.registry.log.permissions import TAKING
+    from worldtune.registry.log.state import place as key_of
 
     registry = opened(place)
     event = write(registry, signer_of(key), key_id, reason, stolen=stolen)
     say(event, as_json)
-    with registry.view() as view:
-        enrolled = [one for one in view.people.holders.values() if one.by == event.fact.key and one.retired is None]
-        said = said_with(view, event.fact.key) if stolen else []
-    for each in said:
-        typer.echo(f"note: {'stays' if type(each.fact) in TAKING else 'counts no more'}: {each.fact.told}", err=True)
-    for one in enrolled if stolen else ():
-        note = f"note: it enrolled {one.key.keyid[:12]} of {one.person}, which may sign until it is retired too"
+    if not stolen:
+        return
+    with registry.history() as (state, history):
+        enrolled = [one for one in state.identities.values() if one.by == event.fact.key and one.retired is None]
+        void = {each.sequence for each in history
+                if (why := state.ignored.get(key_of(each.sequence))) and why.since == event.sequence}  # fmt: skip
+        stays = {each.sequence for each in history if each.key == event.fact.key and isinstance(each.fact, TAKING)}
+    for each in history:
+        if each.sequence in void | stays:
+            effect = "counts no more" if each.sequence in void else "stays"
+            typer.echo(f"note: {effect}: {each.fact.told}", err=True)
+    for one in enrolled:
+        note = f"note: it enrolled {one.key[:12]} of {one.person}, which may sign until it is retired too"
         typer.echo(note, err=True)
 
 
@@ -177,18 +183,18 @@ def people(place: Place = None, as_json: AsJson = False) -> None:
 
         worldtune registry people
     """
-    with opened(place).view() as view:
-        holders = list(view.people.holders.values())
+    with opened(place).view() as state:
+        identities = sorted(state.identities.values(), key=lambda one: one.since)
     if as_json:
         say_json(
-            [{"person": one.person, "key": one.key.keyid, "roles": one.roles, "since": one.since,
-              "expires": one.expires, "retired": one.retired, "stolen": one.stolen} for one in holders]
+            [{"person": one.person, "key": one.key, "roles": one.roles, "since": one.since,
+              "expires": one.expires, "retired": one.retired, "stolen": one.stolen} for one in identities]
         )  # fmt: skip
         return
-    for one in holders:
-        state = "stolen" if one.stolen else f"retired {(one.retired_at or '')[:10]}" if one.retired else ""
+    for one in identities:
+        status = "stolen" if one.stolen else f"retired {(one.retired_at or '')[:10]}" if one.retired else ""
         until = f"until {one.expires[:10]}" if one.expires else ""
-        typer.echo(f"{one.person:<16}{one.key.keyid[:12]}  {', '.join(one.roles)}  {state or until}".rstrip())
+        typer.echo(f"{one.person:<16}{one.key[:12]}  {', '.join(one.roles)}  {status or until}".rstrip())
 
 
 def policy(
@@ -214,8 +220,8 @@ def policy(
     if file is not None:
         say(set_policy(opened(place), signer_of(key), read_policy(file)), as_json)
         return
-    with opened(place).view() as view:
-        found = policy_now(view)
+    with opened(place).view() as state:
+        found = policy_now(state)
     content = found.model_dump(mode="json")
     say_json({"policy": found.digest, **content}) if as_json else typer.echo(
         f"# {found.digest}\n{yaml.safe_dump(content, sort_keys=False)}".rstrip()
@@ -238,11 +244,10 @@ def expect(
         worldtune registry expect cell7/front calibration front.yaml --reason "the camera was moved"
     """
     from worldtune.registry.enrolment import expect as write
-    from worldtune.registry.facts import Expected
 
     if scope is None:
-        with opened(place).view() as view:
-            found = view.facts(Expected)
+        with opened(place).view() as state:
+            found = sorted(state.expected.values(), key=lambda event: event.sequence)
         if as_json:
             say_json([facts_of(event) for event in found])
             return

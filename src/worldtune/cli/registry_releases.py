@@ -11,8 +11,7 @@ from worldtune.errors import RegistryError
 
 if TYPE_CHECKING:
     from worldtune.registry.labels import Adapter
-    from worldtune.registry.policy import Rule
-    from worldtune.registry.record import View
+    from worldtune.registry.log.state import State
     from worldtune.registry.standing import Standing
 
 Labels = Annotated[list[str] | None, typer.Option("--label", help="As robot=so101; may be repeated.")]
@@ -77,8 +76,8 @@ def list_(
     from worldtune.registry.labels import adapters
 
     wanted = _labels(labels)
-    with opened(place).view() as view:
-        found = [one for one in adapters(view) if all(one.labels.get(key) == value for key, value in wanted.items())]
+    with opened(place).view() as state:
+        found = [one for one in adapters(state) if all(one.labels.get(key) == value for key, value in wanted.items())]
     if as_json:
         say_json([asdict(one) for one in found])
         return
@@ -104,8 +103,8 @@ def show(
 
         worldtune registry show cell7/front/pick@production
     """
-    with opened(place).view() as view:
-        told = _release(view, what) if "@" in what else _adapter(view, what)
+    with opened(place).view() as state:
+        told = _release(state, what) if "@" in what else _adapter(state, what)
     if as_json:
         say_json(told)
         return
@@ -181,73 +180,77 @@ def _labels(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _adapter(view: "View", name: str) -> dict[str, Any]:
-    from worldtune.registry.facts import Moved, Released, Revoked
+def _adapter(state: "State", name: str) -> dict[str, Any]:
     from worldtune.registry.labels import adapter
+    from worldtune.registry.releases import moves_of, releases_of, revocation
 
-    its = adapter(view, name)
-    revoked = {row.digest for row in view.rows(Revoked)}
-    releases = [row._asdict() for row in view.rows(Released, adapter=name)]
-    moves = view.facts(Moved, adapter=name)
+    its = adapter(state, name)
+    releases = releases_of(state, name)
+    moves = sorted((move.event for channel in its.channels for move in moves_of(state, name, channel)),
+                   key=lambda event: event.sequence)  # fmt: skip
     lines = [f"{name}  {' '.join(f'{key}={value}' for key, value in its.labels.items())}".rstrip()]
-    for one in releases:
-        held = " ".join(f"@{channel}" for channel, number in its.channels.items() if number == one["number"])
-        state = f"{held} {'REVOKED' if one['digest'] in revoked else ''}".strip()
-        lines.append(f"  {one['number']:>4}  {one['digest'][:12]}  by {one['author']}, for {one['base_name']}  {state}")
+    for one in (event.fact for event in releases):
+        held = " ".join(f"@{channel}" for channel, number in its.channels.items() if number == one.number)
+        status = f"{held} {'REVOKED' if revocation(state, one) else ''}".strip()
+        lines.append(f"  {one.number:>4}  {one.digest[:12]}  by {one.author}, for {one.base_name}  {status}".rstrip())
     lines += [
         f"  @{move.fact.channel} generation {move.fact.generation}: {move.fact.number}, {move.at[:10]} by {move.actor} "
         f"({move.fact.how.upper() if move.fact.expires else move.fact.how})"
         f"{f': {move.fact.reason}' if move.fact.reason else ''}"
         for move in moves
     ]
-    return {"adapter": name, "labels": its.labels, "channels": its.channels, "releases": releases,
+    return {"adapter": name, "labels": its.labels, "channels": its.channels,
+            "releases": [facts_of(event) for event in releases],
             "moves": [facts_of(move) for move in moves], "lines": lines}  # fmt: skip
 
 
-def _release(view: "View", text: str) -> dict[str, Any]:
-    from worldtune.registry.facts import Approved
-    from worldtune.registry.releases import channels, find
-    from worldtune.registry.standing import standing
+def _release(state: "State", text: str) -> dict[str, Any]:
+    from worldtune.registry.clock import time_after
+    from worldtune.registry.releases import channels, find, why_revoked
+    from worldtune.registry.standing import approval_key, standing
 
-    found = find(view, text)
-    its = found.release.fact
-    newest = channels(view, its.adapter)
-    held = [name for name, row in newest.items() if row.number == its.number]
+    found = find(state, text)
+    its, at = found.release.fact, time_after(state.clock)
+    newest = {channel: move.event.fact for channel, move in channels(state, its.adapter).items()}
+    held = [channel for channel, move in newest.items() if move.number == its.number]
     glass = [newest[name] for name in held if newest[name].how == "break-glass"]
-    now = standing(view, its)
+    now = standing(state, its, None, at)
     named = [name for name in now.policy.channels if name != "*"]
-    approved = [row.channel for row in view.rows(Approved, digest=its.digest, adapter=its.adapter)]
+    approved = [key.rpartition("@")[2] for key, _ in state.approvals.items(approval_key(its, ""))]
     of_all = dict.fromkeys([*named, *held, *approved])
     asked = [found.reference.value] if found.reference.by == "channel" else list(of_all)
-    at = {channel: standing(view, its, channel) for channel in asked}
+    there = {channel: standing(state, its, channel, at) for channel in asked}
+    stale = dict.fromkeys(reason for standing in (now, *there.values()) for reason in standing.stale)
     came = f", from {its.origin}" if its.origin else ""
     lines = [
         f"{its.name}  {its.digest}",
         f"by        {its.author}, {found.release.at[:16].replace('T', ' ')}{came}",
         f"base      {its.base_name}  {its.base[:12]}",
         f"channels  {', '.join(f'@{name}' for name in held) or 'none'}",
-        *(f"BREAK-GLASS @{one.channel} until {one.expires[:16]}: {one.reason}" for one in glass),
-        *_standing_lines(now),
-        *(line for channel, there in at.items() for line in _channel_lines(there, channel, now.policy.rule(channel))),
+        *(f"BREAK-GLASS @{one.channel} until {(one.expires or '')[:16]}: {one.reason}" for one in glass),
+        *([f"REVOKED   {why_revoked(its, now.revoked)}"] if now.revoked else []),
+        *_evidence_lines(now),
+        *(f"stale     {reason}" for reason in stale),
+        *(line for channel, its_standing in there.items() for line in _channel_lines(its_standing, channel)),
     ]
     return {
         "release": facts_of(found.release), "channels": held, "revoked": now.revoked and facts_of(now.revoked),
-        "evidence": now.evidence and facts_of(now.evidence), "stale": list(now.stale), "lapsed": list(now.lapsed),
-        "for_channel": {channel: {"approvals": [facts_of(one) for one in there.approvals], "lapsed": list(there.lapsed)}
-                for channel, there in at.items()}, "lines": lines,
+        "evidence": now.evidence and facts_of(now.evidence), "stale": list(stale), "lapsed": list(now.lapsed),
+        "for_channel": {channel: {"approvals": [facts_of(one) for one in its_standing.approvals],
+                                  "lapsed": list(its_standing.lapsed)}
+                        for channel, its_standing in there.items()}, "lines": lines,
     }  # fmt: skip
 
 
-def _standing_lines(now: "Standing") -> list[str]:
-    lines = [f"REVOKED   {now.revoked.fact.reason}"] if now.revoked else []
-    if now.evidence:
-        lines.append(
-            f"evidence  {now.evidence.fact.outcome}, by {now.evidence.actor}, suite {now.evidence.fact.suite[:12]}"
-        )
-    return lines + [f"stale     {reason}" for reason in now.stale]
+def _evidence_lines(now: "Standing") -> list[str]:
+    if now.evidence is None:
+        return []
+    its = now.evidence.fact
+    return [f"evidence  {its.outcome}, by {its.person}, suite {its.suite[:12]}"]
 
 
-def _channel_lines(now: "Standing", channel: str, rule: "Rule") -> list[str]:
+def _channel_lines(now: "Standing", channel: str) -> list[str]:
+    rule = now.policy.rule(channel)
     lines = [f"approved  for {channel} by {one.fact.person}: {one.fact.reason}" for one in now.approvals]
     asked = (*(["evidence"] if rule.evidence else []), *(["approval"] if rule.approvals else []))
     lines += [f"lacks     for {channel}: {reason}" for reason in now.lapsed if reason.startswith(asked)]

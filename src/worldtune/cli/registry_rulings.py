@@ -17,6 +17,7 @@ from worldtune.cli.registry_options import (
     say,
     say_json,
     say_what_it_touches,
+    say_what_stands_on,
     signer_of,
 )
 from worldtune.errors import RegistryError
@@ -136,13 +137,12 @@ def revocations(
 
         worldtune registry revocations -o revoked.json
     """
-    from worldtune.registry.facts import Revoked
-    from worldtune.registry.revocations import write_revocations
+    from worldtune.registry.revocations import revocations_of, write_revocations
 
     registry = opened(place)
     if out is None:
-        with registry.view() as view:
-            found = view.facts(Revoked)
+        with registry.view() as state:
+            found = revocations_of(state)
     elif out.suffix != ".json":
         raise RegistryError("revocations are written as a .json file", where=str(out), mend="As --out revoked.json.")
     else:
@@ -151,27 +151,44 @@ def revocations(
         say_json([facts_of(event) for event in found])
         return
     for event in found:
-        typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.digest[:12]}  {event.fact.told}")
+        typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
     if not found:
         typer.echo("nothing is revoked")
 
 
 def revoke(
-    reference: Reference,
     reason: Reason,
+    reference: Annotated[
+        str | None, typer.Argument(help="A release: NAME@CHANNEL, NAME@NUMBER or NAME@sha256:DIGEST.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Instead: everything that stands on the base of this digest.")
+    ] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Let nobody use a release any more, whichever channel points to it; what came of it is listed.
 
+    With --base, let nobody use any release that stands on a base, now or later.
+
     Example:
 
         worldtune registry revoke cell7/front/pick@12 --reason "trained on the wrong calibration"
+        worldtune registry revoke --base 3f9c0a71b2d4 --reason "its VAE was converted wrongly"
     """
     from worldtune.registry.approval import revoke as write
+    from worldtune.registry.approval import revoke_base
 
+    if (reference is None) == (base is None):
+        mend = "As revoke cell7/front/pick@12, or revoke --base DIGEST."
+        raise RegistryError("name a release or a base", where="revoke", mend=mend)
     registry = opened(place)
-    event = write(registry, signer_of(key), reference, reason)
-    say(event, as_json)
-    say_what_it_touches(registry, event.fact.digest)
+    if base is not None:
+        event = revoke_base(registry, signer_of(key), base, reason)
+        say(event, as_json)
+        say_what_stands_on(registry, event.fact.base)
+        return
+    revoked = write(registry, signer_of(key), reference or "", reason)
+    say(revoked, as_json)
+    say_what_it_touches(registry, revoked.fact.digest)

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import func, select
 
 from worldtune.adapters.card import CARD, AdapterCard, read_card
 from worldtune.adapters.folder import WEIGHTS, read_sound_card
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file
-from worldtune.registry.facts import Released
+from worldtune.registry.facts import Released, as_fact
+from worldtune.registry.log.event_log import Event
+from worldtune.registry.log.rules import next_number
+from worldtune.registry.log.state import State
+from worldtune.registry.log.writer import Writer
 from worldtune.registry.manifest import Manifest, canonical, manifest_of, parse_json
 from worldtune.registry.names import check_name
 from worldtune.registry.provenance import provenance
-from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import RELEASED, find, refuse_revoked_bytes, revocation
+from worldtune.registry.releases import find, revocation, same_bytes, why_revoked
+from worldtune.registry.stated import check_stated
 from worldtune.registry.statements import sign
 
 ADAPTER = "adapter"
@@ -51,16 +54,18 @@ def add(
         folder = gather(source, Path(gathered) / "release")
         manifest, card = manifest_of(folder), sound_card(folder)
         with registry.writer(signer) as writer:  # who may not, or asks for what cannot be, is refused before the work
-            if known := _known(writer, name, manifest, about):
+            if known := _known(writer.state, name, manifest, about):
                 return known
-            writer.may(_released(writer, name, manifest, card, about, manifest.digest))
+            writer.check(_released(writer, name, manifest, card, about, manifest.digest))
         put(registry, folder, manifest)
         statement = sign(provenance(name, manifest, card, folder), signer)
         kept = registry.store.put_bytes(statement)
         with registry.writer(signer) as writer:
-            if known := _known(writer, name, manifest, about):
+            if known := _known(writer.state, name, manifest, about):
                 return known
-            return writer.append(_released(writer, name, manifest, card, about, kept))
+            fact = _released(writer, name, manifest, card, about, kept)
+            check_stated(registry.store, fact)
+            return writer.append(fact)
 
 
 def gather(source: Path, target: Path) -> Path:
@@ -106,17 +111,15 @@ def put(registry: Registry, folder: Path, manifest: Manifest) -> None:
     registry.store.put_bytes(manifest.content)
 
 
-def _known(writer: Writer, name: str, manifest: Manifest, about: About) -> Event[Released] | None:
-    """The release that these bytes are already.
-
-    Raises RegistryError when they are revoked, or something else is said of them than was.
-    """
-    refuse_revoked_bytes(writer, manifest.digest, name)
-    found = writer.facts(Released, adapter=name, digest=manifest.digest)
+def _known(state: State, name: str, manifest: Manifest, about: About) -> Event[Released] | None:
+    """The release that these bytes are already. Raises RegistryError when something else is said of them than was."""
+    found = [event for event in same_bytes(state, manifest.digest) if event.fact.adapter == name]
     if not found:
         return None
     its = found[0].fact
-    parent = _parent(writer, name, manifest.digest, about.parent)
+    if revoked := revocation(state, its):
+        raise RegistryError(why_revoked(its, revoked), where=name, mend="Add another adapter.")
+    parent = _parent(state, name, about.parent)
     for said, stands in ((about.calibration, its.calibration), (parent, its.parent), (about.labels, its.labels)):
         if said and said != stands:
             what = f"these bytes are {its.name} already, of which something else was said"
@@ -125,22 +128,14 @@ def _known(writer: Writer, name: str, manifest: Manifest, about: About) -> Event
     return found[0]
 
 
-def next_number(writer: Writer, name: str) -> int:
-    """The next number of a name: one more than any that there ever was."""
-    highest = writer.connection.execute(select(func.max(RELEASED.c.number)).where(RELEASED.c.adapter == name)).scalar()
-    return (highest or 0) + 1
-
-
-def _parent(writer: Writer, name: str, digest: str, reference: str | None) -> str | None:
-    """The digest of the parent. Raises RegistryError for one that there is not, that is revoked, or the same bytes."""
+def _parent(state: State, name: str, reference: str | None) -> str | None:
+    """The digest of the parent. Raises RegistryError for one that there is not, or that is revoked."""
     if reference is None:
         return None
-    parent = find(writer, reference).release.fact
-    if revoked := revocation(writer, parent.digest):
+    parent = find(state, reference).release.fact
+    if revoked := revocation(state, parent):
         what = f"its parent {reference} is revoked: {revoked.fact.reason}"
         raise RegistryError(what, where=name, mend="Train from another, or leave --parent out if it is none.")
-    if parent.digest == digest:
-        raise RegistryError("it cannot come from itself", where=name, mend="Leave --parent out.")
     return parent.digest
 
 
@@ -148,22 +143,14 @@ def _released(
     writer: Writer, name: str, manifest: Manifest, card: AdapterCard, about: About, statement: str
 ) -> Released:
     by_name = {entry.name: entry.sha256 for entry in manifest.files}
-    return Released(
-        adapter=name,
-        number=next_number(writer, name),
-        digest=manifest.digest,
-        author=writer.holder.person,
-        weights=by_name[WEIGHTS],
-        card=by_name[CARD],
-        base=card.base_digest,
-        base_name=card.base,
-        size=manifest.size,
-        provenance=statement,
-        calibration=about.calibration,
-        parent=_parent(writer, name, manifest.digest, about.parent),
-        labels=dict(about.labels or {}),
-        origin=about.origin,
-    )
+    stated = {
+        "adapter": name, "number": next_number(writer.state, name), "digest": manifest.digest,
+        "author": writer.identity.person, "weights": by_name[WEIGHTS], "card": by_name[CARD],
+        "base": card.base_digest, "base_name": card.base, "size": manifest.size, "provenance": statement,
+        "calibration": about.calibration, "parent": _parent(writer.state, name, about.parent),
+        "labels": dict(about.labels or {}), "origin": about.origin,
+    }  # fmt: skip
+    return as_fact(Released, stated)
 
 
 def calibration_digest(path: Path) -> str:

@@ -6,14 +6,14 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import RegistryError
 from worldtune.registry.clock import text_of, time_of
-from worldtune.registry.facts import Approved, Revoked, Withdrawn
-from worldtune.registry.moves import refuse_misspelt
+from worldtune.registry.facts import Approved, BaseRevoked, Revoked, Withdrawn, as_fact
+from worldtune.registry.log.event_log import Event
 from worldtune.registry.names import check_channel
-from worldtune.registry.promotion import refuse_revoked
-from worldtune.registry.record import Event
+from worldtune.registry.promotion import check_spelling
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find
+from worldtune.registry.releases import find, find_again
 from worldtune.registry.standing import policy_now
+from worldtune.registry.stated import check_stated
 
 VALID = timedelta(days=180)
 
@@ -23,27 +23,22 @@ def approve(
 ) -> Event[Approved]:
     """Let a release into a channel, as far as one person can, under the policy of now.
 
-    Raises RegistryError for one's own release, one that is revoked, and a key that may not approve.
+    Raises RegistryError for one's own release, one that is revoked, and a key that may not approve; TamperError for
+    one whose files are not what it states.
     """
     check_channel(channel)
+    with registry.view() as state:
+        release = find(state, text).release.fact
+    check_stated(registry.store, release)
     with registry.writer(signer) as writer:
-        release = find(writer, text).release.fact
-        refuse_revoked(writer, release)
-        refuse_misspelt(writer, channel, policy_now(writer).channels)
-        person = writer.holder.person
-        if person == release.author:
-            what = f"{person} made it, and cannot approve it"
-            raise RegistryError(what, where=release.name, mend="Ask somebody else who may approve.")
-        return writer.append(
-            Approved(
-                **release.identity,
-                person=person,
-                channel=channel,
-                policy=policy_now(writer).digest,
-                reason=reason,
-                expires=text_of(time_of(writer.at) + lasts),
-            )
-        )
+        find_again(writer.state, text, release)
+        policy = policy_now(writer.state)
+        check_spelling(writer.state, channel, policy.channels)
+        given = {
+            "person": writer.identity.person, "channel": channel, "policy": policy.digest, "reason": reason,
+            "expires": text_of(time_of(writer.at) + lasts),
+        }  # fmt: skip
+        return writer.append(as_fact(Approved, release.identity | given))
 
 
 def withdraw(registry: Registry, signer: CryptoSigner, text: str, channel: str, reason: str) -> Event[Withdrawn]:
@@ -53,12 +48,8 @@ def withdraw(registry: Registry, signer: CryptoSigner, text: str, channel: str, 
     """
     check_channel(channel)
     with registry.writer(signer) as writer:
-        release = find(writer, text).release.fact
-        mine = writer.facts(Approved, digest=release.digest, channel=channel, person=writer.holder.person)
-        if not mine:
-            what = f"{writer.holder.person} did not approve it for {channel}"
-            raise RegistryError(what, where=release.name, mend="See `worldtune registry show`.")
-        return writer.append(Withdrawn(**release.identity, channel=channel, reason=reason))
+        release = find(writer.state, text).release.fact
+        return writer.append(as_fact(Withdrawn, release.identity | {"channel": channel, "reason": reason}))
 
 
 def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> Event[Revoked]:
@@ -67,9 +58,23 @@ def revoke(registry: Registry, signer: CryptoSigner, text: str, reason: str) -> 
     Raises RegistryError when it is revoked already.
     """
     with registry.writer(signer) as writer:
-        release = find(writer, text).release.fact
-        found = [event for event in writer.facts(Revoked, digest=release.digest) if event.fact.brought is None]
-        if found:  # another registry's need not hold wherever this one's do
-            what = f"it is revoked already: {found[0].fact.reason}"
-            raise RegistryError(what, where=release.name, mend="Nothing is to be done.")
-        return writer.append(Revoked(**release.identity, reason=reason))
+        release = find(writer.state, text).release.fact
+        return writer.append(as_fact(Revoked, release.identity | {"reason": reason}))
+
+
+def revoke_base(registry: Registry, signer: CryptoSigner, begins: str, reason: str) -> Event[BaseRevoked]:
+    """From now on nobody may use what stands on a base, whenever it was or will be added, in one signed act.
+
+    `begins` are all 64 digits of the base's digest, or 12 and more of that of a base that releases here stand on.
+    Raises RegistryError when no base, or several, begin so, or it is revoked already.
+    """
+    digits = begins.removeprefix("sha256:")
+    with registry.writer(signer) as writer:
+        if len(digits) == 64:
+            return writer.append(as_fact(BaseRevoked, {"base": digits, "reason": reason}))
+        bases = {event.fact.base for event in writer.state.releases.values()}
+        found = sorted(base for base in bases if base.startswith(digits)) if len(digits) >= 12 else []
+        if len(found) != 1:
+            what = f"{len(found)} bases of releases here begin with {digits!r}"
+            raise RegistryError(what, where="--base", mend="Give all 64 digits, or 12 and more of a base that is used.")
+        return writer.append(as_fact(BaseRevoked, {"base": found[0], "reason": reason}))

@@ -16,16 +16,19 @@ from worldtune.adapters.card import CARD, AdapterCard
 from worldtune.adapters.folder import WEIGHTS
 from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.files import digest_bytes
-from worldtune.registry.add import next_number, sound_card
-from worldtune.registry.brought import spoken
+from worldtune.registry.add import sound_card
 from worldtune.registry.bundle import Bundle, unpack
 from worldtune.registry.evidence import judged
 from worldtune.registry.facts import BY_KIND, Approved, Evaluated, Released
+from worldtune.registry.log.event_log import Event
+from worldtune.registry.log.rules import next_number
+from worldtune.registry.log.statements_of_others import brought_key, identity_of, spoken
+from worldtune.registry.log.writer import Writer
 from worldtune.registry.names import check_name
-from worldtune.registry.record import Event, Writer
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import refuse_revoked_bytes
-from worldtune.registry.statements import opened, payload_of, said, signed_by
+from worldtune.registry.releases import same_bytes
+from worldtune.registry.stated import check_provenance
+from worldtune.registry.statements import opened, said, signed_by
 
 HERE = "import"
 
@@ -52,7 +55,7 @@ def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str |
         card = _card(bundle, Path(place) / "adapter")
         with registry.writer(signer) as writer:  # who may not is refused before the work
             if not _made_here(writer, bundle, name, str(source)):
-                writer.may(_released(writer, bundle, card, name, str(source)))
+                writer.check(_released(writer, bundle, card, name, str(source)))
         for entry in bundle.manifest.files:
             registry.store.put(bundle.blob(entry.sha256), entry)
         for text in (bundle.manifest.content, bundle.provenance, *bundle.results):
@@ -62,7 +65,7 @@ def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str |
                 release = own
             else:
                 fact = _released(writer, bundle, card, name, str(source))
-                known = writer.facts(Released, adapter=fact.adapter, digest=fact.digest)
+                known = [one for one in same_bytes(writer.state, fact.digest) if one.fact.adapter == fact.adapter]
                 release = known[0] if known else writer.append(fact)
             counted, left_out = [], []
             for envelope, kind in _others(bundle):
@@ -85,9 +88,9 @@ def _card(bundle: Bundle, folder: Path) -> AdapterCard:
 def _made_here(writer: Writer, bundle: Bundle, name: str | None, where: str) -> Event[Released] | None:
     """The release itself, where it comes back to the registry that it is of."""
     predicate = said(_of_author(bundle, where), where)["predicate"]
-    if predicate.get("registry") != writer.registry:
+    if predicate.get("registry") != writer.state.registry:
         return None
-    for event in writer.facts(Released, digest=bundle.manifest.digest):
+    for event in same_bytes(writer.state, bundle.manifest.digest):
         if name in (None, event.fact.adapter):
             return event
     what = "it is of this registry, under another name"
@@ -95,30 +98,25 @@ def _made_here(writer: Writer, bundle: Bundle, name: str | None, where: str) -> 
 
 
 def _released(writer: Writer, bundle: Bundle, card: AdapterCard, name: str | None, where: str) -> Released:
-    """The release as it will stand here, from what its author signed.
-
-    Raises RegistryError when nobody here did, or it is revoked here.
-    """
+    """The release as it will stand here, from what its author signed. Raises RegistryError when nobody here did."""
     envelope = _of_author(bundle, where)
-    sequence = writer.head().sequence + 1
-    holder, stated = spoken(writer, envelope, Released, writer.at, sequence, where)
+    identity, stated = spoken(writer.state, envelope, Released, writer.at, where)
     by_name = {entry.name: entry.sha256 for entry in bundle.manifest.files}
     holds = {
         "digest": bundle.manifest.digest, "provenance": digest_bytes(bundle.provenance), "weights": by_name[WEIGHTS],
         "card": by_name[CARD], "base": card.base_digest, "base_name": card.base, "size": bundle.manifest.size,
     }  # fmt: skip
-    subjects = {its["digest"]["sha256"] for its in said(bundle.provenance, where)["subject"]}
-    if any(getattr(stated, part) != value for part, value in holds.items()) or stated.digest not in subjects:
+    if any(getattr(stated, part) != value for part, value in holds.items()):
         raise TamperError("its author signed another release", where=where, mend="Ask for it again.")
-    if stated.parent == stated.digest or holder.stolen:
-        raise TamperError("it says that it came from itself, or its key was stolen", where=where, mend="Leave it.")
-    opened(bundle.provenance, writer.people.holder(signed_by(bundle.provenance, where), where).key, where)
+    check_provenance(bundle.provenance, stated.digest, where)
+    speaker = identity_of(writer.state, signed_by(bundle.provenance, where), where)
+    if speaker.person != identity.person:
+        raise TamperError("its provenance is signed by another person", where=where, mend="Ask for it again.")
+    opened(bundle.provenance, speaker.public, where)
     adapter = check_name(name or stated.adapter)
-    here = {"adapter": adapter, "number": next_number(writer, adapter), "author": holder.person,
+    here = {"adapter": adapter, "number": next_number(writer.state, adapter), "author": identity.person,
             "origin": stated.origin or stated.name, "statement": envelope.decode()}  # fmt: skip
-    release = stated.model_copy(update=here)
-    refuse_revoked_bytes(writer, release.digest, where)
-    return release
+    return stated.model_copy(update=here)
 
 
 def _of_author(bundle: Bundle, where: str) -> bytes:
@@ -149,22 +147,20 @@ def _statement(
 
     Raises RegistryError when it does not count here.
     """
-    if said(envelope, HERE)["predicate"].get("registry") == writer.registry:
+    if said(envelope, HERE)["predicate"].get("registry") == writer.state.registry:
         return None  # it was said here, and is in the record
     if kind not in (Evaluated, Approved):
         raise RegistryError("it is no evaluation and no approval", where=HERE, mend="Leave it.")
-    holder, signed = spoken(writer, envelope, kind, writer.at, writer.head().sequence + 1, HERE)
-    if signed.digest != release.digest or signed.person != holder.person or holder.stolen:
-        what = f"{signed.told}: of another release or person, or by a stolen key"
-        raise TamperError(what, where=HERE, mend="Leave it.")
+    if brought_key(envelope) in writer.state.brought:
+        return None
+    _, signed = spoken(writer.state, envelope, kind, writer.at, HERE)
+    if signed.digest != release.digest:
+        raise TamperError(f"{signed.told}: of another release", where=HERE, mend="Leave it.")
     if isinstance(signed, Approved) and signed.adapter != release.adapter:
         what = f"{signed.told}: it was for {signed.adapter}, not for {release.adapter}"
         raise RegistryError(what, where=HERE, mend="Have it approved here.")
     if isinstance(signed, Evaluated):
         _check_results(bundle, card, signed, release)
-    for event in writer.facts(kind, digest=signed.digest):
-        if event.fact.statement and payload_of(event.fact.statement.encode(), HERE) == payload_of(envelope, HERE):
-            return None
     here = {"adapter": release.adapter, "number": release.number, "statement": envelope.decode()}
     found: Evaluated | Approved = signed.model_copy(update=here)
     return found

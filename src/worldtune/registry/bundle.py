@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from worldtune.errors import RegistryError, TamperError
 from worldtune.files import CHUNK, atomic_file, digest_bytes, digest_file
-from worldtune.registry.facts import Approved, Evaluated, Released
+from worldtune.registry.database import reading
+from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.log.event_log import Event, envelope_of
+from worldtune.registry.log.state import State
 from worldtune.registry.manifest import (
     LARGEST,
     MIB,
@@ -26,11 +31,10 @@ from worldtune.registry.manifest import (
     parse_json,
     parse_manifest,
 )  # fmt: skip
-from worldtune.registry.promotion import refuse_revoked
-from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find
-from worldtune.registry.standing import withdrawals
+from worldtune.registry.releases import check_not_revoked, find
+from worldtune.registry.standing import approval_key
+from worldtune.registry.stated import check_stated
 
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -64,12 +68,12 @@ def export(registry: Registry, text: str, target: Path) -> str:
 
     Raises TamperError when something of it is not as it was, and writes nothing.
     """
-    with registry.view() as view:
-        release = find(view, text).release
-        refuse_revoked(view, release.fact)
-        events = [release, *_speaking_for(view, release.fact)]
-        envelopes = [signed(view, event) for event in events]
-    manifest = registry.store.manifest(release.fact.digest)
+    with registry.view() as state, reading(registry.engine) as connection:
+        release = find(state, text).release
+        check_not_revoked(state, release.fact)
+        events = [release, *_speaking_for(state, release.fact)]
+        envelopes = [signed(connection, event) for event in events]
+    manifest = check_stated(registry.store, release.fact)
     results = sorted({event.fact.results for event in events if isinstance(event.fact, Evaluated)})
     texts: list[tuple[str, bytes]] = [
         (PROVENANCE, registry.store.read(release.fact.provenance)),
@@ -91,8 +95,8 @@ def export(registry: Registry, text: str, target: Path) -> str:
                     continue
                 file = Path(place) / entry.sha256
                 registry.store.copy_to(entry, file)
-                with file.open("rb") as reading:
-                    tar.addfile(_entry(f"blobs/sha256/{entry.sha256}", entry.size), reading)
+                with file.open("rb") as blob:
+                    tar.addfile(_entry(f"blobs/sha256/{entry.sha256}", entry.size), blob)
                 file.unlink()
                 written.add(entry.sha256)
     return digest_file(target)
@@ -186,19 +190,18 @@ def _is_digest(text: str) -> bool:
     return len(text) == 64 and all(each in "0123456789abcdef" for each in text)
 
 
-def _speaking_for(view: View, release: Released) -> Iterator[Event[Any]]:
+def _speaking_for(state: State, release: Released) -> Iterator[Event[Any]]:
     """Evaluations, and approvals that were not taken back."""
-    yield from view.facts(Evaluated, digest=release.digest)
-    for event in view.facts(Approved, digest=release.digest, adapter=release.adapter):
-        taken_back = withdrawals(view, release, event.fact.channel).get(event.fact.person, 0)
-        if event.sequence > taken_back:
-            yield event
+    yield from state.evaluations.get(release.digest) or ()
+    for key, approvals in state.approvals.items(approval_key(release, "")):
+        taken = {event.actor: event.sequence for event in state.withdrawals.get(key) or ()}
+        yield from (event for event in approvals if event.sequence > taken.get(event.fact.person, 0))
 
 
-def signed(view: View, event: Event[Any]) -> bytes:
+def signed(connection: Connection, event: Event[Any]) -> bytes:
     """The envelope of who speaks: of what was brought along once, the one that came."""
     brought = event.fact.brought
-    return brought.encode() if brought is not None else view.envelope(event.sequence)
+    return brought.encode() if brought is not None else envelope_of(connection, event)
 
 
 def _image(manifest: Manifest, texts: list[tuple[str, bytes]], release: Released) -> bytes:

@@ -1,4 +1,4 @@
-"""The time of the record: UTC, which never goes back from one event to the next."""
+"""The time of the event log: UTC, which never goes back from one event to the next."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -16,17 +16,17 @@ def now() -> datetime:
 
 
 def time_here() -> str:
-    """The same as the record keeps it."""
+    """The same as the log keeps it."""
     return text_of(now())
 
 
 def is_ahead(last: str) -> bool:
-    """Is the record's time so far ahead of this machine's that it writes no more?"""
+    """Is the log's time so far ahead of this machine's that it writes no more?"""
     return time_of(last) - now() > TOLERATED
 
 
 def text_of(time: datetime) -> str:
-    """As the record keeps it; such texts sort as their times do."""
+    """As the log keeps it; such texts sort as their times do."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -34,18 +34,18 @@ def time_of(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
-def time_after(last: str | None) -> str:
+def time_after(last: str) -> str:
     """The time of an event that follows one at `last`.
 
     Clocks of several machines differ a little: within a minute the later of both holds. Raises RegistryError when the
     clock is further back: what has expired would be valid again.
     """
     here = time_here()
-    if last is None or here >= last:
+    if here >= last:
         return here
     if is_ahead(last):
         raise RegistryError(
-            f"this machine's clock says {here}, and the record's last event is of {last}",
+            f"this machine's clock says {here}, and the log's last event is of {last}",
             where="clock",
             mend="Set this clock right; or, if that event's was ahead, have an administrator run `registry clock`.",
         )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from worldtune.errors import BusyError, RegistryError, first_line
 from worldtune.files import make_folder
-from worldtune.registry.tables import SCHEMA
+from worldtune.registry.log.schema import SCHEMA
 
 WAIT_S = 60
 WRITERS = 0x776F726C64  # "world": the advisory lock of PostgreSQL that writers take

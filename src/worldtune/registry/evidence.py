@@ -7,18 +7,19 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.adapters.card import CARD, AdapterCard
+from worldtune.adapters.card import AdapterCard
 from worldtune.errors import RegistryError
 from worldtune.evaluation.gates import Outcome, outcome_of
 from worldtune.evaluation.report.folder import find_results
 from worldtune.evaluation.report.saved_report import SavedReport, parse_report, read_report
 from worldtune.files import digest_bytes, digest_json
 from worldtune.registry.clock import text_of, time_of
-from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.facts import Evaluated, Released, as_fact
+from worldtune.registry.log.event_log import Event
 from worldtune.registry.manifest import DIGEST, parse_json
-from worldtune.registry.record import Event
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find
+from worldtune.registry.releases import find, find_again
+from worldtune.registry.stated import card_of, check_stated
 
 VALID = timedelta(days=90)
 
@@ -34,22 +35,20 @@ def attach(
     results = find_results(report)
     read_report(results)  # its videos are there too
     content = results.read_bytes()
-    with registry.view() as view:
-        release = find(view, text).release.fact
-    candidate, outcome, suite, gates = judged(content, release, _card(registry, release), str(results))
+    with registry.view() as state:
+        release = find(state, text).release.fact
+    check_stated(registry.store, release)
+    card = card_of(registry.store, release.card, release)
+    candidate, outcome, suite, gates = judged(content, release, card, str(results))
     with registry.writer(signer) as writer:
-        fact = Evaluated(
-            **release.identity,
-            person=writer.holder.person,
-            base=release.base,
-            suite=suite,
-            gates=gates,
-            results=digest_bytes(content),
-            candidate=candidate,
-            outcome=outcome,
-            expires=text_of(time_of(writer.at) + lasts),
-        )
-        writer.may(fact)
+        find_again(writer.state, text, release)
+        stated = {
+            "person": writer.identity.person, "base": release.base, "suite": suite, "gates": gates,
+            "results": digest_bytes(content), "candidate": candidate, "outcome": outcome,
+            "expires": text_of(time_of(writer.at) + lasts),
+        }  # fmt: skip
+        fact = as_fact(Evaluated, release.identity | stated)
+        writer.check(fact)
         registry.store.put_bytes(content)
         return writer.append(fact)
 
@@ -71,10 +70,6 @@ def judged(content: bytes, release: Released, card: AdapterCard, where: str) -> 
 
 def _is_digest(text: str | None) -> bool:
     return text is not None and re.fullmatch(DIGEST, text) is not None
-
-
-def _card(registry: Registry, release: Released) -> AdapterCard:
-    return AdapterCard.model_validate(parse_json(registry.store.read(release.card), CARD))
 
 
 def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: str) -> str:

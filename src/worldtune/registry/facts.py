@@ -1,24 +1,69 @@
-"""The kinds of facts in the record: each is signed once, by somebody whose role allows it, and never changed.
+"""The kinds of facts in the event log: each is signed once, by somebody whose role allows it, and never changed.
 
-A fact is one row of the table of its kind. Digests are SHA-256 as hex; times are those of `clock`.
+Digests are SHA-256 as hex; times are those of `clock`.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from worldtune.errors import RecipeError, RegistryError
 from worldtune.files import digest_bytes, digest_json
 from worldtune.registry.manifest import DIGEST
-from worldtune.strict import Strict
+from worldtune.registry.names import is_channel, is_name
+from worldtune.strict import Strict, parse
 
 Role = Literal["submitter", "evaluator", "approver", "admin"]
 ROLES: tuple[Role, ...] = ("submitter", "evaluator", "approver", "admin")
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
 KIND = "urn:worldtune:registry:{}:1"
+LONGEST_LINE = 2000
+
+
+def _line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("it must be one line of text that can be printed")
+    return text
+
+
+def _person(name: str) -> str:
+    if name != name.strip():
+        raise ValueError("a name has no spaces around it")
+    return _line(name)
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("it is not the name of an adapter")
+    return name
+
+
+def _channel(name: str) -> str:
+    if not is_channel(name):
+        raise ValueError("it is not the name of a channel")
+    return name
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for key, value in labels.items():
+        _line(key)
+        if value:
+            _line(value)
+    return labels
+
+
+# Text of people, cards and files: it never writes lines or escape sequences of its own where it is shown.
+Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_line)]
+Person = Annotated[str, Field(max_length=200), AfterValidator(_person)]
+Name = Annotated[str, AfterValidator(_name)]
+Channel = Annotated[str, AfterValidator(_channel)]
+Labels = Annotated[dict[str, str], AfterValidator(_labels)]
+Digest = Annotated[str, Field(pattern=DIGEST)]
+Time = Annotated[str, Field(pattern=TIME)]
 
 
 class Fact(Strict):
-    """What every kind has: its table, and the roles of which one may state it."""
+    """What every kind has: its name, and the roles of which one may state it."""
 
     kind: ClassVar[str]
     by: ClassVar[tuple[Role, ...]]
@@ -42,9 +87,9 @@ class Fact(Strict):
 class OfRelease(Fact):
     """A fact about one release."""
 
-    adapter: str
+    adapter: Name
     number: int = Field(ge=1, lt=2**63)
-    digest: str = Field(pattern=DIGEST)
+    digest: Digest
 
     @property
     def subject(self) -> dict[str, str]:
@@ -76,7 +121,7 @@ class Founded(Fact):
     kind: ClassVar[str] = "founded"
     by: ClassVar[tuple[Role, ...]] = ()
     registry: str
-    person: str
+    person: Person
     public: str
     roles: tuple[Role, ...] = ROLES
 
@@ -94,10 +139,10 @@ class Enrolled(Fact):
 
     kind: ClassVar[str] = "enrolled"
     by: ClassVar[tuple[Role, ...]] = ("admin",)
-    person: str
+    person: Person
     public: str
     roles: tuple[Role, ...] = Field(min_length=1)
-    expires: str | None = Field(None, pattern=TIME)
+    expires: Time | None = None
 
     @property
     def subject(self) -> dict[str, str]:
@@ -114,10 +159,10 @@ class Retired(Fact):
 
     kind: ClassVar[str] = "retired"
     by: ClassVar[tuple[Role, ...]] = ("admin",)
-    person: str
+    person: Person
     key: str
     stolen: bool = False
-    reason: str = Field(min_length=1)
+    reason: Line
 
     @property
     def told(self) -> str:
@@ -129,7 +174,7 @@ class PolicySet(Fact):
 
     kind: ClassVar[str] = "policy_set"
     by: ClassVar[tuple[Role, ...]] = ("admin",)
-    policy: str = Field(pattern=DIGEST)
+    policy: Digest
     content: dict[str, Any]
 
     @property
@@ -148,8 +193,8 @@ class Expected(Fact):
     by: ClassVar[tuple[Role, ...]] = ("admin",)
     scope: str
     what: Literal["base", "suite", "gates", "calibration"]
-    digest: str = Field(pattern=DIGEST)
-    reason: str = Field(min_length=1)
+    digest: Digest
+    reason: Line
 
     @property
     def subject(self) -> dict[str, str]:
@@ -165,17 +210,17 @@ class Released(Brought):
 
     kind: ClassVar[str] = "released"
     by: ClassVar[tuple[Role, ...]] = ("submitter",)
-    author: str
-    weights: str = Field(pattern=DIGEST)
-    card: str = Field(pattern=DIGEST)
-    base: str = Field(pattern=DIGEST)
-    base_name: str
-    size: int
-    provenance: str = Field(pattern=DIGEST)
-    calibration: str | None = Field(None, pattern=DIGEST)
-    parent: str | None = Field(None, pattern=DIGEST)
-    labels: dict[str, str] = Field(default_factory=dict)
-    origin: str | None = None
+    author: Person
+    weights: Digest
+    card: Digest
+    base: Digest
+    base_name: Line
+    size: int = Field(ge=0)
+    provenance: Digest
+    calibration: Digest | None = None
+    parent: Digest | None = None
+    labels: Labels = Field(default_factory=dict)
+    origin: Line | None = None
 
     @property
     def told(self) -> str:
@@ -188,8 +233,8 @@ class Labelled(Fact):
 
     kind: ClassVar[str] = "labelled"
     by: ClassVar[tuple[Role, ...]] = ("submitter",)
-    adapter: str
-    labels: dict[str, str]
+    adapter: Name
+    labels: Labels
 
     @property
     def told(self) -> str:
@@ -202,14 +247,14 @@ class Evaluated(Brought):
 
     kind: ClassVar[str] = "evaluated"
     by: ClassVar[tuple[Role, ...]] = ("evaluator",)
-    person: str
-    base: str = Field(pattern=DIGEST)
-    suite: str = Field(pattern=DIGEST)
-    gates: str = Field(pattern=DIGEST)
-    results: str = Field(pattern=DIGEST)
-    candidate: str
+    person: Person
+    base: Digest
+    suite: Digest
+    gates: Digest
+    results: Digest
+    candidate: Line
     outcome: Literal["pass", "fail", "not enough evidence"]
-    expires: str = Field(pattern=TIME)
+    expires: Time
 
     @property
     def told(self) -> str:
@@ -221,11 +266,11 @@ class Approved(Brought):
 
     kind: ClassVar[str] = "approved"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
-    person: str
-    channel: str
-    policy: str = Field(pattern=DIGEST)
-    reason: str = Field(min_length=1)
-    expires: str = Field(pattern=TIME)
+    person: Person
+    channel: Channel
+    policy: Digest
+    reason: Line
+    expires: Time
 
     @property
     def told(self) -> str:
@@ -237,8 +282,8 @@ class Withdrawn(OfRelease):
 
     kind: ClassVar[str] = "withdrawn"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
-    channel: str
-    reason: str = Field(min_length=1)
+    channel: Channel
+    reason: Line
 
     @property
     def told(self) -> str:
@@ -246,21 +291,16 @@ class Withdrawn(OfRelease):
 
 
 class Moved(OfRelease):
-    """A channel points to a release from here on. Of each generation of a channel there is one move.
-
-    `evidence` and `approvals` are the hashes of the events it rests on.
-    """
+    """A channel points to a release from here on. Of each generation of a channel there is one move."""
 
     kind: ClassVar[str] = "moved"
     by: ClassVar[tuple[Role, ...]] = ("submitter", "approver")
-    channel: str
+    channel: Channel
     generation: int = Field(ge=1)
     how: Literal["promotion", "rollback", "break-glass"]
-    reason: str | None = Field(None, min_length=1)
-    policy: str = Field(pattern=DIGEST)
-    evidence: tuple[str, ...] = ()
-    approvals: tuple[str, ...] = ()
-    expires: str | None = Field(None, pattern=TIME)
+    reason: Line | None = None
+    policy: Digest
+    expires: Time | None = None
 
     @property
     def told(self) -> str:
@@ -278,8 +318,8 @@ class ClockSet(Fact):
 
     kind: ClassVar[str] = "clock_set"
     by: ClassVar[tuple[Role, ...]] = ("admin",)
-    ahead: str = Field(pattern=TIME)
-    reason: str = Field(min_length=1)
+    ahead: Time
+    reason: Line
 
     @property
     def told(self) -> str:
@@ -291,7 +331,7 @@ class Revoked(Brought):
 
     kind: ClassVar[str] = "revoked"
     by: ClassVar[tuple[Role, ...]] = ("approver",)
-    reason: str = Field(min_length=1)
+    reason: Line
 
     @property
     def told(self) -> str:
@@ -300,15 +340,38 @@ class Revoked(Brought):
         return f"{self.name} is REVOKED: {self.reason}"
 
 
+class BaseRevoked(Fact):
+    """A base in which a fault was found: nobody may use a release that stands on it, whenever it was added."""
+
+    kind: ClassVar[str] = "base_revoked"
+    by: ClassVar[tuple[Role, ...]] = ("approver",)
+    base: Digest
+    reason: Line
+    statement: str | None = None
+
+    @property
+    def subject(self) -> dict[str, str]:
+        return {"base": self.base}
+
+    @property
+    def told(self) -> str:
+        elsewhere = ", as another registry says" if self.statement is not None else ""
+        return f"everything on the base {self.base[:12]} is REVOKED{elsewhere}: {self.reason}"
+
+    @property
+    def brought(self) -> str | None:
+        return self.statement
+
+
 class Derived(Fact):
     """What was made with releases, or from what was: episodes, a dataset, a policy; `sources` are their digests."""
 
     kind: ClassVar[str] = "derived"
     by: ClassVar[tuple[Role, ...]] = ("submitter",)
-    what: str
-    name: str
-    digest: str = Field(pattern=DIGEST)
-    sources: tuple[str, ...] = Field(min_length=1)
+    what: Literal["episodes", "dataset", "policy"]
+    name: Line
+    digest: Digest
+    sources: tuple[Digest, ...] = Field(min_length=1)
 
     @property
     def subject(self) -> dict[str, str]:
@@ -324,16 +387,39 @@ class Published(OfRelease):
 
     kind: ClassVar[str] = "published"
     by: ClassVar[tuple[Role, ...]] = ("submitter",)
-    where: str
-    revision: str
+    where: Line
+    revision: Line
 
     @property
     def told(self) -> str:
         return f"{self.name} was put at {self.where}, revision {self.revision}"
 
 
+class Unreadable(Fact):
+    """What was signed as a fact of a kind and is none: it has no effect."""
+
+    kind: ClassVar[str] = "unreadable"
+    by: ClassVar[tuple[Role, ...]] = ()
+    stated: str
+    why: str
+
+    @property
+    def told(self) -> str:
+        return f"no {self.stated} that can be read"
+
+
 FACTS: tuple[type[Fact], ...] = (
     Founded, Enrolled, Retired, PolicySet, Expected, Released, Labelled, Evaluated, Approved, Withdrawn, Moved,
-    Revoked, Derived, Published, ClockSet,
+    Revoked, BaseRevoked, Derived, Published, ClockSet,
 )  # fmt: skip
 BY_KIND: dict[str, type[Fact]] = {KIND.format(fact.kind): fact for fact in FACTS}
+BY_NAME: dict[str, type[Fact]] = {fact.kind: fact for fact in FACTS}
+F = TypeVar("F", bound=Fact)
+
+
+def as_fact(kind: type[F], stated: dict[str, Any]) -> F:
+    """What a person states, as a fact of a kind. Raises RegistryError when it is none."""
+    try:
+        return parse(kind, stated, kind.kind)
+    except RecipeError as error:
+        raise RegistryError(error.what, where=error.where, mend=error.mend) from error

@@ -17,13 +17,13 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import RegistryError, first_line
 from worldtune.registry.add import About, add
-from worldtune.registry.facts import Published, Released
+from worldtune.registry.facts import Published, Released, as_fact
+from worldtune.registry.log.event_log import Event
 from worldtune.registry.manifest import LARGEST
 from worldtune.registry.papers import BOM, PROVENANCE, README, papers_of
-from worldtune.registry.promotion import refuse_revoked, verify_bytes
-from worldtune.registry.record import Event
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import find
+from worldtune.registry.releases import check_not_revoked, find
+from worldtune.registry.stated import verify_bytes
 from worldtune.registry.use import write_files
 
 _SOURCE = re.compile(r"(?P<repo>[^@/]+/[^@/]+)@(?P<commit>[0-9a-f]{40})")
@@ -34,12 +34,12 @@ def push(registry: Registry, signer: CryptoSigner, text: str, repo: str, *, priv
 
     Raises RegistryError when it is revoked, the key may not, or the Hub refuses; TamperError when its bytes are others.
     """
-    with registry.view() as view:
-        release = find(view, text).release.fact
-        refuse_revoked(view, release)
-    verify_bytes(registry, release)
+    with registry.view() as state:
+        release = find(state, text).release.fact
+        check_not_revoked(state, release)
+        verify_bytes(registry.store, state, release)
     with registry.writer(signer) as writer:
-        writer.may(_published(release, repo, "0" * 40))
+        writer.check(_published(release, repo, "0" * 40))
     manifest = registry.store.manifest(release.digest)
     with tempfile.TemporaryDirectory() as place, _asked(repo):
         folder = Path(place)
@@ -75,7 +75,7 @@ def pull(registry: Registry, signer: CryptoSigner, name: str, source: str) -> Ev
 
 
 def _published(release: Released, repo: str, commit: str) -> Published:
-    return Published(**release.identity, where=f"hf:{repo}", revision=commit)
+    return as_fact(Published, release.identity | {"where": f"hf:{repo}", "revision": commit})
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from securesystemslib.signer import CryptoSigner
 from worldtune.adapters.card import CARD
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file, digest_json
-from worldtune.registry.facts import Derived, Released
+from worldtune.registry.facts import Derived, Released, as_fact
+from worldtune.registry.log.event_log import Event
+from worldtune.registry.log.state import State, place
 from worldtune.registry.manifest import parse_json
-from worldtune.registry.record import Event, View
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import ancestors, find, revocation
+from worldtune.registry.releases import ancestors, find, revocation, same_bytes
 
 KINDS = ("episodes", "dataset", "policy")
 
@@ -59,18 +60,18 @@ def lineage(registry: Registry, text: str) -> Graph:
     """
     nodes: dict[str, Node] = {}
     edges: list[tuple[str, str]] = []
-    with registry.view() as view:
+    with registry.view() as state:
         if "@" in text:
-            release = find(view, text).release.fact
+            release = find(state, text).release.fact
             centre = release.digest
-            _add_release(registry, view, release, nodes, edges)
-            for one in _descendants(view, release):
-                nodes.setdefault(one.digest, _release_node(view, one))
+            _add_release(registry, state, release, nodes, edges)
+            for one in _descendants(state, release):
+                nodes.setdefault(one.digest, _release_node(state, one))
                 assert one.parent is not None
                 edges.append((one.parent, one.digest))
         else:
-            centre = _add_sources(registry, view, text, nodes, edges)
-        for made in _made_from(view, set(nodes) if "@" in text else {centre}):
+            centre = _add_sources(registry, state, text, nodes, edges)
+        for made in _made_from(state, set(nodes) if "@" in text else {centre}):
             node = Node(made.what, made.name, made.digest)
             nodes.setdefault(node.key, node)
             edges += [(source, node.key) for source in made.sources if source in nodes]
@@ -78,12 +79,12 @@ def lineage(registry: Registry, text: str) -> Graph:
 
 
 def _add_release(
-    registry: Registry, view: View, release: Released, nodes: dict[str, Node], edges: list[tuple[str, str]]
+    registry: Registry, state: State, release: Released, nodes: dict[str, Node], edges: list[tuple[str, str]]
 ) -> None:
     """A release, those that it came from, and what each was made from."""
-    chain = [release, *ancestors(view, release)]
+    chain = [release, *ancestors(state, release)]
     for child in chain:
-        nodes[child.digest] = _release_node(view, child)
+        nodes[child.digest] = _release_node(state, child)
         for node in _materials(registry, child):
             nodes.setdefault(node.key, node)
             edges.append((node.key, child.digest))
@@ -91,25 +92,24 @@ def _add_release(
 
 
 def _add_sources(
-    registry: Registry, view: View, text: str, nodes: dict[str, Node], edges: list[tuple[str, str]]
+    registry: Registry, state: State, text: str, nodes: dict[str, Node], edges: list[tuple[str, str]]
 ) -> str:
     """Something that was made with releases, and all that it came from; its digest."""
     centre = content_of(Path(text)) if Path(text).exists() else text
-    made = {event.fact.digest: event.fact for event in view.facts(Derived)}
-    if centre not in made:
+    if centre not in state.made:
         mend = "Name a release as NAME@NUMBER, a folder that `registry derive` was told of, or its digest."
         raise RegistryError(f"nothing is known of {text!r}", where="lineage", mend=mend)
     ring = [centre]
     while ring:
-        one = made[ring.pop()]
+        one = state.derived[place(state.made[ring.pop()])].fact
         nodes[one.digest] = Node(one.what, one.name, one.digest)
         for source in one.sources:
             edges.append((source, one.digest))
-            if source in made and source not in nodes:
+            if source in state.made and source not in nodes:
                 ring.append(source)
-            elif source not in made:
-                for event in view.facts(Released, digest=source)[-1:]:
-                    _add_release(registry, view, event.fact, nodes, edges)
+            elif source not in state.made:
+                for event in same_bytes(state, source)[-1:]:
+                    _add_release(registry, state, event.fact, nodes, edges)
     return centre
 
 
@@ -123,41 +123,36 @@ def derive(
     if what not in KINDS:
         raise RegistryError(f"{what!r} is no kind of thing", where=name, mend=f"One of {', '.join(KINDS)}.")
     with registry.writer(signer) as writer:
-        known = {event.fact.digest for event in writer.facts(Derived)}
-        found = []
-        for source in sources:
-            if "@" not in source and source not in known:
-                mend = "Name a release as NAME@NUMBER, or the digest of what came from one."
-                raise RegistryError(
-                    f"{source!r} is no release, and no digest of what came from one", where=name, mend=mend
-                )
-            found.append(source if source in known else find(writer, source).digest)
-        return writer.append(Derived(what=what, name=name, digest=digest, sources=tuple(found)))
+        state = writer.state
+        found = [source if source in state.made else find(state, source).digest for source in sources]
+        stated = {"what": what, "name": name, "digest": digest, "sources": found}
+        return writer.append(as_fact(Derived, stated))
 
 
-def _descendants(view: View, release: Released) -> Iterator[Released]:
+def _descendants(state: State, release: Released) -> Iterator[Released]:
     ring, seen = [release.digest], {release.digest}
     while ring:
         parent = ring.pop(0)
-        for event in view.facts(Released, parent=parent):
+        for name in state.children.get(parent) or ():
+            event = state.releases[name]
             if event.fact.digest not in seen:
                 yield event.fact
                 ring.append(event.fact.digest)
                 seen.add(event.fact.digest)
 
 
-def _made_from(view: View, sources: set[str]) -> Iterator[Derived]:
+def _made_from(state: State, sources: set[str]) -> Iterator[Derived]:
     """What was made from any of these, or from what was."""
     known = set(sources)
-    for event in view.facts(Derived):  # in the record's order, in which a source stands before what came of it
+    for event in state.derived.values():  # in the log's order, in which a source stands before what came of it
         if known & set(event.fact.sources):
             known.add(event.fact.digest)
             yield event.fact
 
 
-def _release_node(view: View, release: Released) -> Node:
+def _release_node(state: State, release: Released) -> Node:
     facts = {"author": release.author, "base": release.base_name}
-    if revoked := revocation(view, release.digest):
+    if revoked := revocation(state, release):
         facts["REVOKED"] = revoked.fact.reason
     return Node("release", release.name, release.digest, facts)
 

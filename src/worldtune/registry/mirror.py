@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldtune.errors import RegistryError, first_line
-from worldtune.registry.facts import Released, Revoked
+from worldtune.registry.facts import Released
 from worldtune.registry.labels import Adapter, adapters
-from worldtune.registry.record import View
+from worldtune.registry.log.state import State
 from worldtune.registry.registry import Registry
+from worldtune.registry.releases import releases_of, revocation
 
 TAG = "worldtune."
 
@@ -35,9 +36,9 @@ def reconcile(registry: Registry, uri: str, *, mend: bool = True) -> list[Drift]
     """
     client = _client(uri)
     found: list[Drift] = []
-    with registry.view() as view, _asked(uri):
-        for adapter in adapters(view):
-            found += _reconcile(client, view, registry.place.registry, adapter, mend)
+    with registry.view() as state, _asked(uri):
+        for adapter in adapters(state):
+            found += _reconcile(client, state, registry.place.registry, adapter, mend)
     return found
 
 
@@ -46,15 +47,14 @@ def model_name(adapter: str) -> str:
     return f"worldtune.{adapter.replace('_', '__').replace('/', '_.')}"
 
 
-def _reconcile(client: Any, view: View, registry: str, adapter: Adapter, mend: bool) -> Iterator[Drift]:
+def _reconcile(client: Any, state: State, registry: str, adapter: Adapter, mend: bool) -> Iterator[Drift]:
     name = model_name(adapter.name)
     if not _has_model(client, name):
         yield Drift("the model is missing", name, mend)
         if not mend:
             return
         client.create_registered_model(name, {f"{TAG}registry": registry, f"{TAG}adapter": adapter.name})
-    revoked = {row.digest for row in view.rows(Revoked)}
-    wanted = {str(row.number): _tags(row, revoked) for row in view.rows(Released, adapter=adapter.name)}
+    wanted = {str(event.fact.number): _tags(state, event.fact) for event in releases_of(state, adapter.name)}
     shown = _versions(client, name)
     for number, tags in wanted.items():
         if number not in shown:
@@ -114,13 +114,13 @@ def _alias(channel: str) -> str:
     return f"channel-{channel}" if channel == "latest" or re.fullmatch(r"v\d+", channel) else channel
 
 
-def _tags(row: Any, revoked: set[str]) -> dict[str, str]:
+def _tags(state: State, release: Released) -> dict[str, str]:
     return {
-        f"{TAG}release": str(row.number),
-        f"{TAG}digest": row.digest,
-        f"{TAG}base": row.base,
-        f"{TAG}author": row.author,
-        f"{TAG}revoked": "yes" if row.digest in revoked else "no",
+        f"{TAG}release": str(release.number),
+        f"{TAG}digest": release.digest,
+        f"{TAG}base": release.base,
+        f"{TAG}author": release.author,
+        f"{TAG}revoked": "yes" if revocation(state, release) else "no",
     }
 
 

@@ -28,13 +28,17 @@ class Reference:
 
 def check_name(name: str) -> str:
     """The name. Raises RegistryError unless it is one to six parts in small letters, as robot/cell/camera/task."""
-    if not _NAME.fullmatch(name) or len(name) > LONGEST:
+    if not is_name(name):
         raise RegistryError(
             f"{name!r} is no name of an adapter",
             where="name",
             mend="One to six parts of a-z, 0-9, '.', '_' and '-', as robot/cell/camera/task.",
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and len(name) <= LONGEST
 
 
 def check_channel(name: str) -> str:

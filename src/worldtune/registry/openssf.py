@@ -23,8 +23,8 @@ def sign_release(registry: Registry, text: str, key: Path, target: Path) -> None
     if load_key(key).public_key.keytype != "ecdsa":
         mend = "Make one: worldtune registry key --kind ecdsa-p256."
         raise RegistryError("OpenSSF's model signing takes EC keys only", where=str(key), mend=mend)
-    with registry.view() as view:
-        found = resolve(view, text)
+    with registry.view() as state:
+        found = resolve(state, text)
     config = signing.Config().set_hashing_config(_strict(hashing))
     config.use_elliptic_key_signer(private_key=key, password=password())
     config.sign(checkout(registry, found), target)

@@ -12,13 +12,15 @@ from typing import Any
 import yaml
 
 import worldtune
-from worldtune.adapters.card import CARD, AdapterCard
+from worldtune.adapters.card import AdapterCard
 from worldtune.files import atomic_folder
+from worldtune.registry.clock import time_after
 from worldtune.registry.facts import Released
-from worldtune.registry.manifest import Manifest, parse_json
+from worldtune.registry.manifest import Manifest
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find
 from worldtune.registry.standing import Standing, standing
+from worldtune.registry.stated import card_of, check_stated
 
 README, BOM, PROVENANCE = "README.md", "bom.cdx.json", "provenance.dsse.json"
 NOTICE = "Built on NVIDIA Cosmos"
@@ -147,12 +149,13 @@ def bill_of_materials(release: Released, card: AdapterCard, manifest: Manifest, 
 
 def papers_of(registry: Registry, text: str) -> dict[str, bytes]:
     """A release's papers by file name: the model card, the bill of materials, the signed provenance."""
-    with registry.view() as view:
-        found = find(view, text).release
-        now = standing(view, found.fact)
+    with registry.view() as state:
+        found = find(state, text).release
+        now = standing(state, found.fact, None, time_after(state.clock))
     release = found.fact
-    card = AdapterCard.model_validate(parse_json(registry.store.read(release.card), CARD))
-    bom = bill_of_materials(release, card, registry.store.manifest(release.digest), found.at)
+    manifest = check_stated(registry.store, release)
+    card = card_of(registry.store, release.card, release)
+    bom = bill_of_materials(release, card, manifest, found.at)
     return {
         README: model_card(release, card, now).encode(),
         BOM: (json.dumps(bom, indent=2, ensure_ascii=False) + "\n").encode(),

@@ -1,99 +1,157 @@
-"""A registry: where its record and its bytes are, and which key founded it.
+"""A registry: where its log and its bytes are, and which key founded it.
 
-`registry.json` in a folder of this machine says so. By default record and bytes are beside it, and nothing needs to
-run; several machines share a registry whose record is in PostgreSQL and whose bytes are in an object store.
+`registry.json` in a folder of this machine says so. By default log and bytes are beside it, and nothing needs to
+run; several machines share a registry whose log is in PostgreSQL and whose bytes are in an object store.
 """
 
+import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from pydantic import Field
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import URL, Connection, select
+from sqlalchemy import URL, Connection, Engine, func, select
 
-from worldtune.errors import RegistryError, TamperError
+from worldtune.errors import RecipeError, RegistryError, TamperError
 from worldtune.files import locked, make_folder, write_json
-from worldtune.registry.database import engine_of, migrate, reading, schema_of
+from worldtune.registry.database import engine_of, migrate, reading, schema_of, writing
 from worldtune.registry.facts import Founded, PolicySet
 from worldtune.registry.keys import public_pem
+from worldtune.registry.log.event_log import Event, Head, read_event, rows_from, verified_history
+from worldtune.registry.log.heads import cut_off, keep_seen, read_seen, seen_path
+from worldtune.registry.log.reducer import apply
+from worldtune.registry.log.replica import Entries, Note, Replica
+from worldtune.registry.log.schema import EVENTS
+from worldtune.registry.log.state import State
+from worldtune.registry.log.writer import Writer
 from worldtune.registry.manifest import parse_json
 from worldtune.registry.policy import DEFAULT, Policy
-from worldtune.registry.record import MEND, Record, View, Writer
 from worldtune.registry.statements import said, signed_by
 from worldtune.registry.store import Store
-from worldtune.registry.tables import EVENTS
 from worldtune.strict import Strict, parse
 
 PLACE = "registry.json"
-SEEN = "seen.json"
 REGISTRY = "WORLDTUNE_REGISTRY"
+Progress = Callable[[int, int], None]
 
 
 class Place(Strict):
     """What `registry.json` says; a path in it is from its own folder."""
 
-    format: int = 1
-    registry: str
-    founder: str
-    database: str = "sqlite:///record.db"
+    format: int = 2
+    registry: str = Field(pattern=r"^[0-9a-f-]{36}$")
+    founder: str = Field(pattern=r"^[0-9a-f]{64}$")
+    database: str = "sqlite:///log.db"
     store: str = "."
 
 
-class Seen(Strict):
-    """The newest event that this machine saw: a record without it is another, or was set back."""
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what a user should know, and how far a verification is."""
 
-    sequence: int
-    hash: str
+    note: Note = logging.getLogger("worldtune").warning
+    on_event: Progress = lambda done, total: None
+
+
+SILENT = Listener()
 
 
 @dataclass(frozen=True)
 class Registry:
-    """An open registry."""
+    """An open registry; `from_nothing`: what this machine verified before is not used."""
 
     folder: Path
     place: Place
-    record: Record
+    engine: Engine
     store: Store
+    listener: Listener = SILENT
+    from_nothing: bool = False
+    seen: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", seen_path(self.place.registry, self.place.founder))
 
     @contextmanager
-    def view(self) -> Iterator[View]:
-        """Read. Raises TamperError when the record lacks what this machine has seen in it."""
-        seen = self._seen()  # before: what others write meanwhile is not in the view
-        with self.record.view() as view:
-            self._refuse_set_back(view, seen)
-            yield view
-            head = view.head()
-        self._saw(head.sequence, head.hash)
+    def view(self) -> Iterator[State]:
+        """The state of now, verified. Raises TamperError when the log is not as it was written.
+
+        It is not to be used after the block.
+        """
+        replica = Replica(self.place.registry, self.place.founder, self.listener.note)
+        seen = read_seen(self.seen)  # before the log: what others write meanwhile is in it
+        with replica.snapshot() as entries:
+            kept = self._kept(replica, entries)
+            before = kept.head
+            with reading(self.engine) as connection:
+                state = self._reduce(connection, kept, seen)
+            try:
+                yield state
+            finally:
+                self._keep(replica, entries, before, state)
 
     @contextmanager
     def writer(self, signer: CryptoSigner, *, clock_was_ahead: bool = False) -> Iterator[Writer]:
-        """Write all of the block's facts, or none; `clock_was_ahead`: though the record's time has not come."""
-        seen = self._seen()
-        with self.record.writer(signer, clock_was_ahead=clock_was_ahead) as writer:
-            self._refuse_set_back(writer, seen)
-            yield writer
-            head = writer.head()
-        self._saw(head.sequence, head.hash)
+        """Write all of the block's facts, or none; `clock_was_ahead`: though the log's time has not come.
 
-    def _seen(self) -> Seen | None:
-        path = self.folder / SEEN
-        return parse(Seen, parse_json(path.read_bytes(), str(path)), str(path)) if path.is_file() else None
+        Once they are written nothing fails any more: what this machine cannot remember of them is noted.
+        """
+        with self.view():  # verify what is new before others have to wait
+            pass
+        replica = Replica(self.place.registry, self.place.founder, self.listener.note)
+        seen = read_seen(self.seen)
+        with replica.snapshot() as entries:
+            kept = self._kept(replica, entries)
+            before = kept.head
+            with writing(self.engine) as connection:
+                state = self._reduce(connection, kept, seen)
+                writer = Writer(connection, state, signer, clock_was_ahead=clock_was_ahead)
+                yield writer
+            self._keep(replica, entries, before, writer.state)
 
-    def _refuse_set_back(self, view: View, seen: Seen | None) -> None:
-        if seen is None:
-            return
-        found = view.connection.execute(select(EVENTS.c.hash).where(EVENTS.c.sequence == seen.sequence)).scalar()
-        if found != seen.hash:
-            what = f"the event {seen.sequence} that this machine saw is not in the record any more"
-            raise TamperError(what, where=self.place.database, mend=MEND)
+    @contextmanager
+    def history(self) -> Iterator[tuple[State, list[Event[Any]]]]:
+        """The state, and every event up to it, those without effect too."""
+        with self.view() as state, reading(self.engine) as connection:
+            yield state, list(verified_history(connection, state.head, self.place.registry))
 
-    def _saw(self, sequence: int, found: str) -> None:
-        before = self._seen()
-        if before is None or sequence > before.sequence:
-            write_json(self.folder / SEEN, {"sequence": sequence, "hash": found})
+    def _kept(self, replica: Replica, entries: Entries | None) -> State:
+        if self.from_nothing:
+            return State(self.place.registry, self.place.founder)
+        return replica.load(entries)
+
+    def _reduce(self, connection: Connection, state: State, seen: Head) -> State:
+        """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
+        identity = self.place.registry, self.place.founder
+        start = state.head
+        if start.sequence:
+            self._check_head(connection, start)
+        total = connection.execute(select(func.max(EVENTS.c.sequence))).scalar() or 0
+        for row in rows_from(connection, start.sequence + 1) if total > start.sequence else ():
+            event = read_event(row, state.head, state.identities.get, *identity)
+            here = Head(event.sequence, event.hash)
+            if seen.sequence == event.sequence and seen.hash != event.hash:
+                raise cut_off(seen.sequence, self.place.database)
+            state = apply(state, event, partial(verified_history, connection, here, identity[0]))
+            self.listener.on_event(event.sequence - start.sequence, total - start.sequence)
+        if seen.sequence > state.head.sequence:
+            raise cut_off(seen.sequence, self.place.database)
+        return state
+
+    def _check_head(self, connection: Connection, head: Head) -> None:
+        query = select(EVENTS.c.hash).where(EVENTS.c.sequence == head.sequence)
+        if connection.execute(query).scalar() != head.hash:
+            raise cut_off(head.sequence, self.place.database)
+
+    def _keep(self, replica: Replica, entries: Entries | None, before: Head, state: State) -> None:
+        if state.head != before:
+            replica.save(entries, state)
+            keep_seen(self.seen, state.head, self.listener.note)
 
 
 def default_folder() -> Path:
@@ -103,14 +161,17 @@ def default_folder() -> Path:
     return Path(named) if named else Path(data) / "worldtune" / "registry"
 
 
-def open_registry(folder: Path | None = None) -> Registry:
-    """The registry of a folder. Raises RegistryError when there is none, or it cannot be used."""
+def open_registry(folder: Path | None = None, listener: Listener = SILENT, *, from_nothing: bool = False) -> Registry:
+    """The registry of a folder. Raises RegistryError when there is none, or it cannot be used.
+
+    With `from_nothing` every event is verified again, whatever this machine verified before.
+    """
     folder = folder or default_folder()
     path = folder / PLACE
     if not path.is_file():
         mend = "Make one by `worldtune registry init`, or name yours by --registry or WORLDTUNE_REGISTRY."
         raise RegistryError("there is no registry here", where=str(folder), mend=mend)
-    return _opened(folder, parse(Place, parse_json(path.read_bytes(), str(path)), str(path)))
+    return _opened(folder, _place_at(path), listener, from_nothing=from_nothing)
 
 
 def found_registry(
@@ -121,15 +182,18 @@ def found_registry(
     Raises RegistryError when there is one already, in the folder or in the database.
     """
     place = _place(str(uuid.uuid4()), signer.public_key.keyid, database, store)
+    make_folder(folder)
     with locked(folder):
         _refuse_second(folder)
-        write_json(folder / PLACE, place.model_dump())  # first: were it cut off after, the record would have no place
+        write_json(folder / PLACE, place.model_dump())  # first: were it cut off after, the log would have no place
         registry = _opened(folder, place)
-        with registry.record.writer(signer) as writer:
-            if writer.head().sequence:
-                (folder / PLACE).unlink()
-                mend = "Join it by `worldtune registry join`, or name another database."
-                raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
+        with reading(registry.engine) as connection:
+            is_taken = connection.execute(select(EVENTS.c.sequence)).first() is not None
+        if is_taken:
+            (folder / PLACE).unlink()
+            mend = "Join it by `worldtune registry join`, or name another database."
+            raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
+        with registry.writer(signer) as writer:
             writer.append(Founded(registry=place.registry, person=person, public=public_pem(signer.public_key)))
             writer.append(policy_fact(DEFAULT))
     return registry
@@ -153,7 +217,7 @@ def join_registry(folder: Path, founder: str, database: str, store: str) -> Regi
             raise TamperError(what, where=database, mend="Ask its administrator for the founder's key id.")
         place = _place(said(first.encode(), "event 1")["predicate"]["registry"], key, database, store)
         registry = _opened(folder, place)
-        with registry.record.view():
+        with registry.view():
             write_json(folder / PLACE, place.model_dump())
     return registry
 
@@ -175,19 +239,25 @@ def _refuse_second(folder: Path) -> None:
     path = folder / PLACE
     if not path.exists():
         return
-    place = parse(Place, parse_json(path.read_bytes(), str(path)), str(path))
+    place = _place_at(path)
     with reading(engine_of(_anchored(place.database, folder))) as connection:
         begun = _has_events(connection) and connection.execute(select(EVENTS.c.sequence)).first() is not None
     if begun:
         raise RegistryError("there is a registry here already", where=str(folder), mend="Use it, or choose another.")
 
 
-def _opened(folder: Path, place: Place) -> Registry:
-    make_folder(folder)
+def _place_at(path: Path) -> Place:
+    try:
+        return parse(Place, parse_json(path.read_bytes(), str(path)), str(path))
+    except RecipeError as error:
+        raise RegistryError(error.what, where=str(path), mend=error.mend) from error
+
+
+def _opened(folder: Path, place: Place, listener: Listener = SILENT, *, from_nothing: bool = False) -> Registry:
     engine = engine_of(_anchored(place.database, folder))
     migrate(engine, folder)
     store = place.store if "://" in place.store else str((folder / place.store).absolute())
-    return Registry(folder, place, Record(engine, place.founder, place.registry), Store(store))
+    return Registry(folder, place, engine, Store(store), listener, from_nothing)
 
 
 def _anchored(database: str, folder: Path) -> str:

@@ -1,21 +1,15 @@
-"""Releases: found by reference, and their standing: what speaks against one now."""
+"""Releases: found by reference, and what a reference gives to whoever uses it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
-
-from worldtune.errors import RegistryError, did_you_mean
-from worldtune.registry.brought import counts
+from worldtune.errors import BusyError, RegistryError, did_you_mean
 from worldtune.registry.clock import time_after
-from worldtune.registry.facts import Moved, Released, Revoked
-from worldtune.registry.moves import channel_head, check_move
+from worldtune.registry.facts import BaseRevoked, Released, Revoked
+from worldtune.registry.log.event_log import Event
+from worldtune.registry.log.state import Move, State, place
 from worldtune.registry.names import Reference, parse_reference
-from worldtune.registry.record import Event, View
-from worldtune.registry.tables import TABLES
-
-RELEASED = TABLES[Released]
 
 
 @dataclass(frozen=True)
@@ -24,7 +18,7 @@ class Resolved:
 
     reference: Reference
     release: Event[Released]
-    move: Event[Moved] | None
+    move: Move | None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -36,120 +30,152 @@ class Resolved:
         return self.release.fact.digest
 
 
-def resolve(view: View, text: str) -> Resolved:
+def resolve(state: State, text: str) -> Resolved:
     """The release that a reference means, if it may be used.
 
-    Raises RegistryError when there is none, it is revoked, or its channel holds a break-glass move that has expired;
-    TamperError when the channel was moved past the policy.
+    Raises RegistryError when there is none, it or its base is revoked, or its channel holds a break-glass move that
+    has expired.
     """
-    found = find(view, text)
-    if revoked := revocation(view, found.digest):
+    found = find(state, text)
+    if revoked := revocation(state, found.release.fact):
         mend = f"Roll back: worldtune registry rollback {text}." if found.move else "Use another release."
-        raise RegistryError(f"{found.name} is revoked: {revoked.fact.reason}", where=text, mend=mend)
-    if found.move:
-        check_move(view, found.move, found.release.fact)
-    if found.move and found.move.fact.expires is not None:
-        expires = found.move.fact.expires
-        if time_after(view.head().at) >= expires or view.dated_ahead(found.move):
-            what = f"{text} was moved by break-glass until {expires}, which has passed, or by a clock that was ahead"
-            mend = f"Promote a release that is approved, or worldtune registry rollback {text}."
-            raise RegistryError(what, where=text, mend=mend)
-        warning = f"BREAK-GLASS: {text} is {found.name} without approval until {expires}: {found.move.fact.reason}"
-        return Resolved(found.reference, found.release, found.move, (warning,))
-    return found
+        raise RegistryError(why_revoked(found.release.fact, revoked), where=text, mend=mend)
+    if found.move is None or found.move.event.fact.expires is None:
+        return found
+    move = found.move.event
+    expires = move.fact.expires or ""
+    if time_after(state.clock) >= expires or state.dated_ahead(move):
+        what = f"{text} was moved by break-glass until {expires}, which has passed, or by a clock that was ahead"
+        mend = f"Promote a release that is approved, or worldtune registry rollback {text}."
+        raise RegistryError(what, where=text, mend=mend)
+    warning = f"BREAK-GLASS: {text} is {found.name} without approval until {expires}: {move.fact.reason}"
+    return Resolved(found.reference, found.release, found.move, (warning,))
 
 
-def find(view: View, text: str) -> Resolved:
+def find(state: State, text: str) -> Resolved:
     """The release that a reference means, whatever speaks against it. Raises RegistryError when there is none."""
     reference = parse_reference(text)
     if reference.by == "channel":
-        move = channel_head(view, reference.adapter, reference.value)
+        move = channel_head(state, reference.adapter, reference.value)
         if move is None:
-            raise _unknown(view, reference)
-        release = _release(view, reference, RELEASED.c.number == move.fact.number)
-        if release.fact.digest != move.fact.digest:
-            raise RegistryError("the channel's move names other bytes", where=text, mend="Run registry verify.")
-        return Resolved(reference, release, move)
+            raise _unknown(state, reference)
+        return Resolved(reference, state.releases[move.event.fact.name], move)
     if reference.by == "number":
-        return Resolved(reference, _release(view, reference, RELEASED.c.number == int(reference.value)), None)
-    return Resolved(reference, _release(view, reference, RELEASED.c.digest.startswith(reference.value)), None)
+        if release := state.releases.get(f"{reference.adapter}@{reference.value}"):
+            return Resolved(reference, release, None)
+        if int(reference.value) <= (state.numbers.get(reference.adapter) or 0):
+            what = "it was released by a stolen key"
+            raise RegistryError(what, where=text, mend="Add it again, by somebody who can be trusted.")
+        raise _unknown(state, reference)
+    return Resolved(reference, _by_digest(state, reference), None)
 
 
-def _release(view: View, reference: Reference, condition: Any) -> Event[Released]:
-    found = [event for event in view.facts(Released, condition, adapter=reference.adapter) if counts(view, event)]
+def find_again(state: State, text: str, release: Released) -> None:
+    """Raises BusyError when a reference means another release than it did."""
+    if find(state, text).release.fact != release:
+        raise BusyError("it means another release now", where=text, mend="Look at what is there, and decide again.")
+
+
+def _by_digest(state: State, reference: Reference) -> Event[Released]:
+    found = [
+        state.releases[name]
+        for _, names in state.by_digest.items(reference.value)
+        for name in names
+        if name.rpartition("@")[0] == reference.adapter
+    ]
     if not found:
-        if not view.rows(Released, condition, adapter=reference.adapter):
-            raise _unknown(view, reference)
-        what = "it was released by a stolen key"
-        raise RegistryError(what, where=str(reference), mend="Add it again, by somebody who can be trusted.")
+        raise _unknown(state, reference)
     if len({event.fact.digest for event in found}) > 1:
         what = f"{len(found)} releases begin so"
         raise RegistryError(what, where=str(reference), mend="Give more digits of the digest.")
     return found[-1]
 
 
-def revocation(view: View, digest: str) -> Event[Revoked] | None:
-    """The revocation of these bytes, under whatever name. Raises TamperError for one that nobody said."""
-    return next((event for event in view.facts(Revoked, digest=digest) if was_said(view, event)), None)
+def releases_of(state: State, adapter: str) -> list[Event[Released]]:
+    """Every release of an adapter that counts, by number."""
+    return sorted(state.releases.values(f"{adapter}@"), key=lambda event: event.fact.number)
 
 
-def was_said(view: View, event: Event[Revoked]) -> bool:
-    """Was a revocation said by somebody who may? Of one whose key was stolen since: it stays.
-
-    Raises TamperError for one that was brought and nobody said; False once the key that brought it is known as stolen.
-    """
-    try:
-        counts(view, event)
-    except RegistryError:
-        if view.people.holders[event.key].stolen:
-            return False
-        raise
-    return True
+def same_bytes(state: State, digest: str) -> list[Event[Released]]:
+    """The releases of these bytes, under all names, the first first."""
+    return [state.releases[name] for name in state.by_digest.get(digest) or ()]
 
 
-def refuse_revoked_bytes(view: View, digest: str, where: str) -> None:
-    """Raises RegistryError when these bytes are revoked, under whatever name: they need not come in again."""
-    if revoked := revocation(view, digest):
-        what = f"these bytes are revoked, as {revoked.fact.name}: {revoked.fact.reason}"
-        raise RegistryError(what, where=where, mend="Add another adapter.")
+def revocation(state: State, release: Released) -> Event[Revoked] | Event[BaseRevoked] | None:
+    """The revocation of a release's bytes, under whatever name, or of the base that it stands on."""
+    of_bytes, of_base = state.revoked.get(release.digest), state.revoked_bases.get(release.base)
+    return of_bytes[0] if of_bytes else of_base[0] if of_base else None
 
 
-def ancestors(view: View, release: Released) -> Iterator[Released]:
-    """The release that it came from, the one that that came from, and so on, as far as they are in the record."""
+def why_revoked(release: Released, revoked: Event[Any]) -> str:
+    """The revocation of a release in a sentence."""
+    if isinstance(revoked.fact, BaseRevoked):
+        return f"{release.name} is revoked with its base {release.base[:12]}: {revoked.fact.reason}"
+    return f"{release.name} is revoked: {revoked.fact.reason}"
+
+
+def check_not_revoked(state: State, release: Released) -> None:
+    """Raises RegistryError when a release, or one that it came from, is revoked, or its parent is not known."""
+    if revoked := revocation(state, release):
+        mend = "Use another; other sites: worldtune registry revocations."
+        raise RegistryError(why_revoked(release, revoked), where=release.name, mend=mend)
+    chain = [release, *ancestors(state, release)]
+    for older in chain[1:]:
+        if revocation(state, older):
+            reason = revocation(state, older).fact.reason  # type: ignore[union-attr]
+            what = f"it came from {older.name}, which is revoked: {reason}"
+            raise RegistryError(what, where=release.name, mend="Train from another.")
+    if (parent := chain[-1].parent) is not None and parent not in {older.digest for older in chain}:
+        what = f"its parent {parent[:12]} is not in the registry"
+        raise RegistryError(what, where=release.name, mend="Import the parent too.")
+
+
+def ancestors(state: State, release: Released) -> Iterator[Released]:
+    """The release that it came from, the one that that came from, and so on, as far as they are known here."""
     parent, seen = release.parent, {release.digest}
     while parent is not None and parent not in seen:
         seen.add(parent)
-        its = view.facts(Released, digest=parent)
-        if not its:
+        found = same_bytes(state, parent)
+        if not found:
             return
-        yield its[0].fact
-        parent = its[0].fact.parent
+        yield found[0].fact
+        parent = found[0].fact.parent
 
 
-def channels(view: View, adapter: str) -> dict[str, Row[Any]]:
-    """The newest move of every channel of an adapter, as it stands in the index."""
-    rows: Sequence[Row[Any]] = view.rows(Moved, adapter=adapter)
-    newest: dict[str, Row[Any]] = {}
-    for row in rows:
-        if row.channel not in newest or row.generation > newest[row.channel].generation:
-            newest[row.channel] = row
-    return newest
+def channel_head(state: State, adapter: str, channel: str) -> Move | None:
+    """The newest move of a channel that counts; None where there is none."""
+    key = state.heads.get(f"{adapter}@{channel}")
+    return state.moves[key] if key else None
 
 
-def adapter_names(view: View) -> list[str]:
+def moves_of(state: State, adapter: str, channel: str) -> list[Move]:
+    """Every move of a channel that counts, the oldest first."""
+    return list(state.moves.values(f"{adapter}@{channel} "))
+
+
+def move_key(adapter: str, channel: str, generation: int) -> str:
+    """Where a move stands in the state's table."""
+    return f"{adapter}@{channel} {place(generation)}"
+
+
+def channels(state: State, adapter: str) -> dict[str, Move]:
+    """The newest move of every channel of an adapter, by the channel's name."""
+    return {key.rpartition("@")[2]: state.moves[head] for key, head in state.heads.items(f"{adapter}@")}
+
+
+def adapter_names(state: State) -> list[str]:
     """Every adapter that has a release."""
-    query = select(RELEASED.c.adapter).distinct().order_by(RELEASED.c.adapter)
-    return list(view.connection.execute(query).scalars())
+    return [name for name, _ in state.labels.items()]
 
 
-def _unknown(view: View, reference: Reference) -> RegistryError:
-    names = adapter_names(view)
+def _unknown(state: State, reference: Reference) -> RegistryError:
+    names = adapter_names(state)
     if reference.adapter not in names:
         mend = did_you_mean(reference.adapter, names, "See `worldtune registry list`.")
         return RegistryError("there is no adapter of that name", where=reference.adapter, mend=mend)
-    known = ", ".join(f"@{name}" for name in channels(view, reference.adapter)) or "none"
-    return RegistryError(
-        f"{reference.adapter} has no {reference.by} {reference.value}",
-        where=str(reference),
-        mend=f"Its channels: {known}; its releases: worldtune registry show {reference.adapter}.",
-    )
+    known = ", ".join(f"@{name}" for name in channels(state, reference.adapter)) or "none"
+    what = f"{reference.adapter} has no {reference.by} {reference.value}"
+    if reference.by == "channel" and f"{reference.adapter}@{reference.value}" in state.generations:
+        what = f"{what} any more: what moved it does not count since a key is known as stolen"
+    mend = f"Its channels: {known}; its releases: worldtune registry show {reference.adapter}."
+    return RegistryError(what, where=str(reference), mend=mend)

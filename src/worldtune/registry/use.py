@@ -35,12 +35,12 @@ def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
         _refuse_bare_name(text, registry)
         return Used(path)
     opened = open_registry(registry)
-    with opened.view() as view:
-        found = resolve(view, text)
+    with opened.view() as state:
+        found = resolve(state, text)
     for warning in found.warnings:
         warn(warning)
-    move = f", @{found.move.fact.channel} generation {found.move.fact.generation}" if found.move else ""
-    glass = f" (BREAK-GLASS until {found.move.fact.expires})" if found.warnings and found.move else ""
+    move = f", @{found.move.event.fact.channel} generation {found.move.event.fact.generation}" if found.move else ""
+    glass = f" (BREAK-GLASS until {found.move.event.fact.expires})" if found.warnings and found.move else ""
     return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}{glass}")
 
 
@@ -49,9 +49,9 @@ def _refuse_bare_name(text: str, registry: Path | None) -> None:
     folder = registry or default_folder()
     if not (folder / PLACE).is_file():
         return
-    with open_registry(folder).view() as view:
-        if text in adapter_names(view):
-            held = [f"{text}@{channel}" for channel in channels(view, text)]
+    with open_registry(folder).view() as state:
+        if text in adapter_names(state):
+            held = [f"{text}@{channel}" for channel in channels(state, text)]
             mend = f"As {' or '.join(held) or f'{text}@1'}; see `worldtune registry show {text}`."
             raise RegistryError("it is not said which release of it", where=text, mend=mend)
 

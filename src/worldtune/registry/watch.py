@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.clock import time_after
-from worldtune.registry.record import View
+from worldtune.registry.log.state import State
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import Resolved, resolve
 
@@ -38,30 +38,30 @@ class Watch:
 
         Raises RegistryError when the record cannot be reached, TamperError when it is not as it was.
         """
-        with self.registry.view() as view:
-            head = view.head()
-            now = time_after(head.at)
-            if head.sequence == self.seen and not any(now >= expiry for expiry in self.expiries):
+        with self.registry.view() as state:
+            now = time_after(state.clock)
+            if state.head.sequence == self.seen and not any(now >= expiry for expiry in self.expiries):
                 return []
             self.expiries = []
-            changes = [change for change, state in self._states(view) if self._is_new(change.reference, state)]
-            self.seen = head.sequence
+            changes = [change for change, meaning in self._states(state) if self._is_new(change.reference, meaning)]
+            self.seen = state.head.sequence
         return changes
 
-    def _states(self, view: View) -> Iterator[tuple[Change, str]]:
+    def _states(self, state: State) -> Iterator[tuple[Change, str]]:
         for reference in self.references:
             try:
-                found = resolve(view, reference)
+                found = resolve(state, reference)
             except TamperError:
                 raise
             except RegistryError as error:
                 yield Change(reference, None, str(error)), str(error)
                 continue
-            if found.move and found.move.fact.expires:
-                self.expiries.append(found.move.fact.expires)
-            yield Change(reference, found, None), f"{found.digest} {found.move.hash if found.move else ''}"
+            move = found.move and found.move.event
+            if move and move.fact.expires:
+                self.expiries.append(move.fact.expires)
+            yield Change(reference, found, None), f"{found.digest} {move.hash if move else ''}"
 
-    def _is_new(self, reference: str, state: str) -> bool:
+    def _is_new(self, reference: str, meaning: str) -> bool:
         before = self.known.get(reference)
-        self.known[reference] = state
-        return before != state
+        self.known[reference] = meaning
+        return before != meaning

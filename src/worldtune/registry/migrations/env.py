@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from worldtune.registry.tables import METADATA
+from worldtune.registry.log.schema import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 context.run_migrations()

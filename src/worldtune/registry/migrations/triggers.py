@@ -2,7 +2,7 @@
 
 from alembic import op
 
-REFUSAL = "what is in the record is not changed"
+REFUSAL = "what is in the log is not changed"
 
 
 def protect(table: str) -> None:

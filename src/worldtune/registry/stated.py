@@ -1,0 +1,76 @@
+"""What is released is what was stated: a release's facts beside the files of its manifest."""
+
+from worldtune.adapters.card import CARD, AdapterCard
+from worldtune.adapters.folder import WEIGHTS
+from worldtune.errors import RegistryError, TamperError
+from worldtune.registry.facts import Released
+from worldtune.registry.log.state import State
+from worldtune.registry.manifest import Manifest, parse_json
+from worldtune.registry.statements import opened, said, signed_by
+from worldtune.registry.store import Store
+
+MEND = "Do not use it: whoever released it stated what is not in it. See `worldtune registry audit`."
+
+
+def check_stated(store: Store, release: Released) -> Manifest:
+    """The manifest of a release, of which weights, card, base and size are those that the release states.
+
+    Raises TamperError when one is another, or the manifest or the card is not what was stored.
+    """
+    manifest = store.manifest(release.digest)
+    files = {entry.name: entry.sha256 for entry in manifest.files}
+    card = card_of(store, files.get(CARD, ""), release)
+    found = {
+        "weights": files.get(WEIGHTS), "card": files.get(CARD), "size": manifest.size, "base": card.base_digest,
+        "base_name": card.base,
+    }  # fmt: skip
+    other = [name for name, value in found.items() if getattr(release, name) != value]
+    if card.weights_digest != release.weights and "weights" not in other:
+        other.append("weights")
+    if other:
+        what = f"{release.name} states another {' and '.join(other)} than its files have"
+        raise TamperError(what, where=release.name, mend=MEND)
+    return manifest
+
+
+def card_of(store: Store, digest: str, release: Released) -> AdapterCard:
+    """The card that is in the store. Raises TamperError when the release has none."""
+    if not digest:
+        raise TamperError(f"{release.name} has no {CARD}", where=release.name, mend=MEND)
+    content = parse_json(store.read(digest), f"{release.name}, {CARD}")
+    try:
+        return AdapterCard.model_validate(content)
+    except ValueError as error:
+        raise TamperError(f"the card of {release.name} is none", where=release.name, mend=MEND) from error
+
+
+def verify_bytes(store: Store, state: State, release: Released) -> Manifest:
+    """Raises TamperError unless the store has a release's every byte as it was, and they are what it states.
+
+    Its provenance must be signed by its author, about these files.
+    """
+    manifest = check_stated(store, release)
+    store.check_all(manifest)
+    verify_signed_provenance(store, state, release)
+    return manifest
+
+
+def verify_signed_provenance(store: Store, state: State, release: Released) -> None:
+    """Raises TamperError unless a release's provenance is about its files, and its author signed it."""
+    where = f"{release.name}, provenance"
+    provenance = store.read(release.provenance)
+    identity = state.identities.get(signed_by(provenance, where))
+    if identity is None or identity.person != release.author:
+        raise TamperError("its provenance is not signed by its author", where=where, mend=MEND)
+    opened(provenance, identity.public, where)
+    check_provenance(provenance, release.digest, where)
+
+
+def check_provenance(provenance: bytes, digest: str, where: str) -> None:
+    """Raises TamperError unless a provenance is about the manifest of that digest."""
+    try:
+        subjects = {one["digest"]["sha256"] for one in said(provenance, where)["subject"]}
+    except (KeyError, TypeError) as error:
+        raise RegistryError("its provenance is about nothing", where=where, mend=MEND) from error
+    if digest not in subjects:
+        raise TamperError("its provenance is about another release", where=where, mend=MEND)
