@@ -101,7 +101,7 @@ def team(database: str, make_team: Callable[..., Team]) -> Iterator[Team]:
     """On each database."""
     made = make_team(database)
     yield made
-    made.registry.record.engine.dispose()
+    made.registry.engine.dispose()
 
 
 @pytest.fixture

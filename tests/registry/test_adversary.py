@@ -394,7 +394,7 @@ def _public(tmp_path: Path) -> Path:
 def test_a_revocation_that_was_taken_out_of_the_index_is_missed(local: Team) -> None:
     release = ready(local)
     revoke(local.registry, local["bob"], release.name, "bad")
-    with local.registry.record.engine.begin() as connection:
+    with local.registry.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER keep_revoked_delete")
         connection.exec_driver_sql("DELETE FROM revoked")
     with local.registry.view() as view, pytest.raises(TamperError, match="rows of revoked are missing"):
@@ -405,7 +405,7 @@ def test_a_revocation_that_was_taken_out_of_the_index_is_missed(local: Team) -> 
 def test_a_revocation_that_was_turned_to_another_release_is_missed(local: Team, change: str) -> None:
     release = ready(local)
     revoke(local.registry, local["bob"], release.name, "bad")
-    with local.registry.record.engine.begin() as connection:
+    with local.registry.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER keep_revoked_update")
         connection.exec_driver_sql(f"UPDATE revoked SET {change}")
     for registry in (local.registry, open_registry(local.registry.folder)):  # who has read the row before, and who not
@@ -431,7 +431,7 @@ def test_a_lineage_that_says_nothing_known_is_refused(local: Team, lineage_: dic
 def test_a_policy_that_is_another_event_is_none(local: Team) -> None:
     release = ready(local)
     promote(local.registry, local["sam"], release.name, "production")
-    with local.registry.record.engine.begin() as connection:
+    with local.registry.engine.begin() as connection:
         for change in ("update", "delete"):
             connection.exec_driver_sql(f"DROP TRIGGER keep_policy_set_{change}")
         (last,) = connection.exec_driver_sql("SELECT sequence FROM approved").one()

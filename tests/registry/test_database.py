@@ -49,7 +49,7 @@ class TestBeginning:
         assert done == [SCHEMA] * 2
 
     def test_a_newer_schema_is_refused(self, team: Team) -> None:
-        with team.registry.record.engine.begin() as connection:
+        with team.registry.engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
         with pytest.raises(RegistryError, match=f"of a newer schema, 0099; this worldtune knows {SCHEMA}"):
             open_registry(team.registry.folder)
@@ -67,7 +67,7 @@ class TestBeginning:
                 resolve(view, f"{NAME}@staging")
         with (
             pytest.raises(DBAPIError, match="what is in the record is not changed"),
-            registry.record.engine.begin() as connection,
+            registry.engine.begin() as connection,
         ):
             connection.execute(text("DELETE FROM revoked"))
 

@@ -51,7 +51,7 @@ def site(bucket: str, database: str, tmp_path: Path, adapter: Path) -> Iterator[
     key = make_key(tmp_path / "ann.pem")
     registry = found_registry(tmp_path / "registry", "ann", key, database, bucket)
     yield Team(registry, {"ann": key}, tmp_path, adapter)
-    registry.record.engine.dispose()
+    registry.engine.dispose()
 
 
 def test_a_release_is_kept_promoted_used_and_sent(site: Team, tmp_path: Path) -> None:

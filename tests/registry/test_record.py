@@ -48,7 +48,7 @@ def test_the_database_itself_refuses_to_change_what_is_there(team: Team, change:
     for table in TABLES:
         with (
             pytest.raises(DBAPIError, match="what is in the record is not changed"),
-            team.registry.record.engine.begin() as connection,
+            team.registry.engine.begin() as connection,
         ):
             connection.execute(text(change.format(table)))
     assert verify(team.registry).events > len(FACTS)
@@ -90,7 +90,7 @@ def _one_of_every_kind(team: Team) -> None:
 
 def _tampered(team: Team, *commands: str) -> None:
     """As somebody does it who owns the database: without its triggers."""
-    with team.registry.record.engine.begin() as connection:
+    with team.registry.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET session_replication_role = replica"))
         else:
@@ -194,7 +194,7 @@ def test_another_registry_in_its_place_is_not_taken(local: Team, tmp_path: Path)
 
 
 def test_a_full_database_is_said_and_nothing_is_lost(local: Team) -> None:
-    engine = local.registry.record.engine
+    engine = local.registry.engine
     with engine.connect() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
     engine.dispose()
@@ -240,7 +240,7 @@ def test_a_reader_sees_one_state_while_another_writes(team: Team) -> None:
 
 
 def test_who_waits_too_long_is_told(local: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = create_engine(local.registry.record.engine.url, connect_args={"timeout": 0.1})
+    impatient = create_engine(local.registry.engine.url, connect_args={"timeout": 0.1})
     with (
         local.registry.writer(local["ann"]),
         pytest.raises(BusyError, match="another process has been writing"),

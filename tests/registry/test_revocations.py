@@ -155,7 +155,7 @@ def revoke_again(team: Team) -> Event[Revoked]:
 
 
 def test_ones_own_that_the_record_lost_is_missed(local: Team, told: Path) -> None:
-    with local.registry.record.engine.begin() as connection:
+    with local.registry.engine.begin() as connection:
         for table in ("revoked", "event"):
             connection.exec_driver_sql(f"DROP TRIGGER keep_{table}_delete")
         (last,) = connection.exec_driver_sql("SELECT max(sequence) FROM event").one()

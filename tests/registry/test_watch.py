@@ -42,7 +42,7 @@ def test_each_change_is_told_once_and_a_revocation_by_another_process_too(team: 
     changes = watch.look()
     assert [change.reference for change in changes] == [STAGING, second.name]
     assert all(change.release is None and "it drops the cube" in (change.refusal or "") for change in changes)
-    watch.registry.record.engine.dispose()
+    watch.registry.engine.dispose()
 
 
 def test_break_glass_ends_without_anybody_writing(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_break_glass_ends_without_anybody_writing(team: Team, monkeypatch: pytes
 
 def test_a_record_that_was_changed_is_no_mere_refusal(local: Team) -> None:
     release = add(local.registry, local["sam"], NAME, local.another()).fact
-    with local.registry.record.engine.begin() as connection:
+    with local.registry.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER keep_released_update")
         connection.exec_driver_sql("UPDATE released SET author = 'eve'")
     with pytest.raises(TamperError):
