@@ -1,6 +1,9 @@
-"""The database of the record: SQLite in WAL mode, or PostgreSQL by URL. One writer at a time, readers beside it."""
+"""The database of the event log: SQLite in WAL mode, or PostgreSQL by URL. One writer at a time, readers beside it."""
 
 import fcntl
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,12 +61,34 @@ def _sqlite(url: str) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A view of the record that does not change meanwhile. Raises RegistryError when it cannot be reached."""
-    with reached(engine), engine.connect() as connection:
+    """A view of the log that does not change meanwhile. Raises RegistryError when it cannot be reached."""
+    with reached(engine), readable(engine) as source, source.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
             yield connection
+
+
+@contextmanager
+def readable(engine: Engine) -> Iterator[Engine]:
+    """The engine itself; of SQLite's files where nothing can be written, that of a copy: reading them needs locks."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file is None or not os.path.exists(file) or _can_write(Path(file)):
+        yield engine
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("", "-wal"):
+            if os.path.exists(file + kind):
+                shutil.copyfile(file + kind, Path(folder) / f"log.db{kind}")
+        copy = _sqlite(f"sqlite:///{folder}/log.db")
+        try:
+            yield copy
+        finally:
+            copy.dispose()
+
+
+def _can_write(file: Path) -> bool:
+    return os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
 
 
 @contextmanager
@@ -93,11 +118,11 @@ def reached(engine: Engine) -> Iterator[None]:
             what = f"another process has been writing for {WAIT_S} seconds"
             raise BusyError(what, where=where, mend="Try again.") from error
         mend = "Check that it runs, its space and your access; nothing was lost."
-        raise RegistryError(f"the record cannot be used: {said}", where=where, mend=mend) from error
+        raise RegistryError(f"the event log cannot be used: {said}", where=where, mend=mend) from error
 
 
 def schema_of(connection: Connection) -> str | None:
-    """The newest migration that was done; None where there is no record yet."""
+    """The newest migration that was done; None where there is no log yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

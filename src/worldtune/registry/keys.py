@@ -1,6 +1,7 @@
 """Keys that people sign with: Ed25519 or EC P-256, in PEM files of their own; a key's id is its fingerprint."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,13 +58,26 @@ def load_key(path: Path) -> CryptoSigner:
         mend = "Make one by `worldtune registry key`, or name yours by --key or WORLDTUNE_KEY."
         raise RegistryError("there is no key to sign with", where=str(path), mend=mend)
     try:
-        private = serialization.load_pem_private_key(path.read_bytes(), password())
+        private = serialization.load_pem_private_key(_read_private(path), password())
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         what = f"the key cannot be read: {first_line(error)}"
         raise RegistryError(what, where=str(path), mend=f"Set {PASSWORD}, or name another key.") from error
     if not _is_used(private):
         raise RegistryError("the key is neither Ed25519 nor EC P-256", where=str(path), mend="Make one anew.")
     return CryptoSigner(private)
+
+
+def _read_private(path: Path) -> bytes:
+    """The file of a private key. Raises RegistryError when it cannot be read, or others may read it too."""
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                what = "others may read this private key"
+                mend = f"chmod 600 {path}; if they may have read it, have it retired as stolen."
+                raise RegistryError(what, where=str(path), mend=mend)
+            return file.read()
+    except OSError as error:
+        raise RegistryError(f"the key cannot be read: {error.strerror}", where=str(path), mend="Correct it.") from error
 
 
 def _is_used(private: object) -> bool:

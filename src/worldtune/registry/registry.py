@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from worldtune.files import locked, make_folder, write_json
 from worldtune.registry.database import engine_of, migrate, reading, schema_of, writing
 from worldtune.registry.facts import Founded, PolicySet
 from worldtune.registry.keys import public_pem
-from worldtune.registry.log.event_log import Event, Head, read_event, rows_from, verified_history
+from worldtune.registry.log.event_log import Event, Head, verified_history
 from worldtune.registry.log.heads import cut_off, keep_seen, read_seen, seen_path
-from worldtune.registry.log.reducer import apply
+from worldtune.registry.log.replay import replay
 from worldtune.registry.log.replica import Entries, Note, Replica
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.log.state import State
@@ -127,26 +126,19 @@ class Registry:
 
     def _reduce(self, connection: Connection, state: State, seen: Head) -> State:
         """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
-        identity = self.place.registry, self.place.founder
         start = state.head
-        if start.sequence:
-            self._check_head(connection, start)
-        total = connection.execute(select(func.max(EVENTS.c.sequence))).scalar() or 0
-        for row in rows_from(connection, start.sequence + 1) if total > start.sequence else ():
-            event = read_event(row, state.head, state.identities.get, *identity)
-            here = Head(event.sequence, event.hash)
+        there = select(EVENTS.c.hash).where(EVENTS.c.sequence == start.sequence).scalar_subquery()
+        total, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
+        if start.sequence and found != start.hash:
+            raise cut_off(start.sequence, self.place.database)
+        for event, after in replay(connection, state) if (total or 0) > start.sequence else ():
+            state = after
             if seen.sequence == event.sequence and seen.hash != event.hash:
                 raise cut_off(seen.sequence, self.place.database)
-            state = apply(state, event, partial(verified_history, connection, here, identity[0]))
             self.listener.on_event(event.sequence - start.sequence, total - start.sequence)
         if seen.sequence > state.head.sequence:
             raise cut_off(seen.sequence, self.place.database)
         return state
-
-    def _check_head(self, connection: Connection, head: Head) -> None:
-        query = select(EVENTS.c.hash).where(EVENTS.c.sequence == head.sequence)
-        if connection.execute(query).scalar() != head.hash:
-            raise cut_off(head.sequence, self.place.database)
 
     def _keep(self, replica: Replica, entries: Entries | None, before: Head, state: State) -> None:
         if state.head != before:

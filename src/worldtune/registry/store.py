@@ -4,8 +4,10 @@
 hashed on the way: bytes that are others are refused, wherever they were changed.
 """
 
+import errno
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +19,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from worldtune.errors import RegistryError, TamperError, first_line
 from worldtune.files import CHUNK, atomic_file, digest_bytes, is_leftover
-from worldtune.registry.manifest import FileEntry, Manifest, parse_manifest
+from worldtune.registry.manifest import MIB, FileEntry, Manifest, parse_manifest
 
 BLOBS = "blobs/sha256"
+LARGEST_READ = 64 * MIB  # of what is read whole: manifests, cards, statements, results
 
 
 class Store:
@@ -82,7 +85,9 @@ class Store:
     def read(self, sha256: str) -> bytes:
         """A blob whole, for what is small. Raises TamperError when it is absent or its bytes are others."""
         with _reached(self.place), self._open(sha256, sha256) as file:
-            content: bytes = file.read()
+            content: bytes = file.read(LARGEST_READ + 1)
+        if len(content) > LARGEST_READ:
+            raise TamperError("a blob is larger than what it should be", where=self.path(sha256), mend=MEND)
         if digest_bytes(content) != sha256:
             raise TamperError("a blob's bytes are not those of its digest", where=self.path(sha256), mend=MEND)
         return content
@@ -131,10 +136,8 @@ class Store:
     @contextmanager
     def _open(self, sha256: str, name: str) -> Iterator[IO[bytes]]:
         path = self.path(sha256)
-        if self.is_local and Path(path).is_symlink():
-            raise TamperError(f"the blob of {name} is a link", where=path, mend=MEND)
         try:
-            with self.files.open(path, "rb") as file:
+            with _open_plain(path, name) if self.is_local else self.files.open(path, "rb") as file:
                 yield file
         except FileNotFoundError as error:
             with _reached(self.place):
@@ -143,6 +146,23 @@ class Store:
 
 
 MEND = "Bring it back from a copy of the store or an export; `worldtune registry verify` names all that is wrong."
+
+
+def _open_plain(path: str, name: str) -> IO[bytes]:
+    """A plain file, open: no link, and nothing that would let its reader wait for ever.
+
+    Raises TamperError for anything else.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise TamperError(f"the blob of {name} is a link", where=path, mend=MEND) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise TamperError(f"the blob of {name} is no plain file", where=path, mend=MEND)
+    return os.fdopen(handle, "rb")
 
 
 def _copy(reading: IO[bytes], writing: IO[bytes] | None) -> tuple[int, str]:

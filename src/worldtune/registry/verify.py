@@ -11,9 +11,9 @@ from worldtune.errors import RegistryError, UserError
 from worldtune.registry.database import reading
 from worldtune.registry.evidence import judged
 from worldtune.registry.facts import Evaluated, Released
-from worldtune.registry.log.event_log import Event, Head, read_event, rows_from, verified_history
+from worldtune.registry.log.event_log import Event, Head
 from worldtune.registry.log.heads import cut_off, read_seen
-from worldtune.registry.log.reducer import apply
+from worldtune.registry.log.replay import replay
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.log.state import State, place
 from worldtune.registry.registry import Progress, Registry
@@ -67,20 +67,16 @@ def _replay(
     connection: Connection, registry: Registry, found: Verification, on_event: Progress
 ) -> tuple[State, list[Event[Any]]]:
     """Every event from the first on, up to the first that is not what was written."""
-    identity = registry.place.registry, registry.place.founder
-    state, events = State(*identity), []
+    state, events = State(registry.place.registry, registry.place.founder), []
     total = connection.execute(select(func.count()).select_from(EVENTS)).scalar_one()
     try:
-        for row in rows_from(connection, 1):
-            found.events += 1
-            event = read_event(row, state.head, state.identities.get, *identity)
+        for event, after in replay(connection, state):
+            state = after
             events.append(event)
-            here = Head(event.sequence, event.hash)
-            state = apply(state, event, partial(verified_history, connection, here, identity[0]))
-            on_event(found.events, total)
+            on_event(len(events), total)
     except RegistryError as error:
         found.faults.append(str(error))
-        if left := total - found.events:
+        if left := total - len(events) - 1:
             found.faults.append(f"{left} events after it cannot be judged [event {state.head.sequence + 2} and on]")
     found.events, found.head = total, state.head
     return state, events
