@@ -17,7 +17,7 @@ def first_line(error: BaseException) -> str:
 
 
 class UserError(Exception):
-    """A mistake the user can mend; the command line prints it and exits with code 2.
+    """A mistake the user can mend; the command line prints it and exits with code 2, which says that nothing happened.
 
     `what` is the fault, `where` the file, key or clip it is in, `mend` what to do about it.
     """
@@ -59,6 +59,12 @@ class AdapterError(UserError):
 
 class RegistryError(UserError):
     """What the registry refuses, or cannot do now."""
+
+
+class PublishedError(RegistryError):
+    """Something was published, and could not be written down: exit code 3, as exit code 2 says that nothing happened."""
+
+    exit_code = 3
 
 
 class TamperError(RegistryError):

@@ -10,11 +10,13 @@ from worldtune.cli.registry_options import (
     Key,
     Place,
     Reference,
+    already_done,
     facts_of,
     opened,
     say,
     say_json,
     say_what_it_touches,
+    say_what_stands_on,
     signer_of,
 )  # fmt: skip
 from worldtune.errors import RegistryError
@@ -204,9 +206,12 @@ def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_js
             typer.echo(f"DOES NOT HOLD here: {why}")
         if not found.revoked and not found.left_out:
             typer.echo("nothing new")
-    for event in found.revoked:
-        if isinstance(event.fact, Revoked):
-            say_what_it_touches(registry, event.fact.digest)
+    with already_done():
+        for event in found.revoked:
+            if isinstance(event.fact, Revoked):
+                say_what_it_touches(registry, event.fact.digest)
+            else:
+                say_what_stands_on(registry, event.fact.base)
     if found.left_out:
         raise typer.Exit(UNSOUND)
 

@@ -1,13 +1,15 @@
 """What all parts of `worldtune registry` share: where the registry is, whose key signs, and what is printed."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
 
-from worldtune.errors import RegistryError
+from worldtune.errors import RegistryError, UserError
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -58,6 +60,15 @@ def facts_of(event: "Event[Any]") -> dict[str, Any]:
 def say(event: "Event[Any]", as_json: bool) -> None:
     """What was written."""
     typer.echo(json.dumps(facts_of(event), indent=2, ensure_ascii=False) if as_json else event.fact.told)
+
+
+@contextmanager
+def already_done() -> Iterator[None]:
+    """What comes after a fact was written cannot undo it: a fault there is a note, and no exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"note: it is done; what follows from it cannot be shown: {error}", err=True)
 
 
 def say_what_it_touches(registry: "Registry", digest: str) -> None:

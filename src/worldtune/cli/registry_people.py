@@ -11,6 +11,7 @@ from worldtune.cli.registry_options import (
     Key,
     Place,
     Reason,
+    already_done,
     facts_of,
     line_of,
     opened,
@@ -21,7 +22,9 @@ from worldtune.cli.registry_options import (
 from worldtune.errors import RegistryError, did_you_mean
 
 if TYPE_CHECKING:
-    from worldtune.registry.facts import Role
+    from worldtune.registry.facts import Retired, Role
+    from worldtune.registry.log.event_log import Event
+    from worldtune.registry.registry import Registry
 
 PublicKey = Annotated[Path, typer.Argument(help="The .pub file that `registry key` wrote.")]
 
@@ -142,14 +145,20 @@ def retire(
         worldtune registry retire 3f9c0a71b2d4 --reason "ann left"
     """
     from worldtune.registry.enrolment import retire as write
-    from worldtune.registry.log.permissions import TAKING
-    from worldtune.registry.log.state import place as key_of
 
     registry = opened(place)
     event = write(registry, signer_of(key), key_id, reason, stolen=stolen)
     say(event, as_json)
-    if not stolen:
-        return
+    if stolen:
+        with already_done():
+            _say_what_is_void(registry, event)
+
+
+def _say_what_is_void(registry: "Registry", event: "Event[Retired]") -> None:
+    """Of a stolen key: what counts no more, what stays, and the keys that it enrolled."""
+    from worldtune.registry.log.permissions import TAKING
+    from worldtune.registry.log.state import place as key_of
+
     with registry.history() as (state, history):
         enrolled = [one for one in state.identities.values() if one.by == event.fact.key and one.retired is None]
         void = {each.sequence for each in history

@@ -11,6 +11,7 @@ from worldtune.cli.registry_options import (
     Place,
     Reason,
     Reference,
+    already_done,
     facts_of,
     line_of,
     opened,
@@ -187,8 +188,10 @@ def revoke(
     if base is not None:
         event = revoke_base(registry, signer_of(key), base, reason)
         say(event, as_json)
-        say_what_stands_on(registry, event.fact.base)
+        with already_done():
+            say_what_stands_on(registry, event.fact.base)
         return
     revoked = write(registry, signer_of(key), reference or "", reason)
     say(revoked, as_json)
-    say_what_it_touches(registry, revoked.fact.digest)
+    with already_done():
+        say_what_it_touches(registry, revoked.fact.digest)

@@ -152,8 +152,8 @@ def _take(tar: tarfile.TarFile, folder: Path, where: str) -> dict[str, bytes]:
     left = LARGEST[".safetensors"] + MOST_ENTRIES * LARGEST_TEXT
     for count, member in enumerate(tar):
         name, blob = member.name, member.name.removeprefix("blobs/sha256/")
-        if not member.isreg():
-            raise TamperError(f"{name!r} is a link, a folder or no plain file", where=where, mend=MEND)
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+            raise TamperError(f"{name!r} is a link, a folder, sparse or no plain file", where=where, mend=MEND)
         if name not in ("oci-layout", "index.json") and (name == blob or not _is_digest(blob)):
             raise TamperError(f"{name!r} is no name that such a tar has", where=where, mend=MEND)
         if name.lower() in seen:

@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.errors import RegistryError, first_line
+from worldtune.errors import PublishedError, RegistryError, UserError, first_line
 from worldtune.registry.add import About, add
 from worldtune.registry.facts import Published, Released, as_fact
 from worldtune.registry.log.event_log import Event
@@ -49,8 +49,14 @@ def push(registry: Registry, signer: CryptoSigner, text: str, repo: str, *, priv
         hub = HfApi()
         hub.create_repo(repo, private=private, exist_ok=True)
         commit = hub.create_commit(repo, operations, commit_message=f"{release.name}, sha256:{release.digest}")
-    with registry.writer(signer) as writer:
-        return writer.append(_published(release, repo, commit.oid))
+    try:
+        with registry.writer(signer) as writer:
+            return writer.append(_published(release, repo, commit.oid))
+    except UserError as error:
+        what = f"{release.name} is at hf:{repo}, revision {commit.oid}, and the log does not say so: {error.what}"
+        raise PublishedError(
+            what, where=error.where, mend="Push it again: the same files are the same commit."
+        ) from error
 
 
 def pull(registry: Registry, signer: CryptoSigner, name: str, source: str) -> Event[Released]:
@@ -80,9 +86,9 @@ def _published(release: Released, repo: str, commit: str) -> Published:
 
 @contextmanager
 def _asked(what: str) -> Iterator[None]:
-    """The Hub's refusals as one line."""
+    """The Hub's refusals as one line; a file name that leads out of the folder is a ValueError of its library."""
     try:
         yield
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, ValueError) as error:
         mend = "Check the name, the network and HF_TOKEN; nothing was lost."
         raise RegistryError(f"the Hub refuses: {first_line(error)}", where=what, mend=mend) from error
