@@ -62,7 +62,7 @@ class RegistryError(UserError):
 
 
 class PublishedError(RegistryError):
-    """Something was published, and could not be written down: exit code 3, as exit code 2 says that nothing happened."""
+    """Something was published and could not be written down: exit code 3, as 2 says that nothing happened."""
 
     exit_code = 3
 

@@ -14,18 +14,15 @@ from worldtune.bench.postgres import binaries, serving
 from worldtune.bench.ratio import timed
 from worldtune.bench.registry_crowd import crowd
 from worldtune.bench.registry_killed import kill_often
+from worldtune.bench.registry_many import many
 from worldtune.bench.registry_site import NAME, Site, make_adapter, make_site, new_database
 from worldtune.bench.registry_tampering import ATTACKS, tampering
 from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.registry.add import add, put
 from worldtune.registry.bundle import export
 from worldtune.registry.enrolment import enrol
-from worldtune.registry.facts import Released
 from worldtune.registry.keys import public_path
 from worldtune.registry.manifest import manifest_of
-from worldtune.registry.promotion import promote
-from worldtune.registry.registry import Registry
-from worldtune.registry.releases import resolve
 
 ROUNDS = 20
 LARGE = 186_000_000  # bytes: a LoRA of rank 16 on every linear of the 14B, in bf16
@@ -44,7 +41,7 @@ def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list
             _crowd(place / "sqlite", adapter, None, quick),
             _crowd(place / "postgresql", adapter, server, quick) if server else _without_postgres(),
             _killed(place, adapter, quick),
-            _many(place / "many", adapter, quick),
+            many(place / "many", adapter, quick),
             _large(place / "large", adapter, quick),
             _tampered(place / "tampered", adapter),
         ]
@@ -87,34 +84,6 @@ def _killed(place: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     yield figure(f"kill -9 at {times} points ({at}): not sound afterwards", wrong, "", "lower", 0)
 
 
-def _many(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
-    """Promotion and resolution among many releases, each from a view of its own."""
-    count = 100 if quick else 10_000
-    site = make_site(folder, adapter)
-    registry = site.registry()
-    real = add(registry, site.key("sam"), NAME, adapter).fact
-    with registry.writer(site.key("sam")) as writer:
-        for number in range(1, count):
-            name = {
-                "adapter": f"line{number % 100}/front/pick",
-                "number": (number - 1) // 100 + 1 if number % 100 else number // 100,
-                "digest": f"{number:064x}",
-            }
-            writer.append(real.model_copy(update=name))
-    promote(registry, site.key("sam"), real.name, "staging")
-    goals = (None, None) if quick else (0.1, 0.005)
-    seconds = _median(lambda: promote(registry, site.key("sam"), real.name, "staging"))
-    yield figure(f"promote, with {count:,} releases", 1000 * seconds, "ms", "lower", goals[0] and 1000 * goals[0])
-    seconds = _median(lambda: _resolve(registry, f"{NAME}@staging"))
-    yield figure(f"resolve, with {count:,} releases", 1000 * seconds, "ms", "lower", goals[1] and 1000 * goals[1])
-    registry.engine.dispose()
-
-
-def _resolve(registry: Registry, text: str) -> Released:
-    with registry.view() as state:
-        return resolve(state, text).release.fact
-
-
 def _large(folder: Path, adapter: Path, quick: bool) -> Iterator[Figure]:
     """Verification of a large adapter, beyond reading its bytes, in turn."""
     size = 1_000_000 if quick else LARGE
@@ -146,8 +115,3 @@ def _tampered(place: Path, adapter: Path) -> Iterator[Figure]:
     passed = ", ".join(name for name in ATTACKS if name not in refused)
     name = f"tampering refused by its name, of {len(ATTACKS)} classes{f' (not: {passed})' if passed else ''}"
     yield figure(name, len(refused), "", "higher", len(ATTACKS))
-
-
-def _median(act: Callable[[], object]) -> float:
-    act()
-    return median(timed(act) for _ in range(ROUNDS))

@@ -20,8 +20,12 @@ MEND = "Somebody changed it: ask who signed it for the original."
 
 def statement(subject: Mapping[str, str], kind: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
     """An in-toto Statement of a kind about some things, `subject` name → SHA-256."""
-    things = [{"name": name, "digest": {"sha256": digest}} for name, digest in subject.items()]
-    return {"_type": STATEMENT, "subject": things, "predicateType": kind, "predicate": dict(predicate)}
+    return {"_type": STATEMENT, "subject": subjects(subject), "predicateType": kind, "predicate": dict(predicate)}
+
+
+def subjects(subject: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What a statement is about, as in-toto writes it; `subject` name → SHA-256."""
+    return [{"name": name, "digest": {"sha256": digest}} for name, digest in subject.items()]
 
 
 def sign(content: Mapping[str, Any], signer: CryptoSigner) -> bytes:

@@ -20,7 +20,7 @@ from worldtune.registry.identities import Identity
 from worldtune.registry.keys import public_key
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.manifest import MIB, canonical
-from worldtune.registry.statements import opened, said, sign, signed_by, statement
+from worldtune.registry.statements import opened, said, sign, signed_by, statement, subjects
 from worldtune.strict import parse
 
 F = TypeVar("F", bound=Fact)
@@ -187,4 +187,7 @@ def _parsed(row: Row, content: dict[str, Any], key_id: str, registry: str) -> tu
         raise TamperError(what, where=where, mend="Upgrade worldtune; if it is the newest, the log was changed.")
     if not isinstance(at, str) or not isinstance(actor, str):
         raise TamperError("it does not say when, or who", where=where, mend=MEND)
-    return Event(row.sequence, at, actor, key_id, fact_of(kind, fact), row.hash), str(previous)
+    found_fact = fact_of(kind, fact)
+    if not isinstance(found_fact, Unreadable) and content.get("subject") != subjects(found_fact.subject):
+        found_fact = Unreadable(stated=found_fact.kind, why="its statement is about something else")
+    return Event(row.sequence, at, actor, key_id, found_fact, row.hash), str(previous)
