@@ -94,22 +94,22 @@ class History:
         with self.registry.view() as state:
             known = state.dump()
         with self.registry.engine.begin() as connection:
-            _open_up(connection)
+            open_up(connection)
             TAMPERINGS[how](self, connection, place, drawn)
         try:
             self._check_tampered(known, place)
         finally:
             with self.registry.engine.begin() as connection:
-                _open_up(connection)
+                open_up(connection)
                 connection.execute(text("DELETE FROM event"))
                 for row in self.truth:
-                    _insert(connection, row)
+                    insert_row(connection, row)
         self.check()
 
     # What must hold
 
     def check(self) -> None:
-        """The replica says exactly what the events say from nothing, and production holds what it may."""
+        """Fail unless the replica says exactly what the events say from nothing, and production holds what it may."""
         events, state = self._replayed()
         with self.registry.view() as kept:
             assert kept.dump() == state.dump(), "the replica says something else"
@@ -242,7 +242,7 @@ def _key_of(state: State, person: str) -> str:
     return next(key for key, identity in state.identities.items() if identity.person == person)
 
 
-def _open_up(connection: Connection) -> None:
+def open_up(connection: Connection) -> None:
     """As who owns the database does it: without its triggers."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET session_replication_role = replica"))
@@ -251,7 +251,7 @@ def _open_up(connection: Connection) -> None:
         connection.execute(text(f"DROP TRIGGER {name}"))
 
 
-def _insert(connection: Connection, row: Row) -> None:
+def insert_row(connection: Connection, row: Row) -> None:
     connection.execute(text("INSERT INTO event VALUES (:sequence, :hash, :envelope)"), row._asdict())
 
 
@@ -283,7 +283,7 @@ def _cut(history: History, connection: Connection, place: int, drawn: list[int])
 
 def _replayed(history: History, connection: Connection, place: int, drawn: list[int]) -> None:
     old = history.truth[place - 1]
-    _insert(connection, Row(len(history.truth) + 1, old.hash, old.envelope))
+    insert_row(connection, Row(len(history.truth) + 1, old.hash, old.envelope))
 
 
 def _reordered(history: History, connection: Connection, place: int, drawn: list[int]) -> None:
@@ -295,12 +295,12 @@ def _reordered(history: History, connection: Connection, place: int, drawn: list
 
 def _foreign(history: History, connection: Connection, place: int, drawn: list[int]) -> None:
     """What ann signed for another registry, for the very place and time, even after the very event."""
-    _insert(connection, _lax_policy(history, "00000000-0000-0000-0000-000000000000", history.keys["ann"]))
+    insert_row(connection, _lax_policy(history, "00000000-0000-0000-0000-000000000000", history.keys["ann"]))
 
 
 def _stranger(history: History, connection: Connection, place: int, drawn: list[int]) -> None:
     """An event at the right place, by a key that nobody enrolled."""
-    _insert(connection, _lax_policy(history, history.registry.place.registry, CryptoSigner.generate_ed25519()))
+    insert_row(connection, _lax_policy(history, history.registry.place.registry, CryptoSigner.generate_ed25519()))
 
 
 def _lax_policy(history: History, registry: str, signer: CryptoSigner) -> Row:

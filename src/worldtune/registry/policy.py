@@ -9,6 +9,7 @@ channels:
     evidence: false
 """
 
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -44,7 +45,7 @@ class Policy(Strict):
                 raise ValueError(f"{name!r} is no name of a channel: a word in small letters, as production")
         return self
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_bytes(canonical(self.model_dump(mode="json")))
 

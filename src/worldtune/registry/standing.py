@@ -3,14 +3,17 @@
 The rules of promotion and rollback are here, and are asked by the reducer alone and by what shows them to people.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from worldtune.errors import RegistryError
 from worldtune.registry.facts import Approved, BaseRevoked, Evaluated, Released, Revoked
 from worldtune.registry.log.event_log import Event
 from worldtune.registry.log.state import State
+from worldtune.registry.manifest import canonical
 from worldtune.registry.policy import Policy
 from worldtune.registry.releases import channel_head, check_not_revoked, moves_of, revocation
 from worldtune.registry.statements import said
@@ -51,7 +54,12 @@ def policy_now(state: State) -> Policy:
     if event is None:
         mend = "An administrator must set one: worldtune registry policy FILE."
         raise RegistryError("no policy holds: none was set by a key that can be trusted", where="policy", mend=mend)
-    return parse(Policy, event.fact.content, "policy")
+    return _policy(canonical(event.fact.content))
+
+
+@lru_cache(maxsize=64)
+def _policy(content: bytes) -> Policy:
+    return parse(Policy, json.loads(content), "policy")
 
 
 def expectations(state: State, adapter: str) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""Random histories by hypothesis: which act comes next, by whom, on which database. A failing one is made shorter."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from securesystemslib.signer import CryptoSigner
+from sqlalchemy import text
+
+from worldtune.bench.registry_history import KINDS, TAMPERINGS, History, insert_row, open_up
+from worldtune.registry.database import engine_of
+from worldtune.registry.enrolment import enrol
+from worldtune.registry.facts import Role
+from worldtune.registry.keys import make_key, public_path
+from worldtune.registry.registry import Registry, found_registry
+
+PEOPLE: dict[str, tuple[Role, ...]] = {
+    "sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",), "olga": ("admin",),
+    "bea": ("submitter", "evaluator", "approver"),
+}  # fmt: skip
+USUAL = {
+    "released": "sam", "labelled": "sam", "derived": "sam", "moved": "sam", "evaluated": "eva", "approved": "bob",
+    "withdrawn": "bob", "revoked": "bob", "base_revoked": "bob", "policy_set": "ann", "expected": "ann",
+    "retired": "ann",
+}  # fmt: skip
+Drawn = st.lists(st.integers(0, 9999), min_size=6, max_size=6)
+STEPS = 14
+
+
+def run_histories(place: Path, count: int, database: str | None = None) -> Counter[str]:
+    """Run so many histories. Raises AssertionError, with the history, when one misleads a reader.
+
+    Returns how often each act was tried. `database` is an empty one of PostgreSQL, else it is SQLite.
+    """
+    counts: Counter[str] = Counter()
+    start = _begin(place, database)
+
+    class Machine(RuleBasedStateMachine):
+        """One history."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.history = start.fresh()
+            counts["histories"] += 1
+
+        @rule(kind=st.sampled_from(KINDS), drawn=Drawn)
+        def act(self, kind: str, drawn: list[int]) -> None:
+            self.history.honest(USUAL[kind], kind, drawn)
+            self.history.check()
+
+        @rule(person=st.sampled_from(sorted({"ann", *PEOPLE})), kind=st.sampled_from(KINDS), drawn=Drawn)
+        def act_as_anybody(self, person: str, kind: str, drawn: list[int]) -> None:
+            self.history.honest(person, kind, drawn)
+
+        @rule(drawn=Drawn)
+        def make_ready(self, drawn: list[int]) -> None:
+            for kind in ("released", "evaluated", "approved", "moved"):
+                self.history.honest(USUAL[kind], kind, [0, 0, drawn[2], 1, 1, 1])
+            self.history.check()
+
+        @rule(person=st.sampled_from(sorted({"ann", *PEOPLE})), kind=st.sampled_from(KINDS), drawn=Drawn)
+        def append(self, person: str, kind: str, drawn: list[int]) -> None:
+            self.history.appended(person, kind, drawn)
+            self.history.check()
+
+        @rule(how=st.sampled_from(sorted(TAMPERINGS)), drawn=Drawn)
+        def tamper(self, how: str, drawn: list[int]) -> None:
+            self.history.tamper(how, drawn)
+
+        def teardown(self) -> None:
+            counts.update(self.history.counts)
+            self.history.registry.engine.dispose()
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=count, stateful_step_count=STEPS, deadline=None, database=None, derandomize=True,
+            suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+        ),
+    )  # fmt: skip
+    return counts
+
+
+class _Beginning:
+    """A registry with its people, from which each history begins anew."""
+
+    def __init__(self, place: Path, registry: Registry, keys: dict[str, CryptoSigner]) -> None:
+        self.place, self.registry, self.keys = place, registry, keys
+        self.rows = History(registry, keys).truth
+
+    def fresh(self) -> History:
+        """The same registry as it began, and a client who has seen nothing."""
+        for folder in ("cache", "state"):
+            shutil.rmtree(self.place / folder, ignore_errors=True)
+        registry = replace(self.registry, engine=engine_of(self.registry.engine.url.render_as_string(False)))
+        with registry.engine.begin() as connection:
+            open_up(connection)
+            connection.execute(text("DELETE FROM event"))
+            for row in self.rows:
+                insert_row(connection, row)
+        return History(registry, self.keys)
+
+
+def _begin(place: Path, database: str | None) -> _Beginning:
+    keys = {"ann": make_key(place / "keys" / "ann.pem")}
+    registry = found_registry(place, "ann", keys["ann"], database)
+    for person, roles in PEOPLE.items():
+        path = place / "keys" / f"{person}.pem"
+        keys[person] = make_key(path)
+        enrol(registry, keys["ann"], person, public_path(path), roles, None)
+    return _Beginning(place, registry, keys)
+
+
+@contextmanager
+def own_folders(place: Path) -> Iterator[None]:
+    """What this user keeps of registries is below `place` meanwhile."""
+    names = {"XDG_CACHE_HOME": place / "cache", "XDG_STATE_HOME": place / "state"}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: str(path) for name, path in names.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
