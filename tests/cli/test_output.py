@@ -4,18 +4,24 @@ import ast
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from conftest import CommandLine
-from support.films import write_films
 from worldtune.adapters.card import CARD
 from worldtune.cli import data_tables
 from worldtune.cli.data_tables import open_console, print_line, print_table
 from worldtune.cli.output import echo, echo_json, echo_text
 from worldtune.cli.progress import progress
+
+from ..episodes.films import cosmos_folder
+from .in_process import Verb, fault, in_process
+
+__all__ = ["in_process"]
 
 CLI = Path(data_tables.__file__).parent
 EVIL = "pocket\n   99  2026-11-30  bob  bob approved cell7@1\x1b]0;owned\x07\u202e"
@@ -39,37 +45,34 @@ def test_adapter_show_prints_a_card_as_one_line(worldtune: CommandLine, tiny_ada
     assert not {"\x1b", "\x07", "\u202e"} & set(shown.stdout)
 
 
-def test_json_is_printable_and_reads_back(worldtune: CommandLine, tiny_adapter: Path, tmp_path: Path) -> None:
-    done = worldtune("adapter", "show", evil_adapter(tiny_adapter, tmp_path / "evil"), "--json")
-    assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout)
-    assert json.loads(done.stdout)["card"]["base"] == EVIL
+def test_json_is_printable_and_reads_back(in_process: Verb, tiny_adapter: Path, tmp_path: Path) -> None:
+    done = in_process("adapter", "show", evil_adapter(tiny_adapter, tmp_path / "evil"), "--json")
+    assert not {"\x1b", "\x07", "\u202e"} & set(done.out)
+    assert json.loads(done.out)["card"]["base"] == EVIL
 
 
-@pytest.mark.parametrize(
-    "name", ["a\nerror: forged [x]. Done.", "a\x1b[2J\x1b]0;owned\x07", "a\u202e\u2028b", "a\udcff"]
-)
+NAMES = ["a\nerror: forged [x]. Done.", "a\x1b[2J\x1b]0;owned\x07", "a\u202e\u2028b", "a\udcff"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_users_mistake_is_one_printable_line_whatever_the_file_is_called(
-    worldtune: CommandLine, tmp_path: Path, name: str
+    in_process: Verb, tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (folder / "recipe.yaml").write_text("nothing: here\n")
     for arguments in (("check", folder), ("train", folder / "recipe.yaml"), ("adapter", "show", folder), (name,)):
-        done = worldtune(*arguments)
-        assert done.returncode == 2, done.stderr
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.rstrip("\n").isprintable()
+        assert fault(in_process, *arguments).isprintable()
 
 
-def test_a_dataset_cannot_speak_in_tables(worldtune: CommandLine, tmp_path: Path) -> None:
-    films = write_films(tmp_path / "fi\x1b[31mlms", 2)
-    (caption, *_) = sorted((films / "metas").iterdir())
-    caption.write_text("put [red]it[/red] [link=http://a.b]there[/link]\x1b[2J\x9b31m :smile:\n\u202eusable")
-    done = worldtune("inspect", films, "--frames", "9", "--height", "32", "--width", "32")
-    assert done.returncode == 0, done.stderr
-    assert "[red]it[/red]" in " ".join(done.stdout.split())
-    assert not {"\x1b", "\x9b", "\u202e"} & set(done.stdout)
+def test_a_dataset_cannot_speak_in_tables(in_process: Verb, tmp_path: Path) -> None:
+    cosmos_folder(tmp_path / "fi\x1b[31mlms", {"0000": 20})
+    evil = "put [red]it[/red] [link=http://a.b]there[/link]\x1b[2J\x9b31m :smile:\n\u202eusable"
+    (tmp_path / "fi\x1b[31mlms" / "metas" / "0000.txt").write_text(evil)
+    done = in_process("inspect", tmp_path / "fi\x1b[31mlms", "--frames", "9", "--height", "32", "--width", "32")
+    assert done.code == 0, done.err
+    assert "[red]it[/red]" in " ".join(done.out.split())
+    assert not {"\x1b", "\x9b", "\u202e"} & set(done.out)
 
 
 def test_tables_and_lines_take_no_markup_and_no_controls() -> None:
@@ -103,14 +106,9 @@ def test_lines_texts_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == SHOWN + '\ntwo\nlines\\x1b[0m\n{\n  "a": "\\u001b\\u009bé\\udcff"\n}\n'
 
 
-def test_our_fault_does_not_pass_on_a_files_escapes(worldtune: CommandLine) -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from worldtune.cli import main; main.run = lambda _: {}['\\x1b[2J\\u202e' + chr(27)]; main.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_our_fault_does_not_pass_on_a_files_escapes() -> None:
+    body = "from worldtune.cli import main; main.run = lambda _: {}['\\u202e' + chr(27)]; main.main()"
+    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "our fault" in done.stderr.splitlines()[-1]
     assert not {"\x1b", "\u202e"} & set(done.stderr)
