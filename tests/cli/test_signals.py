@@ -155,7 +155,7 @@ def test_encode_ends_its_workers(
     number: signal.Signals, everybody: bool, tiny_world: Path, tmp_path: Path, home: Path
 ) -> None:
     recipe = write_recipe(tmp_path, tiny_world)
-    write_films(tmp_path / "many", 400)
+    write_films(tmp_path / "many", 200)
     options = (f"data.path={tmp_path / 'many'}", "data.held_out=0", "data.curate.duplicates=false", "--workers", "2")
     process = start("encode", recipe, *options, new_session=True)
     wait_until(lambda: any(home.rglob("*.safetensors")), process)
