@@ -22,6 +22,8 @@ class UserError(Exception):
     `what` is the fault, `where` the file, key or clip it is in, `mend` what to do about it.
     """
 
+    exit_code = 2
+
     def __init__(self, what: str, *, where: str, mend: str) -> None:
         super().__init__(f"{what} [{where}]. {mend}")
         self.what = what

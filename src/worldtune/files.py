@@ -1,5 +1,6 @@
 """Digests and atomic writes: nothing of ours is ever half-written under its final name."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -8,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +22,7 @@ from worldtune.errors import BusyError, UserError
 
 CHUNK = 1 << 20
 LOCK = ".lock"
+_SCRATCH = "worldtune-scratch"
 _LEFTOVER = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)(?:-(?P<thread>\d+))?\.(?P<kind>partial|old)$")
 
 
@@ -151,6 +154,69 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder in TMPDIR that only this user can open, removed when the block ends.
+
+    What a killed process left there goes first. A folder's owner holds a lock in it, so that a lock which can be taken
+    is of a process that is gone, whoever has its number now. Raises OSError when TMPDIR cannot be written.
+    """
+    parent = Path(tempfile.gettempdir())
+    _sweep(parent)
+    place, lock = _locked_scratch(parent)
+    try:
+        files = place / "files"
+        files.mkdir()
+        yield files
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_scratch(parent: Path) -> tuple[Path, int]:
+    """A new folder and the descriptor that holds its lock. One that is swept before it is locked is made again."""
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{_machine()}-{os.getpid()}-", dir=parent))
+        try:
+            lock = _take_lock(place)
+        except FileNotFoundError:
+            continue
+        if os.fstat(lock).st_nlink:
+            return place, lock
+        os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove scratch folders of this user and machine whose lock can be taken. Follows no link.
+
+    What cannot be opened or removed stays.
+    """
+    for left in parent.glob(f"{_SCRATCH}-{_machine()}-*"):
+        try:
+            lock = _take_lock(left, fcntl.LOCK_NB)
+        except OSError:  # in use, gone by now, a link, somebody else's
+            continue
+        shutil.rmtree(left, ignore_errors=True)
+        os.close(lock)
+
+
+def _take_lock(place: Path, flags: int = 0) -> int:
+    """A descriptor that holds the lock in `place`. Raises OSError when that is no folder of this user's."""
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(folder).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(place))
+        lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | flags)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -52,7 +53,9 @@ def on_ray(
     _keep_quiet()
     try:
         if began:
+            heard = signal.getsignal(signal.SIGTERM)
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            signal.signal(signal.SIGTERM, heard)  # Ray took it, and would end the process without a line
         rows = ray.data.from_items([{"task": number} for number in range(len(tasks))])
         answered = rows.map_batches(
             RayWorker,

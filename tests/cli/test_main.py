@@ -58,6 +58,10 @@ def test_help_imports_no_verb_and_nothing_heavy() -> None:
     assert {name for name in loaded if name.startswith("worldtune.")} == {
         "worldtune.cli",
         "worldtune.cli.main",
+        "worldtune.cli.output",
+        "worldtune.cli.signals",
+        "worldtune.core",
+        "worldtune.core.safe_text",
         "worldtune.errors",
     }
     assert not loaded & {"torch", "numpy", "diffusers", "rich", "pydantic", "yaml"}

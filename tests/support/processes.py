@@ -10,11 +10,13 @@ PATIENCE = 600.0  # seconds, on a busy machine
 HEARING_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a background job does not
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """`worldtune ARGUMENTS`, running."""
+def start(*arguments: str | Path, new_session: bool = False) -> subprocess.Popen[str]:
+    """`worldtune ARGUMENTS`, running; in a `new_session` its processes can be signalled together."""
     code = f"{HEARING_CTRL_C}; from worldtune.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_session
+    )
 
 
 def wait_until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -1,6 +1,5 @@
 """`worldtune adapter`: look into adapters, and take them from tool to tool."""
 
-import json
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -9,6 +8,7 @@ import typer
 
 from worldtune.cli.exporting import export
 from worldtune.cli.named_adapter import adapter_at, weighted
+from worldtune.cli.output import echo, echo_json, echo_text
 from worldtune.errors import AdapterError, UserError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def adapter(context: typer.Context) -> None:
         worldtune adapter show runs/pocket-new-view/adapter
     """
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo_text(context.get_help())
 
 
 def show(
@@ -52,17 +52,17 @@ def show(
     facts = _facts(read.layers) | {"left_out": len(read.left_out)}
     card = read_card(source).model_dump(mode="json") if (source / CARD).is_file() else None
     if as_json:
-        typer.echo(json.dumps(facts | {"card": card}, indent=2, ensure_ascii=False))
+        echo_json(facts | {"card": card})
         return
     for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):<12}{value:,}" if isinstance(value, int) else f"{name:<12}{value}")
+        echo(f"{name.replace('_', ' '):<12}{value:,}" if isinstance(value, int) else f"{name:<12}{value}")
     if card is None:
-        typer.echo("card        none: it does not say which base it is for")
+        echo("card        none: it does not say which base it is for")
         return
     proof = card["birth"]
-    typer.echo(f"base        {card['base']}  {card['base_digest'][:12]}  ({card['schedule']})")
-    typer.echo(f"trained on  {card['frames']} frames of {card['height']}×{card['width']} at {card['fps']:g} fps")
-    typer.echo(
+    echo(f"base        {card['base']}  {card['base_digest'][:12]}  ({card['schedule']})")
+    echo(f"trained on  {card['frames']} frames of {card['height']}×{card['width']} at {card['fps']:g} fps")
+    echo(
         f"birth       loss {proof['first_loss']:.3f} → {proof['final_loss']:.3f} on its probe"
         if proof
         else "birth none"
@@ -95,14 +95,14 @@ def convert(
     read, style = _read(source, alpha), cast("Format", to)
     for reason in dict.fromkeys(read.left_out.values()):
         names = [name for name, why in read.left_out.items() if why == reason]
-        typer.echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
+        echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
     names = list(name_layers(read.layers, style))
     for note in _notes(read.layers, style):
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     if dry_run:
-        typer.echo(f"{len(names)} tensors would be written, first: {names[0]}")
+        echo(f"{len(names)} tensors would be written, first: {names[0]}")
         for name in ignored_by(style, names):
-            typer.echo(f"ignored by {style}: {name}")
+            echo(f"ignored by {style}: {name}")
         return
     if out is None:
         raise UserError("where to is not said", where="--out", mend="Give -o, or --dry-run.")
@@ -110,7 +110,7 @@ def convert(
         _write_with_card(read, source, base, out)
     else:
         write_layers(read.layers, style, out)
-    typer.echo(out)
+    echo(out)
 
 
 def merge(
@@ -132,7 +132,7 @@ def merge(
 
     _refuse_other_base(adapters, base)
     changed = write(denoiser_of(base), [_weighted(text, alpha) for text in adapters], out)
-    typer.echo(f"{changed} weights changed: {out}")
+    echo(f"{changed} weights changed: {out}")
 
 
 def blend(
@@ -157,7 +157,7 @@ def blend(
     _refuse_other_base(adapters, None)
     layers, kept = add([_weighted(text, alpha) for text in adapters], rank)
     write_layers(layers, cast("Format", to), out)
-    typer.echo(f"rank {max(layer.rank for layer in layers.values())}, {kept:.2%} of the energy kept: {out}")
+    echo(f"rank {max(layer.rank for layer in layers.values())}, {kept:.2%} of the energy kept: {out}")
 
 
 def extract(
@@ -181,9 +181,9 @@ def extract(
     _check_format(to)
     done = take(read_denoiser(full), read_denoiser(denoiser_of(base)), TARGETS["attention+mlp"], rank)
     write_layers(done.layers, cast("Format", to), out)
-    typer.echo(f"rank {rank} keeps {done.kept_energy:.2%} of the energy of what changed: {out}")
+    echo(f"rank {rank} keeps {done.kept_energy:.2%} of the energy of what changed: {out}")
     if done.touched:
-        typer.echo(f"not in it: {len(done.touched)} other changed tensors, first: {done.touched[0]}")
+        echo(f"not in it: {len(done.touched)} other changed tensors, first: {done.touched[0]}")
 
 
 def diff(first: Source, second: Source, alpha: Alpha = None) -> None:
@@ -197,12 +197,12 @@ def diff(first: Source, second: Source, alpha: Alpha = None) -> None:
 
     done = compare(_read(first, alpha).layers, _read(second, alpha).layers)
     for module, distance in sorted(done.distance.items(), key=lambda pair: -pair[1])[:10]:
-        typer.echo(f"{distance:8.4f}  {module}")
+        echo(f"{distance:8.4f}  {module}")
     mean = sum(done.distance.values()) / len(done.distance) if done.distance else 0.0
-    typer.echo(f"{mean:8.4f}  mean of {len(done.distance)} modules: ‖Δ₁ − Δ₂‖ / ‖Δ₁‖")
+    echo(f"{mean:8.4f}  mean of {len(done.distance)} modules: ‖Δ₁ − Δ₂‖ / ‖Δ₁‖")
     for side, names in (("first", done.only_first), ("second", done.only_second)):
         if names:
-            typer.echo(f"only in the {side}: {len(names)} modules, {names[0]} …")
+            echo(f"only in the {side}: {len(names)} modules, {names[0]} …")
 
 
 PARTS = {
@@ -233,9 +233,7 @@ def _refuse_other_base(adapters: list[str], base: str | None) -> None:
     cards = [(path, read_card(path)) for path in paths if (path / CARD).is_file()]
     whole = base is not None and (not Path(base).exists() or (Path(base) / "model_index.json").is_file())
     if cards and base is not None and not whole:
-        typer.echo(
-            f"note: a denoiser alone does not say whether it is {cards[0][1].base}, which the card names", err=True
-        )
+        echo(f"note: a denoiser alone does not say whether it is {cards[0][1].base}, which the card names", err=True)
     expected = open_world(base).card.digest if cards and whole and base else None
     for path, card in cards:
         expected = expected or card.base_digest

@@ -1,12 +1,12 @@
 """`worldtune bases`: the catalogue; `bases verify`: proof of a base; `bases convert`: NVIDIA's and diffusers' names."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 
+from worldtune.cli.output import echo, echo_json
 from worldtune.errors import UserError
 from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
 
@@ -29,12 +29,12 @@ def bases(
     if context.invoked_subcommand:
         return
     if as_json:
-        typer.echo(json.dumps([asdict(base) for base in KNOWN_BASES], indent=2))
+        echo_json([asdict(base) for base in KNOWN_BASES])
         return
-    typer.echo(COLUMNS.format("base", "parameters", "bf16", "pictures", "schedule", "given frames see"))
+    echo(COLUMNS.format("base", "parameters", "bf16", "pictures", "schedule", "given frames see"))
     for base in KNOWN_BASES:
-        typer.echo(_row(base))
-        typer.echo(f"  {_origin(base)}")
+        echo(_row(base))
+        echo(f"  {_origin(base)}")
 
 
 def _row(base: KnownBase) -> str:
@@ -82,11 +82,11 @@ def convert(
         raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")
     done = write(denoiser_of(source), cast(Style, to), out, config)
     known = ", ".join(done.bases) or "no known base"
-    typer.echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
+    echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
     for reason in dict.fromkeys(done.dropped.values()):
         names = [name for name, why in done.dropped.items() if why == reason]
-        typer.echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
-    typer.echo(out)
+        echo(f"left out: {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} ({reason})")
+    echo(out)
 
 
 def verify(
@@ -121,17 +121,17 @@ def verify(
         chosen = open_dataset(DataSpec(path=clips, cameras=camera, **size)).clips[:count]
     done = prove(world, chosen, default_store())
     if as_json:
-        typer.echo(json.dumps({"base": asdict(card), **asdict(done)}, indent=2, ensure_ascii=False))
+        echo_json({"base": asdict(card), **asdict(done)})
         return
-    typer.echo(f"{card.name}, trained as {card.trained_as}{f', commit {card.revision}' if card.revision else ''}")
+    echo(f"{card.name}, trained as {card.trained_as}{f', commit {card.revision}' if card.revision else ''}")
     for part, parameters in done.parameters.items():
-        typer.echo(f"  {part:<13}{parameters:>15,} parameters in {done.tensors[part]:,} tensors, all from its files")
-    typer.echo(f"  digest       {card.digest}")
+        echo(f"  {part:<13}{parameters:>15,} parameters in {done.tensors[part]:,} tensors, all from its files")
+    echo(f"  digest       {card.digest}")
     band = "{:g} … {:g}".format(*card.first_loss)
     if done.first_loss is None:
-        typer.echo(f"  first loss   not measured (should lie in {band}): give --clips")
+        echo(f"  first loss   not measured (should lie in {band}): give --clips")
     else:
-        typer.echo(f"  first loss   {done.first_loss:.4f} on {len(chosen)} clips, inside {band}")
+        echo(f"  first loss   {done.first_loss:.4f} on {len(chosen)} clips, inside {band}")
 
 
 PARTS = {"verify": verify, "convert": convert}

@@ -1,10 +1,11 @@
 """`worldtune bench`: figures, measured now."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from worldtune.cli.output import echo_json
 
 BENCHES = {
     "pocket": "the pocket world on held-out episodes",
@@ -59,4 +60,4 @@ def bench(
             figures = pocket.measure(open_world("pocket"), default_store(), quick=quick, plot=plot, on_clip=advance)
     say(figures)
     if as_json:
-        typer.echo(json.dumps({"bench": name, "machine": machine(), "figures": figures}))
+        echo_json({"bench": name, "machine": machine(), "figures": figures}, indent=None)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldtune.cli.output import echo
+
 if TYPE_CHECKING:
     from worldtune.episodes.captions import Reviewed
     from worldtune.episodes.describe import Describer
@@ -66,7 +68,7 @@ def caption(
             advance(first + len(batch), len(wanted))
     write_captions(out, done)
     lost = f", {n} cannot be used: see check" if (n := len(found) - len(usable)) else ""
-    typer.echo(f"{out}: {len(wanted)} captions by {describer.name}, {len(usable) - len(wanted)} were there{lost}")
+    echo(f"{out}: {len(wanted)} captions by {describer.name}, {len(usable) - len(wanted)} were there{lost}")
 
 
 def _describer(model: str, endpoint: str | None, device: str) -> "Describer":

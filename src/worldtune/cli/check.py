@@ -1,10 +1,11 @@
 """`worldtune check`: would a recipe get the clips it expects?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from worldtune.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from worldtune.episodes.dataset import Dataset
@@ -59,10 +60,10 @@ def check(
         for place, (_, spec, dataset) in zip(pages, reports, strict=True):
             write_curation_page(place, spec, dataset)
     if as_json:
-        typer.echo(json.dumps([_as_json(*report) for report in reports], indent=2, ensure_ascii=False))
+        echo_json([_as_json(*report) for report in reports])
     else:
         for file in filter(None, [ledger, *pages]):
-            typer.echo(f"written: {file}")
+            echo(f"written: {file}")
         for report in reports:
             _print(*report)
     if any(dataset.faults for *_, dataset in reports):
@@ -130,19 +131,20 @@ def _as_json(name: str, spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
 
 
 def _print(name: str, spec: "DataSpec", dataset: "Dataset") -> None:
-    from worldtune.cli.data_tables import open_console, print_lost, print_notes, print_problems
+    from worldtune.cli.data_tables import open_console, print_line, print_lost, print_notes, print_problems
 
     console = open_console()
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels, {spec.fit}"
-    console.print(f"{f'{name}: ' if name else ''}{spec.path}\n{size}\n")
+    print_line(console, f"{f'{name}: ' if name else ''}{spec.path}")
+    print_line(console, size, gap=True)
     apart = {"of new tasks": dataset.new_task, "of new cameras": dataset.new_camera}
     more = "".join(f", {len(clips)} {what}" for what, clips in apart.items() if clips)
     use = "to measure forgetting" if name == "forgetting" else "for training"
-    console.print(f"{len(dataset.train)} clips {use}, {len(dataset.held_out)} held out{more}\n")
+    print_line(console, f"{len(dataset.train)} clips {use}, {len(dataset.held_out)} held out{more}", gap=True)
     print_lost(console, dataset.ledger)
     print_notes(console, dataset.ledger)
     print_problems(console, dataset.problems)
     for fault in dataset.faults:
-        console.print(f"unusable: {fault}")
+        print_line(console, f"unusable: {fault}")
     if not dataset.faults:
-        console.print("usable")
+        print_line(console, "usable")

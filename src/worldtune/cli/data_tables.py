@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from worldtune.episodes.captions import printable
+from worldtune.core.safe_text import one_line
 from worldtune.episodes.episode import Problem
 from worldtune.episodes.ledger import Ledger
 
@@ -18,6 +18,11 @@ def open_console() -> Console:
     return Console(markup=False, emoji=False, highlight=False)
 
 
+def print_line(console: Console, line: str, *, gap: bool = False) -> None:
+    """Print one line, wrapped at words and made safe, and an empty one after it where there is to be a `gap`."""
+    console.print(one_line(line), end="\n\n" if gap else "\n")
+
+
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """The first `SHOWN` rows; a column whose name ends in "#" (not printed) is of numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
@@ -26,10 +31,10 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Iter
         table.add_column(name.rstrip("#"), justify="right" if number else "left", no_wrap=number, overflow="fold")
     rows = list(rows)
     for row in rows[:SHOWN]:
-        table.add_row(*(printable(str(cell)) for cell in row))
+        table.add_row(*(one_line(cell) for cell in row))
     console.print(table)
     if len(rows) > SHOWN:
-        console.print(f"… and {len(rows) - SHOWN} more; --json lists all\n")
+        print_line(console, f"… and {len(rows) - SHOWN} more; --json lists all", gap=True)
 
 
 def print_problems(console: Console, problems: Sequence[Problem]) -> None:
@@ -37,7 +42,7 @@ def print_problems(console: Console, problems: Sequence[Problem]) -> None:
         rows = [(problem.level, problem.where, problem.what) for problem in problems]
         print_table(console, f"Problems ({len(problems)})", ("level", "where", "what"), rows)
     else:
-        console.print("No contradictions between metadata, files and frames.\n")
+        print_line(console, "No contradictions between metadata, files and frames.", gap=True)
 
 
 def print_notes(console: Console, ledger: Ledger) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from worldtune.cli.output import echo
+
 NEW_VIEW_GOALS = {
     "held-out loss, share of the base's": 0.2,
     "PSNR gain over the base": 2.5,
@@ -104,5 +106,5 @@ def demo(
     write_json(out / "results.json", {"bench": "demo", "machine": machine(), "figures": figures})
     say(figures)
     for comparison, name in ((view, "LoRA"), (view, "DoRA"), (task, "LoRA new task")):
-        typer.echo(verdict(comparison, name).text)
-    typer.echo(f"report: {out / 'report' / 'index.html'}   picture: {out / 'contact_sheet.png'}")
+        echo(verdict(comparison, name).text)
+    echo(f"report: {out / 'report' / 'index.html'}   picture: {out / 'contact_sheet.png'}")

@@ -1,11 +1,12 @@
 """`worldtune doctor`: the machine and the installation, one line a check."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from worldtune.cli.output import echo, echo_json
 
 
 def doctor(
@@ -26,13 +27,13 @@ def doctor(
     for check in check_machine(Path.cwd()):
         checks.append(check)
         if not as_json:
-            typer.echo(f"{check.state:<7} {check.name:<23} {check.found}")
+            echo(f"{check.state:<7} {check.name:<23} {check.found}")
             if check.mend:
-                typer.echo(f"{'':<7} {'':<23} {check.mend}")
+                echo(f"{'':<7} {'':<23} {check.mend}")
     broken = [check.name for check in checks if check.state == "broken"]
     if as_json:
-        typer.echo(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}, indent=2))
+        echo_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
-        typer.echo(f"to be mended: {', '.join(broken)}" if broken else "ready")
+        echo(f"to be mended: {', '.join(broken)}" if broken else "ready")
     if broken:
         raise typer.Exit(2)

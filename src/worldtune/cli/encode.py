@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from worldtune.cli.executor import Executor
+from worldtune.cli.output import echo
 
 
 def encode(
@@ -47,4 +48,4 @@ def encode(
             world, loaded, store, advance, elsewhere=None if alone else partial(spread, encoder, workers)
         )
     echo_data(data)
-    typer.echo(store.folder)
+    echo(store.folder)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from worldtune.cli.executor import Executor
+from worldtune.cli.output import echo
 
 
 def evaluate(
@@ -116,15 +117,15 @@ def evaluate(
     )
     answer = answer_to(open_world_on(device, base), question, report, progress)
     for name, rulings in answer.rulings.items():
-        typer.echo(verdict(answer.comparison, name).text)
-        typer.echo(f"{name}: gates: {outcome_of(rulings)}")
+        echo(verdict(answer.comparison, name).text)
+        echo(f"{name}: gates: {outcome_of(rulings)}")
         for ruling in rulings:
             if ruling.outcome != "pass":
-                typer.echo(f"  {ruling.gate}: {ruling.outcome}: {ruling.why}")
+                echo(f"  {ruling.gate}: {ruling.outcome}: {ruling.why}")
     if answer.judge and not answer.judge.fates.get("answered"):
         faults = "; ".join(answer.judge.faults) or "it gave no answer that can be read"
-        typer.echo(f"the judge judged nothing: {faults}", err=True)
-    typer.echo(report / "index.html")
+        echo(f"the judge judged nothing: {faults}", err=True)
+    echo(report / "index.html")
     outcome = outcome_of([each for name, its in answer.rulings.items() if name != incumbent for each in its])
     if gates or outcome == "fail":  # a candidate that provably does nothing fails without any file
         raise typer.Exit(EXIT_CODES[outcome])

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.output import echo
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
@@ -63,4 +65,4 @@ def export(
         origin = folder.same_lineage(lineage(world, recipe, data))
         card = export_weights(world, recipe, data, folder, state, newborn, origin, out, step, average)
     say_adapter(folder, out, card)
-    typer.echo(f"next: worldtune adapter diff {folder.adapter} {out}")
+    echo(f"next: worldtune adapter diff {folder.adapter} {out}")

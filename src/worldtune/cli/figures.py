@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
+from worldtune.cli.output import echo
 
 
 def say(figures: Sequence[Mapping[str, Any]]) -> None:
@@ -13,7 +13,7 @@ def say(figures: Sequence[Mapping[str, Any]]) -> None:
         sign = {"higher": "≥", "lower": "≤"}[row["better"]]
         goal = "" if row["goal"] is None else f"{sign} {row['goal']:g}"
         mark = {None: "", True: "reached", False: "NOT REACHED"}[row["reached"]]
-        typer.echo(f"{row['name']:<{width}}  {_value(row):>12}  {goal:<8} {mark}".rstrip())
+        echo(f"{row['name']:<{width}}  {_value(row):>12}  {goal:<8} {mark}".rstrip())
 
 
 def _value(row: Mapping[str, Any]) -> str:

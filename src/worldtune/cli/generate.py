@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from worldtune.cli.output import echo
 from worldtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def generate(
     for job in jobs:
         guard.check_prompt(job.prompt, job.request.name)
     if guard.checker is None:
-        typer.echo(f"note: {CONDITION}", err=True)
+        echo(f"note: {CONDITION}", err=True)
     texts = read_prompts(world, jobs)
     for job in jobs:
         remove_adapter(world.denoiser)
@@ -128,7 +129,7 @@ def generate(
                 raise UserError(f"{world.device} has too little memory", where=job.request.name, mend=mend) from error
         frames_THWC = guard.check_video(frames_THWC, job.request.name)
         made = Made(guard.checks, critic, scores)
-        typer.echo(write_result(world, job, frames_THWC, out, made))
+        echo(write_result(world, job, frames_THWC, out, made))
 
 
 def _make(

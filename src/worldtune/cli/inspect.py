@@ -1,10 +1,11 @@
 """`worldtune inspect`: what a dataset really holds."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from worldtune.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,13 +57,13 @@ def inspect(
         inspection = inspect_source(opened, advance)
     dataset = take_stock(spec)
     if as_json:
-        typer.echo(json.dumps(_as_json(inspection, spec, dataset), indent=2, ensure_ascii=False))
+        echo_json(_as_json(inspection, spec, dataset))
     else:
         _print(open_console(), inspection, spec, dataset)
     if sheet is not None:
         shown = write_sheet(sheet, inspection.usable)
         if not as_json:
-            typer.echo(f"{sheet}: {shown} of {len(inspection.usable)} recordings")
+            echo(f"{sheet}: {shown} of {len(inspection.usable)} recordings")
 
 
 def _as_json(inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
@@ -81,11 +82,12 @@ def _as_json(inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> 
 
 
 def _print(console: "Console", inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> None:
-    from worldtune.cli.data_tables import print_lost, print_problems, print_table
+    from worldtune.cli.data_tables import print_line, print_lost, print_problems, print_table
 
     recordings = inspection.recordings
     episodes = list(dict.fromkeys(recording.episode for recording in recordings))
-    console.print(f"{inspection.source}\n{inspection.kind}, {len(episodes)} episodes\n")
+    print_line(console, inspection.source)
+    print_line(console, f"{inspection.kind}, {len(episodes)} episodes", gap=True)
     cameras = [_camera_row(camera, recordings) for camera in inspection.cameras]
     print_table(console, "Cameras", ("camera", "usable#", "pixels#", "fps#", "seconds#", "total#"), cameras)
     if any(recording.task for recording in recordings):
@@ -95,7 +97,7 @@ def _print(console: "Console", inspection: "Inspection", spec: "DataSpec", datas
     print_table(console, "Recordings", ("episode", "camera", "frames#", "state#", "action#", "what it shows"), rows)
     print_problems(console, inspection.problems)
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels"
-    console.print(f"A recipe of {size} would get {len(dataset.train)} clips.\n")
+    print_line(console, f"A recipe of {size} would get {len(dataset.train)} clips.", gap=True)
     print_lost(console, dataset.ledger)
 
 

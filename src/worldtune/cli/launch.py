@@ -4,12 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import typer
-
+from worldtune.cli.output import echo_text
 from worldtune.errors import UserError
+from worldtune.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +25,10 @@ def launch(cluster: "Cluster", recipe: str, overrides: "Sequence[str]", out: Pat
 
     job = render(cluster, recipe, overrides, out)
     if only_render:
-        typer.echo(job, nl=False)
+        echo_text(job, end="")
         return
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "job.yaml"
+    with scratch_folder() as folder:
+        file = folder / "job.yaml"
         command = {
             "slurm": ["sbatch"],
             "skypilot": ["sky", "launch", "-c", job_name(out), str(file)],

@@ -3,11 +3,13 @@
 A verb NAME is the function NAME in `worldtune/cli/NAME.py`; its docstring is its help page, printed as it is
 written. To add one: write the file, and its name and the docstring's first line into `VERBS`.
 
-Exit codes: 0 done, 2 something the user can mend, 130 interrupted, 1 our fault.
+Exit codes: 0 done, 2 something the user can mend, 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 1 our fault.
 """
 
 import os
 import sys
+import traceback
+import warnings
 from importlib import import_module
 from types import TracebackType
 from typing import Annotated, Any
@@ -17,9 +19,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from worldtune import __version__
+from worldtune.cli.output import echo, echo_fault, echo_text
+from worldtune.cli.signals import CTRL_C, ending_as_ctrl_c_does, exit_code, is_stopped
+from worldtune.core.safe_text import one_line
 from worldtune.errors import UserError, did_you_mean
 
-INTERRUPTED = 130
+INTERRUPTED = CTRL_C
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 INTERRUPTION = "interrupted: nothing is left half-written"
 
@@ -145,47 +150,56 @@ def worldtune(
 ) -> None:
     """Tune a video world model to one robot, prove that the result helps, ship it with a paper trail."""
     if version:
-        typer.echo(f"worldtune {__version__}")
+        echo(f"worldtune {__version__}")
     elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo_text(context.get_help())
 
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; whatever the user can mend is one line on stderr."""
     try:
         code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
-    except UserError as error:
-        return _say(f"error: {error}")
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        where = error.filename or "worldtune"
-        return _say(f"error: {error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
-    except typer.TyperException as error:
-        return _say(f"error: {_usage(error)}")
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's own; it is not imported for the sake of its name
-            raise
-        mend = "Take a smaller size or machine.checkpointing=full or --device cpu; ask `worldtune plan`."
-        return _say(f"error: the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
+    except (UserError, OSError, typer.TyperException, RuntimeError) as error:
+        if not is_stopped():
+            return _say_fault(error, arguments)
+        code = INTERRUPTED  # the fault came of the end: a worker that ended too, a terminal that was closed
     except KeyboardInterrupt:  # where typer does not listen
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _say(INTERRUPTION)
+        echo_fault(INTERRUPTION)
+        return exit_code()
     return code or 0
+
+
+def _say_fault(error: Exception, arguments: list[str]) -> int:
+    """Print what the user can mend, and return its exit code. Raises `error` when it is our fault."""
+    if isinstance(error, UserError):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, typer.TyperException):
+        return _say(_usage(error))
+    if isinstance(error, OSError) and error.strerror is not None:
+        where = error.filename or "worldtune"
+        return _say(f"{error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own; it is not imported for the sake of its name
+        mend = "Take a smaller size or machine.checkpointing=full or --device cpu; ask `worldtune plan`."
+        return _say(f"the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
+    raise error
 
 
 def main() -> None:
     """Entry point of the `worldtune` script."""
     sys.excepthook = _our_fault
+    warnings.formatwarning = _warning
     for name, value in QUIET.items():  # their bars and reports would stand between our lines
         os.environ.setdefault(name, value)
-    sys.exit(run(sys.argv[1:]))
+    with ending_as_ctrl_c_does():
+        code = run(sys.argv[1:])
+    sys.exit(code)
 
 
-def _say(message: str) -> int:
-    print(" ".join(message.splitlines()), file=sys.stderr)
-    return 2
+def _say(message: str, code: int = 2) -> int:
+    echo_fault("error: " + " ".join(message.splitlines()))
+    return code
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -197,13 +211,17 @@ def _usage(error: typer.TyperException) -> str:
     return f"{what[:1].lower()}{what[1:].rstrip('.')} [{where}]. {mend}"
 
 
+def _warning(message: object, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A library's warning as one line; it may quote a file of somebody else's."""
+    return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
+
+
 def _our_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):  # before the verb began; Python then exits with 130
-        _say(INTERRUPTION)
+        echo_fault(INTERRUPTION)
         return
-    sys.__excepthook__(kind, error, trace)
-    print(
+    echo_text("".join(traceback.format_exception(kind, error, trace)), end="", err=True)
+    echo_fault(
         f"worldtune {__version__}: this is our fault, not yours. "
-        "Please report the lines above with the output of 'worldtune doctor --json'.",
-        file=sys.stderr,
+        "Please report the lines above with the output of 'worldtune doctor --json'."
     )

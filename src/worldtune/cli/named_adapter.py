@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from worldtune.cli.output import echo
 
 if TYPE_CHECKING:
     from worldtune.generation.request import GenerationRequest
@@ -19,9 +19,9 @@ def used(text: str) -> "Used":
     """The adapter's folder, and which release it is; a user is warned of what was let in without approval."""
     from worldtune.registry.use import use
 
-    found = use(text, lambda warning: typer.echo(f"warning: {warning}", err=True))
+    found = use(text, lambda warning: echo(f"warning: {warning}", err=True))
     if found.release:
-        typer.echo(f"note: {text} is {found.release}", err=True)
+        echo(f"note: {text} is {found.release}", err=True)
     return found
 
 

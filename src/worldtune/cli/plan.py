@@ -1,11 +1,11 @@
 """`worldtune plan`: what a training run or a video will need of a GPU, predicted without one."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worldtune.cli.output import echo_json
 from worldtune.errors import UserError, did_you_mean
 from worldtune.worlds.catalog import BY_NAME
 
@@ -83,7 +83,7 @@ def _finish(told: dict[str, Any], card: "Gpu | None", utilisation: float, as_jso
 
     told = with_card(told, card, utilisation)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        echo_json(told)
     else:
         say(told)
     if card and told["fits_with"] is None:

@@ -6,8 +6,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from worldtune.cli.output import echo
 from worldtune.errors import RecipeError
 from worldtune.planning.gpus import GIB, first_that_fits
 
@@ -146,21 +145,21 @@ def with_card(told: dict[str, Any], card: "Gpu | None", utilisation: float) -> d
 def say(told: dict[str, Any]) -> None:
     """Print the table and what it means."""
     ways: dict[str, dict[str, float]] = told["gib"]
-    typer.echo(f"{told['title']}, bfloat16, on one GPU: GiB at most, and PFLOP of all steps")
+    echo(f"{told['title']}, bfloat16, on one GPU: GiB at most, and PFLOP of all steps")
     phases = [*next(iter(ways.values())), "at most", "PFLOP"]
     widths = [max(len(phase), 7) + 2 for phase in phases]
-    typer.echo("".join(f"{phase:>{width}}" for phase, width in zip(phases, widths, strict=True)))
+    echo("".join(f"{phase:>{width}}" for phase, width in zip(phases, widths, strict=True)))
     for name, needs in ways.items():
         values = [*needs.values(), max(needs.values()), told["petaflop"][name]]
         numbers = "".join(f"{short(value):>{width}}" for value, width in zip(values, widths, strict=True))
-        typer.echo(f"{numbers}  {name}")
+        echo(f"{numbers}  {name}")
     if "disk_gib" in told:
-        typer.echo(f"{short(told['disk_gib'])} GiB of disk for checkpoints and adapter")
+        echo(f"{short(told['disk_gib'])} GiB of disk for checkpoints and adapter")
     if told["seconds"]:
-        typer.echo(f"{_time(told['seconds'])} on {told['gpu']} if {told['utilisation']:.0%} of its speed are met")
+        echo(f"{_time(told['seconds'])} on {told['gpu']} if {told['utilisation']:.0%} of its speed are met")
     if told["fits_with"]:
         with_it = told["fits_with"] if told["fits_with"] == AS_IT_IS else f"with {told['fits_with']}"
-        typer.echo(f"fits {told['gpu']} ({short(told['usable_gib'])} GiB usable) {with_it}")
+        echo(f"fits {told['gpu']} ({short(told['usable_gib'])} GiB usable) {with_it}")
 
 
 def short(value: float) -> str:

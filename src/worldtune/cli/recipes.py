@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldtune.cli.output import echo, echo_text
+
 if TYPE_CHECKING:
     from worldtune.training.recipe import Recipe
 
@@ -21,12 +23,12 @@ def recipes(
         worldtune recipes pocket-new-view > my-robot.yaml
     """
     if name is not None:
-        typer.echo(_ready(name).read_text(), nl=False)
+        echo_text(_ready(name).read_text(), end="")
         return
     width = max(map(len, recipe_names())) + 2
     for path in sorted(recipe_folder().glob("*.yaml")):
         first_line = path.read_text().splitlines()[0].removeprefix("# ")
-        typer.echo(f"{path.stem:<{width}}{first_line}")
+        echo(f"{path.stem:<{width}}{first_line}")
 
 
 def _ready(name: str) -> Path:

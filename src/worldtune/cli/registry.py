@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.output import echo_text
 from worldtune.cli.registry_exchange import audit, bring, export, mirror, pin, pull, push, verify
 from worldtune.cli.registry_options import FROM_NOTHING
 from worldtune.cli.registry_people import clock, enrol, expect, init, join, key, people, policy, retire
@@ -31,7 +32,7 @@ def registry(
     """
     context.find_root().obj = {FROM_NOTHING: from_nothing}
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo_text(context.get_help())
 
 
 PARTS = {

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.output import echo, echo_json
 from worldtune.cli.registry_options import (
     AsJson,
     Key,
@@ -14,7 +15,6 @@ from worldtune.cli.registry_options import (
     facts_of,
     opened,
     say,
-    say_json,
     say_what_it_touches,
     say_what_stands_on,
     signer_of,
@@ -37,18 +37,18 @@ def verify(place: Place = None, as_json: AsJson = False) -> None:
     with progress("verify") as advance:
         found = look(opened(place), advance, advance)
     if as_json:
-        say_json({"sound": found.sound, "events": found.events, "releases": found.releases, "blobs": found.blobs,
+        echo_json({"sound": found.sound, "events": found.events, "releases": found.releases, "blobs": found.blobs,
                   "unnamed_blobs": found.unnamed, "head": found.head.hash, "faults": found.faults,
                   "void": found.void})  # fmt: skip
     else:
         for fault in found.faults:
-            typer.echo(f"FAULT: {fault}")
+            echo(f"FAULT: {fault}")
         for void in found.void:
-            typer.echo(f"void since a key was stolen: {void}")
-        typer.echo(f"events {found.events}, releases {found.releases}, blobs {found.blobs}; head {found.head.hash}")
+            echo(f"void since a key was stolen: {void}")
+        echo(f"events {found.events}, releases {found.releases}, blobs {found.blobs}; head {found.head.hash}")
         if found.unnamed:
-            typer.echo(f"{found.unnamed} blobs that no fact names: left by something cut off, and harmless")
-        typer.echo("all is as it was written" if found.sound else f"{len(found.faults)} faults")
+            echo(f"{found.unnamed} blobs that no fact names: left by something cut off, and harmless")
+        echo("all is as it was written" if found.sound else f"{len(found.faults)} faults")
     if not found.sound:
         raise typer.Exit(UNSOUND)
 
@@ -76,10 +76,10 @@ def audit(
     if head is not None or against is not None:
         found = write_head(registry, signer_of(key), head) if head else check_head(registry, against or Path())
         if as_json:
-            say_json({"sequence": found.sequence, "hash": found.hash, "at": found.at})
+            echo_json({"sequence": found.sequence, "hash": found.hash, "at": found.at})
         else:
             did = f"signed: {head}" if head else "the log holds this head"
-            typer.echo(f"{did}  (event {found.sequence} of {found.at}, {found.hash[:12]})")
+            echo(f"{did}  (event {found.sequence} of {found.at}, {found.hash[:12]})")
         return
     with registry.history() as (state, history):
         if name is not None:
@@ -87,11 +87,11 @@ def audit(
         events = [event for event in history if name is None or getattr(event.fact, "adapter", None) == name]
         why = {event.sequence: its.why for event in events if (its := state.ignored.get(key_of(event.sequence)))}
     if as_json:
-        say_json([facts_of(event) | {"no_effect": why.get(event.sequence)} for event in events])
+        echo_json([facts_of(event) | {"no_effect": why.get(event.sequence)} for event in events])
         return
     for event in events:
         told = f"NO EFFECT: {event.fact.told} ({why[event.sequence]})" if event.sequence in why else event.fact.told
-        typer.echo(f"{event.sequence:>5}  {event.at[:19].replace('T', ' ')}  {event.actor:<12}  {told}")
+        echo(f"{event.sequence:>5}  {event.at[:19].replace('T', ' ')}  {event.actor:<12}  {told}")
 
 
 def pin(
@@ -109,9 +109,9 @@ def pin(
 
     found = pin_head(opened(place), head)
     if as_json:
-        say_json(found.model_dump())
+        echo_json(found.model_dump())
     else:
-        typer.echo(f"pinned: event {found.sequence} of {found.at}, {found.hash[:12]}, as {found.actor} signed it")
+        echo(f"pinned: event {found.sequence} of {found.at}, {found.hash[:12]}, as {found.actor} signed it")
 
 
 def export(
@@ -147,11 +147,11 @@ def export(
         papers.append(out.with_suffix("") / SIGNATURE)
         sign_release(registry, reference, key or default_key(), papers[-1])
     if as_json:
-        say_json({"file": str(out), "sha256": sha256, "papers": [str(path) for path in papers]})
+        echo_json({"file": str(out), "sha256": sha256, "papers": [str(path) for path in papers]})
         return
-    typer.echo(f"{out}  sha256 {sha256}")
+    echo(f"{out}  sha256 {sha256}")
     for path in papers:
-        typer.echo(path)
+        echo(path)
 
 
 def bring(
@@ -181,14 +181,14 @@ def bring(
         return
     found = bring_in(opened(place), signer_of(key), source, name)
     if as_json:
-        say_json({"release": facts_of(found.release), "counted": [facts_of(one) for one in found.counted],
+        echo_json({"release": facts_of(found.release), "counted": [facts_of(one) for one in found.counted],
                   "left_out": list(found.left_out)})  # fmt: skip
         return
     say(found.release, False)
     for event in found.counted:
-        typer.echo(f"counts: {event.fact.told}")
+        echo(f"counts: {event.fact.told}")
     for why in found.left_out:
-        typer.echo(f"does not count: {why}")
+        echo(f"does not count: {why}")
 
 
 def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_json: bool) -> None:
@@ -198,14 +198,14 @@ def _bring_revocations(source: Path, place: Path | None, key: Path | None, as_js
     registry = opened(place)
     found = bring_revocations(registry, signer_of(key), source)
     if as_json:
-        say_json({"revoked": [facts_of(one) for one in found.revoked], "left_out": list(found.left_out)})
+        echo_json({"revoked": [facts_of(one) for one in found.revoked], "left_out": list(found.left_out)})
     else:
         for event in found.revoked:
-            typer.echo(event.fact.told)
+            echo(event.fact.told)
         for why in found.left_out:
-            typer.echo(f"DOES NOT HOLD here: {why}")
+            echo(f"DOES NOT HOLD here: {why}")
         if not found.revoked and not found.left_out:
-            typer.echo("nothing new")
+            echo("nothing new")
     with already_done():
         for event in found.revoked:
             if isinstance(event.fact, Revoked):
@@ -269,10 +269,10 @@ def mirror(
 
     drift = reconcile(opened(place), uri, mend=not check)
     if as_json:
-        say_json([{"what": one.what, "where": one.where, "mended": one.mended} for one in drift])
+        echo_json([{"what": one.what, "where": one.where, "mended": one.mended} for one in drift])
     else:
         for one in drift:
-            typer.echo(f"{'mended' if one.mended else 'DRIFT'}: {one.where}: {one.what}")
-        typer.echo(f"{len(drift)} differences" if drift else "MLflow shows what the record says")
+            echo(f"{'mended' if one.mended else 'DRIFT'}: {one.where}: {one.what}")
+        echo(f"{len(drift)} differences" if drift else "MLflow shows what the record says")
     if check and drift:
         raise typer.Exit(UNSOUND)

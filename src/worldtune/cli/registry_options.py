@@ -1,6 +1,5 @@
 """What all parts of `worldtune registry` share: where the registry is, whose key signs, and what is printed."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from worldtune.cli.output import echo, echo_json
 from worldtune.errors import RegistryError, UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def facts_of(event: "Event[Any]") -> dict[str, Any]:
 
 def say(event: "Event[Any]", as_json: bool) -> None:
     """What was written."""
-    typer.echo(json.dumps(facts_of(event), indent=2, ensure_ascii=False) if as_json else event.fact.told)
+    if as_json:
+        echo_json(facts_of(event))
+    else:
+        echo(event.fact.told)
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def already_done() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(f"note: it is done; what follows from it cannot be shown: {error}", err=True)
+        echo(f"note: it is done; what follows from it cannot be shown: {error}", err=True)
 
 
 def say_what_it_touches(registry: "Registry", digest: str) -> None:
@@ -82,13 +85,13 @@ def say_what_it_touches(registry: "Registry", digest: str) -> None:
                 for channel, move in channels(state, release.adapter).items()
                 if move.event.fact.digest == digest]  # fmt: skip
     for each in dict.fromkeys(held):
-        typer.echo(f"note: {each} holds it, and is used no more: worldtune registry rollback {each}", err=True)
+        echo(f"note: {each} holds it, and is used no more: worldtune registry rollback {each}", err=True)
     if not releases:
         return
     graph = lineage(registry, f"{releases[0].adapter}@{releases[0].number}")
     for key in graph.after(graph.centre):
         node = graph.nodes[key]
-        typer.echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)
+        echo(f"note: {node.kind} {node.name} ({(node.digest or '')[:12]}) came of it", err=True)
 
 
 def say_what_stands_on(registry: "Registry", base: str) -> None:
@@ -100,10 +103,6 @@ def say_what_stands_on(registry: "Registry", base: str) -> None:
         held = [f"{adapter}@{channel}" for adapter in sorted({release.adapter for release in releases})
                 for channel, move in channels(state, adapter).items()
                 if state.releases[move.event.fact.name].fact.base == base]  # fmt: skip
-    typer.echo(f"note: {len(releases)} releases stand on it", err=True)
+    echo(f"note: {len(releases)} releases stand on it", err=True)
     for each in held:
-        typer.echo(f"note: {each} holds one, and is used no more: worldtune registry rollback {each}", err=True)
-
-
-def say_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        echo(f"note: {each} holds one, and is used no more: worldtune registry rollback {each}", err=True)

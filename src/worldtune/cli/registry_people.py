@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from worldtune.cli.output import echo, echo_json, echo_text
 from worldtune.cli.registry_options import (
     AsJson,
     Key,
@@ -16,7 +17,6 @@ from worldtune.cli.registry_options import (
     line_of,
     opened,
     say,
-    say_json,
     signer_of,
 )
 from worldtune.errors import RegistryError, did_you_mean
@@ -52,11 +52,11 @@ def init(
     signer = load_key(path) if path.exists() else make_key(path)
     made = found_registry(folder, person or getpass.getuser(), signer, database, store)
     if as_json:
-        say_json({"folder": str(folder), **made.place.model_dump(), "key": str(path)})
+        echo_json({"folder": str(folder), **made.place.model_dump(), "key": str(path)})
         return
-    typer.echo(f"registry  {folder}")
-    typer.echo(f"key       {path}: keep it, and a copy of it, to yourself")
-    typer.echo(f"founder   {made.place.founder}  (who joins asks you for this)")
+    echo(f"registry  {folder}")
+    echo(f"key       {path}: keep it, and a copy of it, to yourself")
+    echo(f"founder   {made.place.founder}  (who joins asks you for this)")
 
 
 def join(
@@ -76,7 +76,7 @@ def join(
 
     folder = place or default_folder()
     made = join_registry(folder, founder, database, store)
-    say_json({"folder": str(folder), **made.place.model_dump()}) if as_json else typer.echo(f"registry  {folder}")
+    echo_json({"folder": str(folder), **made.place.model_dump()}) if as_json else echo(f"registry  {folder}")
 
 
 def key(
@@ -97,11 +97,11 @@ def key(
     path = out or default_key()
     signer = make_key(path, cast("Kind", kind))
     if as_json:
-        say_json({"key": str(path), "public": str(public_path(path)), "id": signer.public_key.keyid})
+        echo_json({"key": str(path), "public": str(public_path(path)), "id": signer.public_key.keyid})
         return
-    typer.echo(f"key     {path}: keep it to yourself")
-    typer.echo(f"public  {public_path(path)}: give this to an administrator")
-    typer.echo(f"id      {signer.public_key.keyid}")
+    echo(f"key     {path}: keep it to yourself")
+    echo(f"public  {public_path(path)}: give this to an administrator")
+    echo(f"id      {signer.public_key.keyid}")
 
 
 def enrol(
@@ -167,10 +167,10 @@ def _say_what_is_void(registry: "Registry", event: "Event[Retired]") -> None:
     for each in history:
         if each.sequence in void | stays:
             effect = "counts no more" if each.sequence in void else "stays"
-            typer.echo(f"note: {effect}: {each.fact.told}", err=True)
+            echo(f"note: {effect}: {each.fact.told}", err=True)
     for one in enrolled:
         note = f"note: it enrolled {one.key[:12]} of {one.person}, which may sign until it is retired too"
-        typer.echo(note, err=True)
+        echo(note, err=True)
 
 
 def clock(reason: Reason, place: Place = None, key: Key = None, as_json: AsJson = False) -> None:
@@ -195,7 +195,7 @@ def people(place: Place = None, as_json: AsJson = False) -> None:
     with opened(place).view() as state:
         identities = sorted(state.identities.values(), key=lambda one: one.since)
     if as_json:
-        say_json(
+        echo_json(
             [{"person": one.person, "key": one.key, "roles": one.roles, "since": one.since,
               "expires": one.expires, "retired": one.retired, "stolen": one.stolen} for one in identities]
         )  # fmt: skip
@@ -203,7 +203,7 @@ def people(place: Place = None, as_json: AsJson = False) -> None:
     for one in identities:
         status = "stolen" if one.stolen else f"retired {(one.retired_at or '')[:10]}" if one.retired else ""
         until = f"until {one.expires[:10]}" if one.expires else ""
-        typer.echo(f"{one.person:<16}{one.key[:12]}  {', '.join(one.roles)}  {status or until}".rstrip())
+        echo(f"{one.person:<16}{one.key[:12]}  {', '.join(one.roles)}  {status or until}".rstrip())
 
 
 def policy(
@@ -232,9 +232,10 @@ def policy(
     with opened(place).view() as state:
         found = policy_now(state)
     content = found.model_dump(mode="json")
-    say_json({"policy": found.digest, **content}) if as_json else typer.echo(
-        f"# {found.digest}\n{yaml.safe_dump(content, sort_keys=False)}".rstrip()
-    )
+    if as_json:
+        echo_json({"policy": found.digest, **content})
+    else:
+        echo_text(f"# {found.digest}\n{yaml.safe_dump(content, sort_keys=False)}".rstrip())
 
 
 def expect(
@@ -258,10 +259,10 @@ def expect(
         with opened(place).view() as state:
             found = sorted(state.expected.values(), key=lambda event: event.sequence)
         if as_json:
-            say_json([facts_of(event) for event in found])
+            echo_json([facts_of(event) for event in found])
             return
         for event in found:
-            typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
+            echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
         return
     if what is None or digest is None or reason is None:
         mend = 'As expect cell7/front calibration front.yaml --reason "the camera was moved".'

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldtune.cli.registry_options import AsJson, Key, Place, facts_of, opened, say, say_json, signer_of
+from worldtune.cli.output import echo, echo_json
+from worldtune.cli.registry_options import AsJson, Key, Place, facts_of, opened, say, signer_of
 from worldtune.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -79,17 +80,17 @@ def list_(
     with opened(place).view() as state:
         found = [one for one in adapters(state) if all(one.labels.get(key) == value for key, value in wanted.items())]
     if as_json:
-        say_json([asdict(one) for one in found])
+        echo_json([asdict(one) for one in found])
         return
     if not found:
-        typer.echo("none with these labels" if wanted else "none: worldtune registry add NAME RUN")
+        echo("none with these labels" if wanted else "none: worldtune registry add NAME RUN")
     width = max((len(one.name) for one in found), default=0)
     for one in found:
         held = "  ".join(_held(one, channel) for channel in one.channels) or "in no channel"
         told = " ".join(f"{key}={value}" for key, value in one.labels.items())
-        typer.echo(f"{one.name:<{width}}  newest {one.newest:<4} {held}  {told}".rstrip())
+        echo(f"{one.name:<{width}}  newest {one.newest:<4} {held}  {told}".rstrip())
         for channel in one.break_glass:
-            typer.echo(f"{'':<{width}}  BREAK-GLASS: @{channel} holds what nobody approved")
+            echo(f"{'':<{width}}  BREAK-GLASS: @{channel} holds what nobody approved")
 
 
 def show(
@@ -106,10 +107,10 @@ def show(
     with opened(place).view() as state:
         told = _release(state, what) if "@" in what else _adapter(state, what)
     if as_json:
-        say_json(told)
+        echo_json(told)
         return
     for line in told["lines"]:
-        typer.echo(line)
+        echo(line)
 
 
 def lineage(
@@ -139,10 +140,10 @@ def lineage(
     if as_json:
         nodes = [{"key": key, "kind": n.kind, "name": n.name, "digest": n.digest, "facts": n.facts}
                  for key, n in graph.nodes.items()]  # fmt: skip
-        say_json({"centre": graph.centre, "nodes": nodes, "edges": [list(edge) for edge in graph.edges]})
+        echo_json({"centre": graph.centre, "nodes": nodes, "edges": [list(edge) for edge in graph.edges]})
         return
     for line in lines(graph):
-        typer.echo(line)
+        echo(line)
 
 
 def derive(

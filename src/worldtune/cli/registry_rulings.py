@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.output import echo, echo_json
 from worldtune.cli.registry_options import (
     AsJson,
     Key,
@@ -16,7 +17,6 @@ from worldtune.cli.registry_options import (
     line_of,
     opened,
     say,
-    say_json,
     say_what_it_touches,
     say_what_stands_on,
     signer_of,
@@ -124,7 +124,7 @@ def rollback(
     event, now = write(opened(place), signer_of(key), reference, reason, to, generation)
     say(event, as_json)
     for stale in now.stale:
-        typer.echo(f"note: {event.fact.name} is stale: {stale}", err=True)
+        echo(f"note: {event.fact.name} is stale: {stale}", err=True)
 
 
 def revocations(
@@ -149,12 +149,12 @@ def revocations(
     else:
         found = write_revocations(registry, out)
     if as_json:
-        say_json([facts_of(event) for event in found])
+        echo_json([facts_of(event) for event in found])
         return
     for event in found:
-        typer.echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
+        echo(f"{event.at[:10]}  {event.actor:<12}  {event.fact.told}")
     if not found:
-        typer.echo("nothing is revoked")
+        echo("nothing is revoked")
 
 
 def revoke(

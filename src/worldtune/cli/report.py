@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from worldtune.cli.output import echo
+
 
 def report(
     run_or_results: Annotated[
@@ -22,4 +24,4 @@ def report(
     """
     from worldtune.evaluation.report.folder import find_results, rebuild_report
 
-    typer.echo(rebuild_report(find_results(run_or_results), votes or []))
+    echo(rebuild_report(find_results(run_or_results), votes or []))

@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
-import typer
 import yaml
 
+from worldtune.cli.output import echo
 from worldtune.errors import RecipeError
 
 
@@ -46,7 +46,7 @@ def sweep(
         check(runs[label])
     for label, overrides in runs.items():
         if leads:
-            typer.echo(f"— {label}")
+            echo(f"— {label}")
         train(overrides, out / label, again=True)
     if leads and not elsewhere:
         _compare(list(runs), out)
@@ -92,12 +92,10 @@ def _compare(labels: list[str], out: Path) -> None:
     write_json(out / "grid.json", rows)
     write_loss_plot(out / "loss.svg", {run.name: run.rows for run in runs})
     width = max(len(label) for label in labels) + 2
-    typer.echo(f"{'run':<{width}}" + "".join(f"{name.replace('_', ' '):>18}" for name in list(rows[0])[1:]))
+    echo(f"{'run':<{width}}" + "".join(f"{name.replace('_', ' '):>18}" for name in list(rows[0])[1:]))
     for row in rows:
-        typer.echo(f"{row['run']:<{width}}" + "".join(f"{_cell(value):>18}" for value in list(row.values())[1:]))
-    typer.echo(
-        f"curves: {out / 'loss.svg'}   next: worldtune evaluate {' '.join(str(out / label) for label in labels)}"
-    )
+        echo(f"{row['run']:<{width}}" + "".join(f"{_cell(value):>18}" for value in list(row.values())[1:]))
+    echo(f"curves: {out / 'loss.svg'}   next: worldtune evaluate {' '.join(str(out / label) for label in labels)}")
 
 
 def _cell(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worldtune.cli.output import echo
 from worldtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _train_here(
     last = max(row["step"] for row in run.rows())
     if last < recipe.train.steps:
         told = f"{recipe.check.patience} validations in a row were no better (validate.patience)"
-        typer.echo(f"stopped after step {last} of {recipe.train.steps}: {told}")
+        echo(f"stopped after step {last} of {recipe.train.steps}: {told}")
     if birth := card.birth:
-        typer.echo(
+        echo(
             f"proved   {birth.base_tensors:,} base tensors loaded, {birth.wrapped_modules} layers adapted, "
             f"{birth.reached_tensors} tensors trained, first loss {birth.first_loss:.3f}, at first no change"
         )
     say_adapter(run, run.adapter, card)
-    typer.echo(f"next: worldtune evaluate {run.path}")
+    echo(f"next: worldtune evaluate {run.path}")

@@ -4,8 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from worldtune.cli.output import echo
 from worldtune.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def train_run(
             if team.leads:
                 config = recipe.model_dump(mode="json", by_alias=True)
                 for name in recipe.track.to:
-                    typer.echo(f"tracked by {name}, as {run.path.name}")
+                    echo(f"tracked by {name}, as {run.path.name}")
                 run.on_row = within.enter_context(tracked(recipe.track, run.path.name, run.path, config))
             advance = within.enter_context(progress(f"train {recipe.name}", shown=team.leads))
             within.enter_context(run.timed())
@@ -95,28 +94,26 @@ def say_adapter(run: "RunFolder", folder: Path, card: "AdapterCard") -> None:
     from worldtune.training.validation import exported_losses
 
     of_average = f" of {card.average}" if card.average else ""
-    typer.echo(f"adapter  {folder}  ({card.weights_digest[:12]}, step {card.step}{of_average})")
+    echo(f"adapter  {folder}  ({card.weights_digest[:12]}, step {card.step}{of_average})")
     rows = run.rows()
     before, after = exported_losses(rows, card.step, card.average)
     if before is None or after is None:
-        typer.echo("held-out loss not measured: at this step, or nothing is held out (data.held_out)")
+        echo("held-out loss not measured: at this step, or nothing is held out (data.held_out)")
         return
     count = sum(part["clips"] for part in rows[0]["held_out"]["task"].values())
-    typer.echo(f"held-out loss  {before:.3f} → {after:.3f}  ({count} clip{'s' if count > 1 else ''})")
+    echo(f"held-out loss  {before:.3f} → {after:.3f}  ({count} clip{'s' if count > 1 else ''})")
     if after >= before:
-        typer.echo(
-            "  NOT BETTER than the base on clips it has not seen: do not use this adapter; lower train.lr", err=True
-        )
+        echo("  NOT BETTER than the base on clips it has not seen: do not use this adapter; lower train.lr", err=True)
 
 
 def echo_data(data: "TrainingData") -> None:
     """What will be trained on, and what of the datasets will not and why."""
     mixed = "".join(f", {len(clips)} of {name}" for name, clips in data.mixed.items())
-    typer.echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out{mixed}")
+    echo(f"{len(data.train)} clips to train on, {len(data.held_out)} held out{mixed}")
     for reason, count in data.ledger.reasons().items():
-        typer.echo(f"  not used: {count} × {reason}")
+        echo(f"  not used: {count} × {reason}")
     for note, count in data.ledger.notes().items():
-        typer.echo(f"  used, but: {count} × {note}")
+        echo(f"  used, but: {count} × {note}")
 
 
 def echo_resumed(run: "RunFolder", recipe: "Recipe") -> None:
@@ -126,7 +123,7 @@ def echo_resumed(run: "RunFolder", recipe: "Recipe") -> None:
 
     step, steps = newest_step(run.checkpoints), recipe.train.steps
     over = step and is_over(run.rows_until(step), recipe, step)
-    typer.echo(f"nothing is left to train after step {step}" if over else f"goes on after step {step} of {steps}")
+    echo(f"nothing is left to train after step {step}" if over else f"goes on after step {step} of {steps}")
 
 
 def write_preview(world: "World", data: "TrainingData", path: Path | None) -> None:

@@ -1,7 +1,6 @@
 """Adding: an adapter's folder, or a run's, becomes the next release of a name."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from securesystemslib.signer import CryptoSigner
 from worldtune.adapters.card import CARD, AdapterCard, read_card
 from worldtune.adapters.folder import WEIGHTS, read_sound_card
 from worldtune.errors import RegistryError
-from worldtune.files import digest_file
+from worldtune.files import digest_file, scratch_folder
 from worldtune.registry.facts import Released, as_fact
 from worldtune.registry.log.event_log import Event
 from worldtune.registry.log.rules import next_number
@@ -50,8 +49,8 @@ def add(
     """
     check_name(name)
     about = about or About()
-    with tempfile.TemporaryDirectory() as gathered:
-        folder = gather(source, Path(gathered) / "release")
+    with scratch_folder() as gathered:
+        folder = gather(source, gathered / "release")
         manifest, card = manifest_of(folder), sound_card(folder)
         with registry.writer(signer) as writer:  # who may not, or asks for what cannot be, is refused before the work
             if known := _known(writer.state, name, manifest, about):

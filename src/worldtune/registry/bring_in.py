@@ -4,7 +4,6 @@ Statements keep their signatures. They count only where their signer is enrolled
 another site's people approved, this site has not, unless it knows them.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from securesystemslib.signer import CryptoSigner
 from worldtune.adapters.card import CARD, AdapterCard
 from worldtune.adapters.folder import WEIGHTS
 from worldtune.errors import RegistryError, TamperError, UserError
-from worldtune.files import digest_bytes
+from worldtune.files import digest_bytes, scratch_folder
 from worldtune.registry.add import sound_card
 from worldtune.registry.bundle import Bundle, unpack
 from worldtune.registry.evidence import judged
@@ -48,11 +47,11 @@ def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str |
     Raises RegistryError for a tar that is not as it was written, or an author who is not enrolled here as a submitter;
     nothing is changed then.
     """
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "blobs"
+    with scratch_folder() as place:
+        folder = place / "blobs"
         folder.mkdir()
         bundle = unpack(source, folder)
-        card = _card(bundle, Path(place) / "adapter")
+        card = _card(bundle, place / "adapter")
         with registry.writer(signer) as writer:  # who may not is refused before the work
             if not _made_here(writer, bundle, name, str(source)):
                 writer.check(_released(writer, bundle, card, name, str(source)))

@@ -7,7 +7,6 @@ byte for byte, for the same release.
 
 import io
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worldtune.errors import RegistryError, TamperError
-from worldtune.files import CHUNK, atomic_file, digest_bytes, digest_file
+from worldtune.files import CHUNK, atomic_file, digest_bytes, digest_file, scratch_folder
 from worldtune.registry.database import reading
 from worldtune.registry.facts import Evaluated, Released
 from worldtune.registry.log.event_log import Event, envelope_of
@@ -89,11 +88,11 @@ def export(registry: Registry, text: str, target: Path) -> str:
             if (sha256 := digest_bytes(content)) not in written:
                 tar.addfile(_entry(f"blobs/sha256/{sha256}", len(content)), io.BytesIO(content))
                 written.add(sha256)
-        with tempfile.TemporaryDirectory() as place:
+        with scratch_folder() as place:
             for entry in manifest.files:
                 if entry.sha256 in written:
                     continue
-                file = Path(place) / entry.sha256
+                file = place / entry.sha256
                 registry.store.copy_to(entry, file)
                 with file.open("rb") as blob:
                     tar.addfile(_entry(f"blobs/sha256/{entry.sha256}", entry.size), blob)

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from worldtune.errors import BusyError, RegistryError, first_line
-from worldtune.files import make_folder
+from worldtune.files import make_folder, scratch_folder
 from worldtune.registry.log.schema import SCHEMA
 
 WAIT_S = 60
@@ -76,10 +75,10 @@ def readable(engine: Engine) -> Iterator[Engine]:
     if file is None or not os.path.exists(file) or _can_write(Path(file)):
         yield engine
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         for kind in ("", "-wal"):
             if os.path.exists(file + kind):
-                shutil.copyfile(file + kind, Path(folder) / f"log.db{kind}")
+                shutil.copyfile(file + kind, folder / f"log.db{kind}")
         copy = _sqlite(f"sqlite:///{folder}/log.db")
         try:
             yield copy

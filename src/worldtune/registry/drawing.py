@@ -1,8 +1,8 @@
 """The lineage graph as text, as Mermaid (for Markdown), and as an SVG picture that needs no library to be looked at."""
 
 from collections.abc import Iterator
-from html import escape
 
+from worldtune.core.safe_text import mermaid_label, one_line, xml_text
 from worldtune.registry.lineage import Graph, Node
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 230, 46, 60, 16, 20
@@ -12,7 +12,7 @@ COLOURS = {"release": "#d7e8ff", "base": "#e9e3f7", "dataset": "#dff3e4", "episo
 def lines(graph: Graph) -> Iterator[str]:
     """What the release was made from, then itself, then what came of it."""
     centre = graph.nodes[graph.centre]
-    yield f"{centre.name}  {centre.digest}"
+    yield one_line(f"{centre.name}  {centre.digest}")
     yield "made from"
     for key in _before(graph):
         yield f"  {_told(graph.nodes[key])}"
@@ -27,8 +27,8 @@ def mermaid(graph: Graph) -> str:
     number = {key: f"n{place}" for place, key in enumerate(graph.nodes)}
     rows = ["flowchart LR"]
     for key, node in graph.nodes.items():
-        short = f"<br/>{node.digest[:12]}" if node.digest else ""
-        rows.append(f'  {number[key]}["{node.kind}: {_entities(node.name)}{short}"]')
+        short = f"<br/>{mermaid_label(node.digest[:12])}" if node.digest else ""
+        rows.append(f'  {number[key]}["{mermaid_label(f"{node.kind}: {node.name}")}{short}"]')
     rows += [f"  {number[old]} --> {number[new]}" for old, new in graph.edges]
     rows.append(f"  style {number[graph.centre]} stroke-width:3px")
     return "\n".join(rows) + "\n"
@@ -77,9 +77,8 @@ def _before(graph: Graph) -> list[str]:
 
 
 def _told(node: Node) -> str:
-    facts = ", ".join(f"{key} {value}" for key, value in node.facts.items())
-    short = f"  {node.digest[:12]}" if node.digest else ""
-    return f"{node.kind:<9}{node.name}{short}{f'  ({facts})' if facts else ''}"
+    facts, short = _facts(node), f"  {node.digest[:12]}" if node.digest else ""
+    return one_line(f"{node.kind:<9}{node.name}{short}{f'  ({facts})' if facts else ''}")
 
 
 def _columns(graph: Graph) -> dict[str, int]:
@@ -103,20 +102,17 @@ def _box(node: Node, place: tuple[int, int], centre: bool) -> str:
     x, y = place
     revoked = "REVOKED" in node.facts
     stroke, width = ("#c0262d", 3) if revoked else ("#28496f", 3) if centre else ("#8a94a3", 1)
-    name = node.name if len(node.name) <= 30 else f"{node.name[:13]}…{node.name[-16:]}"
+    name = one_line(node.name)
+    name = name if len(name) <= 30 else f"{name[:13]}…{name[-16:]}"
     under = " · ".join(part for part in (node.kind, (node.digest or "")[:12], "REVOKED" if revoked else "") if part)
-    told = escape(f"{node.kind} {node.name} {node.digest or ''} {_facts(node)}".strip())
+    told = xml_text(f"{node.kind} {node.name} {node.digest or ''} {_facts(node)}".strip())
     return (
         f'<g><title>{told}</title><rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="6" '
         f'fill="{COLOURS.get(node.kind, "#f2f4f7")}" stroke="{stroke}" stroke-width="{width}"/>'
-        f'<text x="{x + 10}" y="{y + 19}" font-weight="600">{escape(name)}</text>'
-        f'<text x="{x + 10}" y="{y + 36}" fill="#49535f">{escape(under)}</text></g>'
+        f'<text x="{x + 10}" y="{y + 19}" font-weight="600">{xml_text(name)}</text>'
+        f'<text x="{x + 10}" y="{y + 36}" fill="#49535f">{xml_text(under)}</text></g>'
     )
 
 
 def _facts(node: Node) -> str:
     return ", ".join(f"{key} {value}" for key, value in node.facts.items())
-
-
-def _entities(text: str) -> str:
-    return "".join(each if each.isalnum() or each in " ./@:-_" else f"#{ord(each)};" for each in text)

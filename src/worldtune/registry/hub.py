@@ -5,10 +5,8 @@ Source: huggingface_hub's `HfApi.create_commit` and `snapshot_download`.
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from httpx2 import HTTPError
 from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
@@ -16,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import PublishedError, RegistryError, UserError, first_line
+from worldtune.files import scratch_folder
 from worldtune.registry.add import About, add
 from worldtune.registry.facts import Published, Released, as_fact
 from worldtune.registry.log.event_log import Event
@@ -41,8 +40,7 @@ def push(registry: Registry, signer: CryptoSigner, text: str, repo: str, *, priv
     with registry.writer(signer) as writer:
         writer.check(_published(release, repo, "0" * 40))
     manifest = registry.store.manifest(release.digest)
-    with tempfile.TemporaryDirectory() as place, _asked(repo):
-        folder = Path(place)
+    with scratch_folder() as folder, _asked(repo):
         write_files(registry, manifest.files, folder)
         operations = [CommitOperationAdd(entry.name, folder / entry.name) for entry in manifest.files]
         operations += [CommitOperationAdd(name, content) for name, content in papers_of(registry, text).items()]
@@ -69,8 +67,8 @@ def pull(registry: Registry, signer: CryptoSigner, name: str, source: str) -> Ev
     if not match:
         what = f"{source!r} names no commit: a branch is something else tomorrow"
         raise RegistryError(what, where="pull", mend="As USER/NAME@ and the commit's 40 digits.")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "adapter"
+    with scratch_folder() as place:
+        folder = place / "adapter"
         with _asked(source):
             wanted = [f"*{kind}" for kind in LARGEST]
             snapshot_download(match["repo"], revision=match["commit"], local_dir=folder, allow_patterns=wanted)

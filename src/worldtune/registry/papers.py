@@ -5,7 +5,6 @@ Sources: https://huggingface.co/docs/hub/model-cards (front matter), https://cyc
 
 import json
 import uuid
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 
 import worldtune
 from worldtune.adapters.card import AdapterCard
+from worldtune.core.safe_text import markdown
 from worldtune.files import atomic_folder
 from worldtune.registry.clock import time_after
 from worldtune.registry.facts import Released
@@ -48,10 +48,10 @@ def _body(release: Released, card: AdapterCard, now: Standing, licence: str) -> 
     base, seen = card.lineage.get("base", {}), card.lineage.get("clips", {})
     cosmos = [f"{NOTICE}.", ""] if licence.startswith("NVIDIA") else []
     return [
-        f"# {_plain(release.name)}",
+        f"# {markdown(release.name)}",
         "",
         *cosmos,
-        f"An adapter ({card.adapter.method}, rank {card.adapter.rank}) of {_plain(card.base)}, "
+        f"An adapter ({card.adapter.method}, rank {card.adapter.rank}) of {markdown(card.base)}, "
         f"{release.size / 1e6:.1f} MB.",
         "",
         "| | |",
@@ -83,13 +83,7 @@ def _body(release: Released, card: AdapterCard, now: Standing, licence: str) -> 
 
 
 def _row(name: str, value: str) -> str:
-    return f"| {name} | {_plain(value)} |"
-
-
-def _plain(text: str) -> str:
-    """Text from files of others, as text in Markdown."""
-    escaped = "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|" else each for each in escape(text, quote=False))
-    return " ".join(escaped.split())
+    return f"| {name} | {markdown(value)} |"
 
 
 def bill_of_materials(release: Released, card: AdapterCard, manifest: Manifest, at: str) -> dict[str, Any]:

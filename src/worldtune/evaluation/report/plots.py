@@ -7,11 +7,11 @@ alone carries `STYLE` itself.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from worldtune.core.safe_text import xml_text
 from worldtune.files import atomic_file
 
 Points = Sequence[tuple[float, float]]
@@ -111,7 +111,7 @@ def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
         x, width = LEFT + place * step, max(1.0, min(step - 2, 24))
         parts.append(
             f'<rect class="{"won" if gain > 0 else "lost"}" x="{x + (step - width) / 2:.1f}" y="{top:.1f}" '
-            f'width="{width:.1f}" height="{tall:.1f}"><title>{escape(name)}: {gain:+.2f} dB</title></rect>'
+            f'width="{width:.1f}" height="{tall:.1f}"><title>{xml_text(name)}: {gain:+.2f} dB</title></rect>'
         )
     parts.append(_text(LEFT + wide / 2, HEIGHT - 6, f"{len(gains)} clips, worst first · dB", anchor="middle"))
     return _svg(parts, title, WIDTH, HEIGHT)
@@ -178,12 +178,12 @@ def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
 def _svg(parts: Sequence[str], title: str, width: int, height: int) -> str:
     return (
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+        f'height="{height}" role="img" aria-label="{xml_text(title)}">{"".join(parts)}</svg>'
     )
 
 
 def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{xml_text(text)}</text>'
 
 
 def _ticks(low: float, high: float, inside: bool = False) -> list[float]:

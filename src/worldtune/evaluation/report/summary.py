@@ -1,8 +1,8 @@
 """The evaluation in Markdown, for a pull request: verdict, gates, the metrics that matter, the worst clips."""
 
-import re
 from collections.abc import Iterator, Sequence
 
+from worldtune.core.safe_text import markdown, one_line
 from worldtune.evaluation.comparison import CONTROLS, Group
 from worldtune.evaluation.gates import outcome_of
 from worldtune.evaluation.measures import MEASURES
@@ -21,17 +21,17 @@ def summary(saved: SavedReport) -> str:
 
 def _lines(saved: SavedReport) -> Iterator[str]:
     comparison, subject = saved.comparison, saved.verdict_subject
-    yield f"# {_text(saved.title)}"
+    yield f"# {markdown(saved.title)}"
     yield ""
-    yield f"**{_text(verdict(comparison, subject).text)}**"
+    yield f"**{markdown(verdict(comparison, subject).text)}**"
     yield ""
     for remark in remarks(comparison, subject):
-        yield f"- {_text(remark.text)}"
+        yield f"- {markdown(remark.text)}"
     for note in saved.notes:
-        yield f"- {_text(note)}"
+        yield f"- {markdown(note)}"
     for candidate, rulings in saved.rulings.items():
         yield ""
-        yield f"## Gates: {_text(candidate)}, {outcome_of(rulings)}"
+        yield f"## Gates: {markdown(candidate)}, {outcome_of(rulings)}"
         yield ""
         yield from _table(["gate", "", "measured"], [[each.gate, SIGNS[each.outcome], each.why] for each in rulings])
     yield ""
@@ -39,13 +39,13 @@ def _lines(saved: SavedReport) -> Iterator[str]:
     yield ""
     yield from _metrics(saved, comparison.headline)
     yield ""
-    yield f"## Worst clips of {_text(subject)}"
+    yield f"## Worst clips of {markdown(subject)}"
     yield ""
     yield from _worst(saved)
     yield ""
     yield "Reproduce:"
     yield ""
-    yield "    " + " ".join(saved.reproduce.split())
+    yield "    " + " ".join(one_line(saved.reproduce).split())
 
 
 def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
@@ -74,13 +74,13 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
     yield ""
     for distance in saved.distances:
         value = distance.why or f"{distance.value:.4g} [{distance.low:.4g}, {distance.high:.4g}]"
-        yield f"- {_text(distance.metric)}, {_text(distance.candidate)}, {distance.n} clips: {_text(value)}"
+        yield f"- {markdown(distance.metric)}, {markdown(distance.candidate)}, {distance.n} clips: {markdown(value)}"
     if saved.judge and not saved.judge.fates.get("answered"):
-        yield f"- the judge judged nothing: {_text('; '.join(saved.judge.faults) or 'no answer could be read')}"
+        yield f"- the judge judged nothing: {markdown('; '.join(saved.judge.faults) or 'no answer could be read')}"
     for name, why in saved.no_distances.items():
-        yield f"- {_text(name)}: not run: {_text(why)}"
+        yield f"- {markdown(name)}: not run: {markdown(why)}"
     for name, why in comparison.not_run.items():
-        yield f"- {_text(MEASURES[name].label)}: not run: {_text(why)}"
+        yield f"- {markdown(MEASURES[name].label)}: not run: {markdown(why)}"
 
 
 def _worst(saved: SavedReport) -> Iterator[str]:
@@ -100,13 +100,7 @@ def _worst(saved: SavedReport) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(map(_text, heads)) + " |"
+    yield "| " + " | ".join(map(markdown, heads)) + " |"
     yield "|" + "---|" * len(heads)
     for row in rows:
-        yield "| " + " | ".join(map(_text, row)) + " |"
-
-
-def _text(value: str) -> str:
-    """One line in which no letter is a mark of Markdown or HTML, no name is called and no address is a link."""
-    marks = re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", " ".join(value.split()))
-    return re.sub(r"(@|:(?=//)|www\.)", "\\1\u200b", marks)
+        yield "| " + " | ".join(map(markdown, row)) + " |"
