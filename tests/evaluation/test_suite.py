@@ -8,7 +8,8 @@ import torch
 
 from worldtune.episodes.clip import read_clip
 from worldtune.errors import DataError
-from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world, suite_digest
+from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
+from worldtune.evaluation.suite import cases_of, image2world
 from worldtune.latents.dataset import LatentClip
 from worldtune.worlds.world import World
 

@@ -10,12 +10,15 @@ from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, Validation
 
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
-from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.gates import Policy, Ruling
 from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.learned.frechet import Distance
+from worldtune.evaluation.recompute import check_comparison, check_rulings
+from worldtune.evaluation.report.verdict import verdict
 from worldtune.evaluation.report.votes import Vote, refuse_strange
+from worldtune.evaluation.sampling_plan import SamplingPlan, suite_of_rows
 
-FORMAT: Final = "worldtune report 4"
+FORMAT: Final = "worldtune report 5"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
 Plain = str | bool | int | FiniteFloat | None
 
@@ -41,8 +44,10 @@ class Figure:
 class SavedReport:
     """`videos` maps case → column → path of the mp4 inside the report's folder; `curves` run → rows by step.
 
-    `shown_seeds` are those of the videos, by case; `rulings` the gates' outcomes, by candidate; `suite` and `gates` the
-    digests of what was judged on, and by which policy, None where that is not known.
+    `shown_seeds` are those of the videos, by case. `rulings` are the gates' outcomes, by candidate: those of `policy`
+    on the `comparison`, of what was `loaded` for each candidate (None: nobody saw it) and of the `incumbent`; `gates`
+    is the policy's digest. `plan` says how candidates were sampled, None where that is not known; `suite` is the
+    digest of the plan and of the clips.
     """
 
     __pydantic_config__ = _EXACT
@@ -61,16 +66,19 @@ class SavedReport:
     reproduce: str
     videos: dict[str, dict[str, str]]
     shown_seeds: dict[str, int]
-    rulings: dict[str, list[Ruling]]
+    policy: Policy
+    loaded: dict[str, str | None]
     incumbent: str | None
+    rulings: dict[str, list[Ruling]]
     notes: list[str]
     judge: JudgeRecord | None
     votes: list[Vote]
     distances: list[Distance]
     no_distances: dict[str, str]
     weights: dict[str, str]
+    plan: SamplingPlan | None
     suite: str | None
-    gates: str | None
+    gates: str
 
     @property
     def blind_rival(self) -> str:
@@ -80,11 +88,15 @@ class SavedReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
-        return asdict(self)
+        return asdict(self) | {"policy": self.policy.model_dump(mode="json")}
 
 
 def parse_report(value: Any, *, where: str) -> SavedReport:
-    """Check a results.json's content. Raises DataError when it is not one, or contradicts itself."""
+    """Check a results.json's content: everything that follows from its scores is computed again and compared.
+
+    Raises DataError when it is not one, or contradicts itself. Whoever changes the scores themselves, and all that
+    follows from them, is not noticed here: a signature says who vouches for them.
+    """
     try:
         saved = TypeAdapter(SavedReport).validate_python(value)
     except ValidationError as error:
@@ -160,10 +172,13 @@ def _check_agreement(saved: SavedReport, where: str) -> None:
     judged = [list(group.results) for group in (comparison.headline, *comparison.domains)]
     if any(names != comparison.candidates for names in (*scored, *judged)):
         raise DataError("a clip or a group lacks a candidate", where=where, mend=mend)
-    if not set(saved.rulings) <= set(generated) or saved.incumbent not in {None, *generated}:
-        raise DataError("gates or an incumbent of what was not compared", where=where, mend=mend)
+    check_comparison(comparison, where)
+    _check_gates(saved, where)
+    _check_suite(saved, where)
+    if saved.verdict != verdict(comparison, saved.verdict_subject).text:
+        raise DataError("the verdict is not what the scores say", where=where, mend=mend)
     refuse_strange(saved.votes, comparison, where)
-    if set(saved.shown_seeds) != {row.name for row in comparison.rows}:
+    if saved.shown_seeds != shown_seeds(comparison, saved.verdict_subject):
         raise DataError("the seeds shown are not those of the compared clips", where=where, mend=mend)
     if set(saved.videos) != {row.name for row in comparison.rows}:
         raise DataError("the videos are not those of the compared clips", where=where, mend=mend)
@@ -173,3 +188,33 @@ def _check_agreement(saved: SavedReport, where: str) -> None:
         for path in row.values():
             if not VIDEO_PATH.fullmatch(path):
                 raise DataError(f"a video outside the report's folder: {path}", where=where, mend=mend)
+
+
+def shown_seeds(comparison: Comparison, subject: str) -> dict[str, int]:
+    """By case, the seed of the videos that are shown: of that in which the subject does worst beside the base."""
+    base = comparison.reference_candidate
+    return {row.name: row.takes[subject][row.worst_take(subject, base)].seed for row in comparison.rows}
+
+
+def _check_gates(saved: SavedReport, where: str) -> None:
+    mend = "Run the evaluation again."
+    judged = saved.comparison.judged
+    if list(saved.loaded) != judged or saved.incumbent not in {None, *judged}:
+        raise DataError("what was loaded, or the incumbent, is of what was not compared", where=where, mend=mend)
+    if saved.gates != saved.policy.digest:
+        what = f"the gates' policy has the digest {saved.policy.digest[:12]}, not {saved.gates[:12]}"
+        raise DataError(what, where=where, mend=mend)
+    check_rulings(saved.rulings, saved.comparison, saved.policy, saved.loaded, saved.incumbent, where)
+
+
+def _check_suite(saved: SavedReport, where: str) -> None:
+    """The suite's digest is that of the rows and the plan, and the takes are of the plan's seeds."""
+    mend = "Run the evaluation again."
+    rows, plan = saved.comparison.rows, saved.plan
+    if saved.suite != (suite_of_rows(rows, plan) if plan else None):
+        raise DataError("the suite's digest is not that of the clips and the plan", where=where, mend=mend)
+    for row in rows if plan else []:
+        for name, takes in row.takes.items():
+            if plan and tuple(take.seed for take in takes) not in (plan.seeds, plan.seeds[:1]):
+                what = f"{row.name}: the seeds of {name} are not those of the plan"
+                raise DataError(what, where=where, mend=mend)
