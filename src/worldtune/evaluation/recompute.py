@@ -100,10 +100,12 @@ def _ruling_fault(stated: Sequence[Ruling], computed: Sequence[Ruling]) -> str |
             return f"the gate {ruling.gate!r} is missing"
     for mine, theirs in zip(stated, computed, strict=False):
         if mine != theirs:
-            return (
-                f"{mine.gate}: {mine.outcome} ({mine.why}), computed is {theirs.gate}: {theirs.outcome} ({theirs.why})"
-            )
+            return f"{_told(mine)}, computed is {_told(theirs)}"
     return None if len(stated) == len(computed) else f"the policy has no gate {gates[-1]!r}"
+
+
+def _told(ruling: Ruling) -> str:
+    return f"{ruling.gate}: {ruling.outcome} ({ruling.why})"
 
 
 def _misshapen(stated: Comparison) -> str | None:

@@ -1,11 +1,10 @@
 """How candidates are sampled, and the digest of what they are judged on. It loads without torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
-from worldtune.evaluation.case import Case
 from worldtune.evaluation.comparison import CaseRow
 from worldtune.files import digest_json
 
@@ -21,16 +20,8 @@ class SamplingPlan:
     seeds: tuple[int, ...] = field(default=(0,))
 
 
-def suite_digest(cases: Sequence[Case], plan: SamplingPlan) -> str:
+def suite_digest(rows: Sequence[CaseRow], plan: SamplingPlan) -> str:
     """Names what candidates are judged on: each real video by what it shows, its prompt, and how they are sampled."""
-    return _digest(([c.domain, c.name, c.task, c.camera, c.prompt, c.reference.digest] for c in cases), plan)
-
-
-def suite_of_rows(rows: Sequence[CaseRow], plan: SamplingPlan) -> str:
-    """The same digest from the rows of a comparison."""
-    return _digest(([row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows), plan)
-
-
-def _digest(asked: Iterable[list[str]], plan: SamplingPlan) -> str:
+    asked = [[row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows]
     sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "seeds": list(plan.seeds)}
-    return digest_json({"cases": list(asked), "plan": sampled})
+    return digest_json({"cases": asked, "plan": sampled})

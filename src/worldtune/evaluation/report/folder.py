@@ -27,7 +27,7 @@ from worldtune.evaluation.report.scores_table import write_scores
 from worldtune.evaluation.report.summary import summary
 from worldtune.evaluation.report.verdict import verdict
 from worldtune.evaluation.report.votes import read_ballots
-from worldtune.evaluation.sampling_plan import SamplingPlan, suite_of_rows
+from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
@@ -205,7 +205,7 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "no_distances": dict(content.no_distances),
         "weights": dict(content.weights),
         "plan": plan and asdict(plan),
-        "suite": plan and suite_of_rows(comparison.rows, plan),
+        "suite": plan and suite_digest(comparison.rows, plan),
         "gates": content.policy.digest,
     }
     return parse_report(value, where="the report's content")

@@ -16,7 +16,7 @@ from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.recompute import check_comparison, check_rulings
 from worldtune.evaluation.report.verdict import verdict
 from worldtune.evaluation.report.votes import Vote, refuse_strange
-from worldtune.evaluation.sampling_plan import SamplingPlan, suite_of_rows
+from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
 
 FORMAT: Final = "worldtune report 5"
 VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
@@ -211,7 +211,7 @@ def _check_suite(saved: SavedReport, where: str) -> None:
     """The suite's digest is that of the rows and the plan, and the takes are of the plan's seeds."""
     mend = "Run the evaluation again."
     rows, plan = saved.comparison.rows, saved.plan
-    if saved.suite != (suite_of_rows(rows, plan) if plan else None):
+    if saved.suite != (suite_digest(rows, plan) if plan else None):
         raise DataError("the suite's digest is not that of the clips and the plan", where=where, mend=mend)
     for row in rows if plan else []:
         for name, takes in row.takes.items():
