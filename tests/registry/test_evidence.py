@@ -14,7 +14,7 @@ from worldtune.registry.facts import Evaluated, Released
 from worldtune.registry.standing import standing
 
 from .conftest import NAME, Team
-from .reports import edit, report_of
+from .reports import GATES, SUITE, edit, report_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_what_the_gates_ruled_is_attached_with_the_results(
     event = attach(team.registry, team["eva"], release.name, report, timedelta(days=3))
     fact = event.fact
     assert (fact.outcome, fact.candidate, fact.person) == (outcome, "new", "eva")
-    assert (fact.digest, fact.base, fact.suite, fact.gates) == (release.digest, release.base, "5" * 64, "6" * 64)
+    assert (fact.digest, fact.base, fact.suite, fact.gates) == (release.digest, release.base, SUITE, GATES)
     assert time_of(fact.expires) - time_of(event.at) == timedelta(days=3)
     assert team.registry.store.read(fact.results) == (report / "results.json").read_bytes()
     with team.registry.view() as view:
@@ -62,7 +62,7 @@ def test_an_evaluation_of_another_card_or_other_weights_is_refused(
 def test_results_that_do_not_say_what_was_judged_on_are_refused(
     team: Team, source: Path, release: Released, tmp_path: Path
 ) -> None:
-    report = report_of(source, tmp_path / "report", suite=None)
+    report = report_of(source, tmp_path / "report", plan=None)
     with pytest.raises(RegistryError, match="do not say what was judged on"):
         attach(team.registry, team["eva"], release.name, report)
 
