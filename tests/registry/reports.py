@@ -34,11 +34,11 @@ def _compared(outcome: str) -> tuple[list[Case], Clips, Comparison]:
     cases = [Case(name, name, "push", "top", "push it", film) for name, film in films.items()]
     clips = {candidate: {name: [film] for name, film in films.items()} for candidate in ("base", "other", "new")}
     made = compare(cases, clips)
-    scores = {"moves": 1.0, "differs": DIFFERS[outcome]}
+    scores: dict[str, float | None] = {"moves": 1.0, "differs": DIFFERS[outcome]}
     return cases, clips, recomputed(replace(made, rows=[_scored(row, scores) for row in made.rows]))
 
 
-def _scored(row: CaseRow, values: dict[str, float]) -> CaseRow:
+def _scored(row: CaseRow, values: dict[str, float | None]) -> CaseRow:
     new = replace(row.scores["new"], values=row.scores["new"].values | values)
     takes = [replace(take, values=take.values | values) for take in row.takes["new"]]
     return replace(row, scores=row.scores | {"new": new}, takes=row.takes | {"new": takes})

@@ -168,6 +168,8 @@ def _rulings(comparison: Comparison, candidate: str, gate: Gate, name: str, riva
 
 
 def _ruling(comparison: Comparison, group: Group, candidate: str, gate: Gate, name: str, rival: str | None) -> Ruling:
+    if gate.over is not None and rival is None:
+        return Ruling(name, "not enough evidence", "no incumbent is named")
     if rival == candidate:
         return Ruling(name, "not enough evidence", "it would be compared with itself")
     if gate.metric in comparison.not_run:

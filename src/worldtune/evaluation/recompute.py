@@ -125,6 +125,8 @@ def _misshapen(stated: Comparison) -> str | None:
     for row in stated.rows:
         if list(row.scores) != order or list(row.takes) != order:
             return f"{row.name}: a candidate is missing"
+        if len({len(takes) for takes in row.takes.values()} - {1}) > 1:
+            return f"{row.name}: candidates have different numbers of seeds"
         for name in order:
             if fault := _scores_fault(row.scores[name], row.takes[name], run, set(curves)):
                 return f"{row.name}, {name}: {fault}"
