@@ -20,6 +20,8 @@ from worldtune.evaluation.comparison import NEAREST, Group, Scores
 from worldtune.evaluation.gates import NOTHING_ASKED, Gate, Policy, rulings_of
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.recompute import check_rulings, difference, recomputed
+from worldtune.evaluation.report.compared_figures import compared_figures
+from worldtune.evaluation.report.figures import figure
 from worldtune.evaluation.report.folder import ReportContent, rebuild_report, write_report
 from worldtune.evaluation.report.saved_report import SavedReport, parse_report, read_report
 from worldtune.evaluation.sampling_plan import SamplingPlan
@@ -68,13 +70,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds, both controls, an incumbent, two domains, metrics of every kind, gates of every kind."""
     clips = {"base": takes(0.8, 6, 7), "LoRA": takes(0.1, 3, 2), "old": takes(0.2, 3), NEAREST: takes(0.5, 0)}
     plan = SamplingPlan(steps=2, seeds=(7, 8))
+    made = compare(JUDGED, clips, rivals=[NEAREST, "old"], seeds=plan.seeds, scorers=[Judged()])
     content = ReportContent(
         title="A real evaluation",
         verdict_subject="LoRA",
-        comparison=compare(JUDGED, clips, rivals=[NEAREST, "old"], seeds=plan.seeds, scorers=[Judged()]),
+        comparison=made,
         cases=JUDGED,
         candidates=clips,
-        figures=[],
+        figures=[figure(name, value, "", "higher") for name, value in compared_figures(made).items()],
         curves={},
         lineage={},
         forgetting=[],
@@ -288,6 +291,10 @@ def better_verdict(value: Any) -> None:
     value["verdict"] = "The LoRA adapter is perfect."
 
 
+def better_figure(value: Any) -> None:
+    value["figures"][3]["value"] += 3
+
+
 def best_seed(value: Any) -> None:
     shown = value["shown_seeds"]
     case = next(iter(shown))
@@ -387,6 +394,7 @@ EDITS = {
     another_clip: "the suite's digest is not that of the clips and the plan",
     another_seed: "the seeds of LoRA are not those of the plan",
     better_verdict: "the verdict is not what the scores say",
+    better_figure: "the figures contradict the scores: LoRA: PSNR gain over the base is",
     best_seed: "the seeds shown are not those",
     leave_out_rival: "was not held against base",
     leave_out_clip: "computed",

@@ -12,15 +12,14 @@ from typing import Any, Final
 import numpy as np
 
 from worldtune.errors import DataError
-from worldtune.evaluation.comparison import FROZEN, CaseRow, Comparison, Scores, Take
+from worldtune.evaluation.comparison import CaseRow, Comparison
 from worldtune.evaluation.gates import Policy, Ruling, rulings_of
 from worldtune.evaluation.grouping import Setting, comparison_of
-from worldtune.evaluation.measures import ACROSS, MEASURES
+from worldtune.evaluation.measures import MEASURES
+from worldtune.evaluation.row_shape import shape_fault
 
 CLOSE: Final = 1e-9
 """How far a stated number may lie from the computed one, relative or absolute: the last bits of another machine."""
-ALWAYS: Final = frozenset({"psnr_db", "motion_ratio", "moves", "differs"})
-"""The metrics that every evaluation runs: the verdict and the mandatory gates need them."""
 MEND: Final = "Run the evaluation again: worldtune evaluate."
 
 
@@ -29,7 +28,7 @@ def check_comparison(stated: Comparison, where: str) -> None:
 
     Counts, names and verdicts must be equal; other numbers may differ by `CLOSE`.
     """
-    if fault := _misshapen(stated):
+    if fault := shape_fault(stated):
         raise DataError(f"the scores are incomplete: {fault}", where=where, mend=MEND)
     try:
         with np.errstate(all="ignore"):  # a number that is not finite is a difference
@@ -106,52 +105,6 @@ def _ruling_fault(stated: Sequence[Ruling], computed: Sequence[Ruling]) -> str |
 
 def _told(ruling: Ruling) -> str:
     return f"{ruling.gate}: {ruling.outcome} ({ruling.why})"
-
-
-def _misshapen(stated: Comparison) -> str | None:
-    """What makes the rows unfit to compute with: everything that the computation takes for granted."""
-    names = [row.name for row in stated.rows]
-    if not names or len(set(names)) < len(names):
-        return "there is no clip, or two share a name"
-    order = stated.candidates
-    if len(set(order)) < len(order) or order[:1] != [stated.reference_candidate] or FROZEN not in order[1:]:
-        return "the candidates do not begin with the reference candidate, lack a control or share a name"
-    if strange := sorted(set(stated.not_run) - set(MEASURES) | set(stated.not_run) & ALWAYS):
-        return f"{strange[0]!r} is not a metric that can be left out"
-    if fault := _rivals_fault(stated):
-        return fault
-    run = {name for name in MEASURES if name not in stated.not_run}
-    curves = stated.rows[0].scores.get(order[0], Scores({})).curves
-    for row in stated.rows:
-        if list(row.scores) != order or list(row.takes) != order:
-            return f"{row.name}: a candidate is missing"
-        if len({len(takes) for takes in row.takes.values()} - {1}) > 1:
-            return f"{row.name}: candidates have different numbers of seeds"
-        for name in order:
-            if fault := _scores_fault(row.scores[name], row.takes[name], run, set(curves)):
-                return f"{row.name}, {name}: {fault}"
-    return None
-
-
-def _rivals_fault(stated: Comparison) -> str | None:
-    """Everybody must be held against the reference candidate and the frozen frame, and against nobody unknown."""
-    for name in stated.candidates:
-        result = stated.headline.results.get(name)
-        if result is None or not set(result.against) <= set(stated.candidates) - {name}:
-            return f"{name} has no results, or some against what was not compared"
-        if missing := {stated.reference_candidate, FROZEN} - {name} - set(result.against):
-            return f"{name} was not held against {min(missing)}"
-    return None
-
-
-def _scores_fault(scores: Scores, takes: Sequence[Take], run: set[str], curves: set[str]) -> str | None:
-    if set(scores.values) != run or scores.values["psnr_db"] is None:
-        return "its metrics are not those that were run"
-    if set(scores.curves) != curves or "psnr_db" not in curves or not all(scores.curves.values()):
-        return "its curves are not those of the others"
-    if not takes or any(set(take.values) != run - ACROSS or take.values["psnr_db"] is None for take in takes):
-        return "its takes have other metrics"
-    return None
 
 
 def _takes_fault(rows: Sequence[CaseRow]) -> str | None:

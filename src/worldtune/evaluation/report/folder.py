@@ -18,11 +18,12 @@ from worldtune.evaluation.gates import NOTHING_ASKED, Policy, rulings_of
 from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.judging.judge import Saying
 from worldtune.evaluation.learned.frechet import Distance
+from worldtune.evaluation.report.agreement import shown_seeds
 from worldtune.evaluation.report.contact_sheet import write_contact_sheet
 from worldtune.evaluation.report.page import render_page
 from worldtune.evaluation.report.plots import LOSSES
 from worldtune.evaluation.report.preview_video import write_preview
-from worldtune.evaluation.report.saved_report import FORMAT, SavedReport, parse_report, read_report, shown_seeds
+from worldtune.evaluation.report.saved_report import FORMAT, SavedReport, parse_report, read_report
 from worldtune.evaluation.report.scores_table import write_scores
 from worldtune.evaluation.report.summary import summary
 from worldtune.evaluation.report.verdict import verdict

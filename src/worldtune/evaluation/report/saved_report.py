@@ -1,7 +1,6 @@
 """Everything a report shows except the pixels, as results.json keeps it."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,17 +8,15 @@ from typing import Any, Final
 from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
+from worldtune.evaluation.comparison import Comparison
 from worldtune.evaluation.gates import Policy, Ruling
 from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.learned.frechet import Distance
-from worldtune.evaluation.recompute import check_comparison, check_rulings
-from worldtune.evaluation.report.verdict import verdict
-from worldtune.evaluation.report.votes import Vote, refuse_strange
-from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
+from worldtune.evaluation.report.agreement import check_agreement
+from worldtune.evaluation.report.votes import Vote
+from worldtune.evaluation.sampling_plan import SamplingPlan
 
 FORMAT: Final = "worldtune report 5"
-VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
 Plain = str | bool | int | FiniteFloat | None
 
 _EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -115,7 +112,7 @@ def parse_report(value: Any, *, where: str) -> SavedReport:
         )
     for figure in saved.figures:
         check_figure(figure)
-    _check_agreement(saved, where)
+    check_agreement(saved, where)
     return saved
 
 
@@ -158,63 +155,3 @@ def check_figure(figure: Figure) -> None:
                 where=where,
                 mend="Correct the figure.",
             )
-
-
-def _check_agreement(saved: SavedReport, where: str) -> None:
-    comparison = saved.comparison
-    mend = "Run the evaluation again."
-    generated = [name for name in comparison.candidates if name not in CONTROLS]
-    if saved.columns != [REFERENCE, *generated]:
-        raise DataError("the columns are not the compared candidates", where=where, mend=mend)
-    if saved.verdict_subject not in set(generated) - {comparison.reference_candidate}:
-        raise DataError(f"the subject {saved.verdict_subject!r} was not compared", where=where, mend=mend)
-    scored = [list(row.scores) for row in comparison.rows]
-    judged = [list(group.results) for group in (comparison.headline, *comparison.domains)]
-    if any(names != comparison.candidates for names in (*scored, *judged)):
-        raise DataError("a clip or a group lacks a candidate", where=where, mend=mend)
-    check_comparison(comparison, where)
-    _check_gates(saved, where)
-    _check_suite(saved, where)
-    if saved.verdict != verdict(comparison, saved.verdict_subject).text:
-        raise DataError("the verdict is not what the scores say", where=where, mend=mend)
-    refuse_strange(saved.votes, comparison, where)
-    if saved.shown_seeds != shown_seeds(comparison, saved.verdict_subject):
-        raise DataError("the seeds shown are not those of the compared clips", where=where, mend=mend)
-    if set(saved.videos) != {row.name for row in comparison.rows}:
-        raise DataError("the videos are not those of the compared clips", where=where, mend=mend)
-    for case, row in saved.videos.items():
-        if list(row) != saved.columns:
-            raise DataError(f"the videos of {case} are not {', '.join(saved.columns)}", where=where, mend=mend)
-        for path in row.values():
-            if not VIDEO_PATH.fullmatch(path):
-                raise DataError(f"a video outside the report's folder: {path}", where=where, mend=mend)
-
-
-def shown_seeds(comparison: Comparison, subject: str) -> dict[str, int]:
-    """By case, the seed of the videos that are shown: of that in which the subject does worst beside the base."""
-    base = comparison.reference_candidate
-    return {row.name: row.takes[subject][row.worst_take(subject, base)].seed for row in comparison.rows}
-
-
-def _check_gates(saved: SavedReport, where: str) -> None:
-    mend = "Run the evaluation again."
-    judged = saved.comparison.judged
-    if list(saved.loaded) != judged or saved.incumbent not in {None, *judged}:
-        raise DataError("what was loaded, or the incumbent, is of what was not compared", where=where, mend=mend)
-    if saved.gates != saved.policy.digest:
-        what = f"the gates' policy has the digest {saved.policy.digest[:12]}, not {saved.gates[:12]}"
-        raise DataError(what, where=where, mend=mend)
-    check_rulings(saved.rulings, saved.comparison, saved.policy, saved.loaded, saved.incumbent, where)
-
-
-def _check_suite(saved: SavedReport, where: str) -> None:
-    """The suite's digest is that of the rows and the plan, and the takes are of the plan's seeds."""
-    mend = "Run the evaluation again."
-    rows, plan = saved.comparison.rows, saved.plan
-    if saved.suite != (suite_digest(rows, plan) if plan else None):
-        raise DataError("the suite's digest is not that of the clips and the plan", where=where, mend=mend)
-    for row in rows if plan else []:
-        for name, takes in row.takes.items():
-            if plan and tuple(take.seed for take in takes) not in (plan.seeds, plan.seeds[:1]):
-                what = f"{row.name}: the seeds of {name} are not those of the plan"
-                raise DataError(what, where=where, mend=mend)
