@@ -90,7 +90,14 @@ EDITS: dict[str, tuple[Callable[[Any], dict[str, object]], str]] = {
     ),
     "the digest of another policy": (lambda found: {"gates": "6" * 64}, "the gates' policy has the digest"),
     "the digest of another suite": (lambda found: {"suite": "5" * 64}, "the suite's digest is not that of"),
-    "a candidate renamed": (lambda found: {"rulings": {"new": found["rulings"]["new"]}}, "no gates for 'other'"),
+    "a candidate renamed": (
+        lambda found: {"rulings": {"newer": found["rulings"]["new"], "other": found["rulings"]["other"]}},
+        "no gates for 'new'",
+    ),
+    "candidates swapped": (
+        lambda found: {"rulings": {"new": found["rulings"]["other"], "other": found["rulings"]["new"]}},
+        "contradict the scores",
+    ),
 }
 
 
