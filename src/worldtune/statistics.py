@@ -75,7 +75,8 @@ def bootstrap_interval(
     if n < 2:
         raise ValueError(f"an interval needs two episodes or more, not {n}")
     drawn = _few_drawn(n, seed) if n * RESAMPLES <= BLOCK else _drawn(n, seed)
-    means = np.concatenate([(times_RN @ sums) / (times_RN @ counts) for times_RN in drawn])
+    alike = float(counts[0]).is_integer() and bool((counts == counts[0]).all())  # then each resample has as many
+    means = np.concatenate([(times_RN @ sums) / (n * counts[0] if alike else times_RN @ counts) for times_RN in drawn])
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     mean, wider = float(sums.sum() / counts.sum()), _widening(n)

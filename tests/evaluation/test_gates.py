@@ -23,6 +23,7 @@ from worldtune.evaluation.gates import (
     read_policy,
     rivals_of,
     rule,
+    rulings_of,
 )
 
 from .clips import candidates, cases
@@ -149,6 +150,23 @@ def test_over_the_incumbent(comparison: Comparison) -> None:
     assert outcomes(comparison, "DoRA", gate, incumbent="DoRA")[gate.name] == "not enough evidence"
 
 
+def test_a_gate_over_what_was_not_compared_is_not_enough(comparison: Comparison) -> None:
+    gate = Gate(metric="psnr_db", over="nearest training clip", at_least=0.0)
+    (*_, ruling) = rule(comparison, "LoRA", Policy(gates=(gate,)), LOADED)
+    assert (ruling.outcome, ruling.why) == ("not enough evidence", "nearest training clip was not compared")
+
+
+def test_a_gate_over_an_incumbent_that_nobody_named_is_not_of_the_value_itself(comparison: Comparison) -> None:
+    gate = Gate(metric="psnr_db", over="incumbent", at_least=0.0)
+    assert outcomes(comparison, "LoRA", gate)[gate.name] == "not enough evidence"
+
+
+def test_every_judged_candidate_is_ruled_on(comparison: Comparison) -> None:
+    found = rulings_of(comparison, NOTHING_ASKED, {"LoRA": LOADED, "stuck": ""})
+    assert list(found) == ["LoRA", "DoRA", "stuck", "same"]
+    assert [rulings[0].outcome for rulings in found.values()] == ["pass", *["not enough evidence"] * 3]
+
+
 def test_a_gate_over_what_is_not_compared_is_refused_before_the_work() -> None:
     policy = Policy(gates=(Gate(metric="psnr_db", over="incumbent", at_least=0.0),))
     with pytest.raises(RecipeError, match="none is named"):
@@ -194,6 +212,7 @@ def test_a_policy_is_read(tmp_path: Path) -> None:
         (["pass", "pass"], "pass"),
         (["pass", "not enough evidence"], "not enough evidence"),
         (["pass", "not enough evidence", "fail"], "fail"),
+        ([], "not enough evidence"),
     ],
 )
 def test_one_failure_fails_all(of: list[Outcome], outcome: Outcome) -> None:

@@ -14,7 +14,8 @@ from worldtune.errors import AdapterError, DataError
 from worldtune.evaluation import generated as module
 from worldtune.evaluation.generated import Maker, candidates_of
 from worldtune.evaluation.kept_films import KeptFilms
-from worldtune.evaluation.suite import SamplingPlan, image2world
+from worldtune.evaluation.sampling_plan import SamplingPlan
+from worldtune.evaluation.suite import image2world
 from worldtune.latents.dataset import LatentClip
 from worldtune.worlds.world import World
 

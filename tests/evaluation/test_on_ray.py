@@ -13,7 +13,7 @@ from worldtune.errors import DataError
 from worldtune.evaluation.generated import Maker, Model
 from worldtune.evaluation.kept_films import KeptFilms
 from worldtune.evaluation.on_ray import Cluster
-from worldtune.evaluation.suite import SamplingPlan
+from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.worlds.load import open_world
 
 pytest.importorskip("ray")

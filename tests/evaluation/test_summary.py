@@ -8,7 +8,6 @@ import markdown
 from markdown_it import MarkdownIt
 
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.gates import NOTHING_ASKED, rule
 from worldtune.evaluation.report.folder import write_report
 from worldtune.evaluation.report.saved_report import read_report
 from worldtune.evaluation.report.summary import summary
@@ -27,8 +26,7 @@ def made(folder: Path, **changes: object) -> str:
 
 
 def test_it_has_the_verdict_the_gates_and_the_worst_clips(tmp_path: Path) -> None:
-    rulings = {"LoRA": rule(content().comparison, "LoRA", NOTHING_ASKED, None)}
-    text = made(tmp_path, rulings=rulings, notes=["It is not known what X was trained on."])
+    text = made(tmp_path, notes=["It is not known what X was trained on."])
     assert "**The LoRA adapter" in text
     assert "## Gates: LoRA, not enough evidence" in text
     assert "? not enough evidence" in text

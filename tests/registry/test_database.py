@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from worldtune.registry.tables import METADATA, SCHEMA
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry import database
@@ -20,7 +21,6 @@ from worldtune.registry.facts import (
 from worldtune.registry.keys import make_key
 from worldtune.registry.registry import found_registry, join_registry, open_registry
 from worldtune.registry.releases import resolve
-from worldtune.registry.tables import METADATA, SCHEMA
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team

@@ -21,7 +21,7 @@ from worldtune.registry.standing import standing
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
-from .reports import results_of
+from .reports import GATES, SUITE, results_of
 
 PRODUCTION = f"{NAME}@production"
 
@@ -32,7 +32,7 @@ def judged(team: Team, release: Released, source: Path | None = None, **changed:
         results = team.registry.store.put_bytes(results_of(source, team.adapter) if source else b"{}")
         fields: dict[str, Any] = {
             "adapter": release.adapter, "number": release.number, "digest": release.digest,
-            "person": writer.holder.person, "base": release.base, "suite": "5" * 64, "gates": "6" * 64,
+            "person": writer.holder.person, "base": release.base, "suite": SUITE, "gates": GATES,
             "results": results, "candidate": "new", "outcome": "pass",
             "expires": text_of(time_of(writer.at) + timedelta(days=1)),
         }  # fmt: skip

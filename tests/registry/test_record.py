@@ -9,6 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError
+from worldtune.registry.record import MEND, Writer
+from worldtune.registry.tables import METADATA
 
 from worldtune.errors import BusyError, RegistryError, TamperError
 from worldtune.registry import database
@@ -31,10 +33,8 @@ from worldtune.registry.facts import (
 from worldtune.registry.heads import check_head, write_head
 from worldtune.registry.keys import make_key
 from worldtune.registry.labels import label
-from worldtune.registry.record import MEND, Writer
 from worldtune.registry.registry import found_registry, open_registry
 from worldtune.registry.releases import resolve
-from worldtune.registry.tables import METADATA
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from worldtune.registry.record import Event
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry import clock
@@ -16,7 +17,6 @@ from worldtune.registry.enrolment import retire
 from worldtune.registry.facts import Released, Revoked
 from worldtune.registry.manifest import canonical
 from worldtune.registry.promotion import promote
-from worldtune.registry.record import Event
 from worldtune.registry.releases import resolve
 from worldtune.registry.revocations import bring_revocations, write_revocations
 from worldtune.registry.verify import verify

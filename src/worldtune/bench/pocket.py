@@ -20,7 +20,8 @@ from worldtune.evaluation.comparison import FROZEN
 from worldtune.evaluation.metrics.fidelity import mse_by_frame, psnr_from_mse
 from worldtune.evaluation.report.contact_sheet import write_contact_sheet
 from worldtune.evaluation.report.figures import figure
-from worldtune.evaluation.suite import SamplingPlan, cases_of, image2world
+from worldtune.evaluation.sampling_plan import SamplingPlan
+from worldtune.evaluation.suite import cases_of, image2world
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore

@@ -47,7 +47,7 @@ def demo(
     from worldtune.evaluation.report.figures import figure
     from worldtune.evaluation.report.folder import check_report_folder
     from worldtune.evaluation.report.verdict import verdict
-    from worldtune.evaluation.suite import SamplingPlan
+    from worldtune.evaluation.sampling_plan import SamplingPlan
     from worldtune.files import make_folder, write_json
     from worldtune.training.run import RunFolder
     from worldtune.worlds.load import open_world

@@ -66,7 +66,7 @@ def evaluate(
     from worldtune.evaluation.place import read_columns
     from worldtune.evaluation.report.verdict import verdict
     from worldtune.evaluation.runs import recipe_of
-    from worldtune.evaluation.suite import SamplingPlan
+    from worldtune.evaluation.sampling_plan import SamplingPlan
     from worldtune.worlds.load import open_world_on
 
     report = out or runs[0] / "report"

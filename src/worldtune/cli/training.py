@@ -135,7 +135,8 @@ def write_preview(world: "World", data: "TrainingData", path: Path | None) -> No
 
     from worldtune.episodes.clip import read_clip
     from worldtune.evaluation.report.preview_video import write_preview as write
-    from worldtune.evaluation.suite import SamplingPlan, image2world
+    from worldtune.evaluation.sampling_plan import SamplingPlan
+    from worldtune.evaluation.suite import image2world
     from worldtune.files import atomic_file
 
     clip = (data.held_out or data.train)[0]

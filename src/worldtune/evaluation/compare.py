@@ -10,10 +10,10 @@ import cv2
 import psutil
 
 from worldtune.errors import UserError
-from worldtune.evaluation.case import BASE_DOMAIN, Candidates, Case, Video
+from worldtune.evaluation.case import Candidates, Case, Video
 from worldtune.evaluation.comparison import FROZEN, NEAREST, REFERENCE, CaseRow, Comparison
 from worldtune.evaluation.controls import frozen
-from worldtune.evaluation.grouping import Setting, group_of, groups_by
+from worldtune.evaluation.grouping import Setting, comparison_of
 from worldtune.evaluation.kept import KeptScores
 from worldtune.evaluation.measures import ACROSS, MEASURES
 from worldtune.evaluation.scoring import Plain, Scorer
@@ -47,23 +47,11 @@ def compare(
     order = [reference_candidate, *(name for name in candidates if name != reference_candidate), FROZEN]
     bench = Bench([Plain(), *scorers], seeds, reference_candidate, kept)
     rows = list(_measured(cases, candidates, order, bench, on_case))
-    headline = [row for row in rows if row.domain == rows[0].domain]
-    told = [row for row in rows if row.domain != BASE_DOMAIN]
-    several = len({row.domain for row in told}) > 1
     against = [reference_candidate, *(name for name in rivals if name in order), FROZEN]
     run = {name for scorer in bench.scorers for name in scorer.names} | (ACROSS if len(seeds) > 1 else set())
     setting = Setting(order, against, [name for name in MEASURES if name in run])
-    return Comparison(
-        reference_candidate=reference_candidate,
-        candidates=order,
-        rows=rows,
-        headline=group_of(headline[0].domain, headline, setting),
-        domains=groups_by(lambda row: row.domain, rows, setting),
-        tasks=groups_by(lambda row: row.task, headline, setting),
-        cameras=groups_by(lambda row: row.camera, headline, setting),
-        matrix=groups_by(lambda row: row.task, told, setting) if several else [],
-        not_run={name: (not_run or {}).get(name, "not asked for") for name in MEASURES if name not in run},
-    )
+    unknown = {name: (not_run or {}).get(name, "not asked for") for name in MEASURES if name not in run}
+    return comparison_of(rows, setting, unknown)
 
 
 def _measured(

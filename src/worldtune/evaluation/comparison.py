@@ -139,6 +139,11 @@ class Comparison:
     matrix: list[Group]
     not_run: dict[str, str]
 
+    @property
+    def judged(self) -> list[str]:
+        """The candidates that are neither the reference candidate nor a control: gates rule on each of them."""
+        return [name for name in self.candidates if name not in (self.reference_candidate, *CONTROLS)]
+
     def gain(self, candidate: str, metric: str = "psnr_db", against: str | None = None) -> Paired:
         """The headline's paired result of `candidate` against a rival (the base unless named)."""
         return self.headline.results[candidate].against[against or self.reference_candidate][metric]

@@ -15,7 +15,7 @@ from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import CONTROLS, NEAREST, Comparison
 from worldtune.evaluation.contenders import Contender
 from worldtune.evaluation.field import cards, field_of, make_on_ray, make_videos, remarks_on, run_folders
-from worldtune.evaluation.gates import NOTHING_ASKED, Policy, Ruling, rivals_of, rule
+from worldtune.evaluation.gates import NOTHING_ASKED, Policy, Ruling, rivals_of, rulings_of
 from worldtune.evaluation.generated import Maker
 from worldtune.evaluation.held_out import Suite, gather, refuse_trained_on
 from worldtune.evaluation.judging.calibration import JudgeRecord, calibrate, record_of
@@ -29,9 +29,10 @@ from worldtune.evaluation.report.figures import Figure, run_figures
 from worldtune.evaluation.report.folder import RECORDING, ReportContent, check_report_folder, write_report
 from worldtune.evaluation.report.rerun_recording import require_rerun, write_recording
 from worldtune.evaluation.runs import TrainedRun, forgetting_of, lineage_of, read_runs, same_data
+from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.evaluation.scorers.judged import Judged
 from worldtune.evaluation.scorers.memory import Memory
-from worldtune.evaluation.suite import SamplingPlan, recorded, suite_digest
+from worldtune.evaluation.suite import recorded
 from worldtune.files import cache_folder
 from worldtune.training.data import default_store
 from worldtune.worlds.world import World
@@ -131,7 +132,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
             kept=kept,
             on_case=advance,
         )
-    rulings = {name: rule(comparison, name, question.policy, loaded[name], question.incumbent) for name in judged}
+    rulings = rulings_of(comparison, question.policy, loaded, question.incumbent)
     figures = run_figures(comparison, [run for run in runs if same_data(run, runs[0])], dict(question.goals))
     judge = record_of(question.judge, trust) if question.judge and trust else None
     content = ReportContent(
@@ -146,7 +147,8 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         forgetting=forgetting_of(runs),
         reproduce=question.reproduce,
         fps=runs[0].recipe.data.fps,
-        rulings=rulings,
+        policy=question.policy,
+        loaded=loaded,
         incumbent=question.incumbent,
         notes=[*question.remarks, *remarks_on(judged, runs[0]), *suite.notes],
         judge=judge,
@@ -154,8 +156,7 @@ def evaluate(world: World, question: Question, report: Path, bar: Bar = no_bar) 
         distances=learned.distances(suite.headline, candidates),
         no_distances=absent(list(question.weights)),
         weights={kind: its.digest for kind, its in question.weights.items()},
-        suite=suite_digest(suite.cases, question.plan),
-        gates=question.policy.digest,
+        plan=question.plan,
     )
     with bar("report") as advance:
         write_report(report, content, advance)

@@ -12,7 +12,7 @@
 are always there: every tensor of the base was loaded, the candidate differs from the base, and it moves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -138,17 +138,24 @@ def rule(
     return rulings
 
 
-def outcome_of(rulings: list[Ruling]) -> Outcome:
-    """Fail if any fails; pass if all pass."""
+def rulings_of(
+    comparison: Comparison, policy: Policy, loaded: Mapping[str, str | None], incumbent: str | None = None
+) -> dict[str, list[Ruling]]:
+    """`rule` for every judged candidate; one that `loaded` does not name was not seen to be loaded."""
+    return {name: rule(comparison, name, policy, loaded.get(name), incumbent) for name in comparison.judged}
+
+
+def outcome_of(rulings: Sequence[Ruling]) -> Outcome:
+    """Fail if any fails; pass if all pass; not enough evidence if there is no ruling at all."""
     outcomes = {ruling.outcome for ruling in rulings}
     if "fail" in outcomes:
         return "fail"
-    return "not enough evidence" if "not enough evidence" in outcomes else "pass"
+    return "pass" if outcomes == {"pass"} else "not enough evidence"
 
 
 def _loaded(loaded: str | None) -> Ruling:
     name = "every base tensor loaded"
-    if loaded is None:
+    if not loaded:
         return Ruling(name, "not enough evidence", "only its videos are here: nobody saw what was loaded")
     return Ruling(name, "pass", loaded)
 
@@ -161,11 +168,15 @@ def _rulings(comparison: Comparison, candidate: str, gate: Gate, name: str, riva
 
 
 def _ruling(comparison: Comparison, group: Group, candidate: str, gate: Gate, name: str, rival: str | None) -> Ruling:
+    if gate.over is not None and rival is None:
+        return Ruling(name, "not enough evidence", "no incumbent is named")
     if rival == candidate:
         return Ruling(name, "not enough evidence", "it would be compared with itself")
     if gate.metric in comparison.not_run:
         return Ruling(name, "not enough evidence", f"not run: {comparison.not_run[gate.metric]}")
     result = group.results[candidate]
+    if rival is not None and rival not in result.against:
+        return Ruling(name, "not enough evidence", f"{rival} was not compared")
     found: Estimate | Paired = result.means[gate.metric] if rival is None else result.against[rival][gate.metric]
     applies = max(result.means[gate.metric].n for result in group.results.values())
     if found.mean is None:

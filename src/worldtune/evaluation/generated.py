@@ -11,7 +11,8 @@ from worldtune.errors import DataError
 from worldtune.evaluation.case import Video
 from worldtune.evaluation.code import MAKING, code
 from worldtune.evaluation.kept_films import KeptFilms, Key
-from worldtune.evaluation.suite import SamplingPlan, generated
+from worldtune.evaluation.sampling_plan import SamplingPlan
+from worldtune.evaluation.suite import generated
 from worldtune.files import digest_file, digest_json
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import MADE_BY

@@ -1,9 +1,10 @@
 """What a set of clips says together: means and paired differences of every metric, by candidate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from worldtune.evaluation.comparison import CandidateResult, CaseRow, Group
+from worldtune.evaluation.case import BASE_DOMAIN
+from worldtune.evaluation.comparison import CandidateResult, CaseRow, Comparison, Group
 from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.takes import pooled
 from worldtune.statistics import Paired, estimate, paired
@@ -21,10 +22,38 @@ class Setting:
     metrics: Sequence[str]
 
 
-def groups_by(key: Callable[[CaseRow], str], rows: Sequence[CaseRow], setting: Setting) -> list[Group]:
-    """The rows of each value of `key`, in the order of first appearance."""
-    names = dict.fromkeys(map(key, rows))
-    return [group_of(name, [row for row in rows if key(row) == name], setting) for name in names]
+def comparison_of(rows: Sequence[CaseRow], setting: Setting, not_run: Mapping[str, str]) -> Comparison:
+    """The whole comparison from its rows: a pure function, whose bootstrap always draws from the same seed.
+
+    The first of `setting.order` is the reference candidate. Each set of clips is computed once, even if it is a
+    task, a camera and a domain at the same time.
+    """
+    headline = [row for row in rows if row.domain == rows[0].domain]
+    told = [row for row in rows if row.domain != BASE_DOMAIN]
+    several = len({row.domain for row in told}) > 1
+    done: dict[tuple[str, ...], Group] = {}
+
+    def group(name: str, its: Sequence[CaseRow]) -> Group:
+        key = tuple(row.name for row in its)
+        if key not in done:
+            done[key] = group_of(name, its, setting)
+        return replace(done[key], name=name)
+
+    def by(key: Callable[[CaseRow], str], of: Sequence[CaseRow]) -> list[Group]:
+        """The rows of each value of `key`, in the order of first appearance."""
+        return [group(name, [row for row in of if key(row) == name]) for name in dict.fromkeys(map(key, of))]
+
+    return Comparison(
+        reference_candidate=setting.order[0],
+        candidates=list(setting.order),
+        rows=list(rows),
+        headline=group(rows[0].domain, headline),
+        domains=by(lambda row: row.domain, rows),
+        tasks=by(lambda row: row.task, headline),
+        cameras=by(lambda row: row.camera, headline),
+        matrix=by(lambda row: row.task, told) if several else [],
+        not_run=dict(not_run),
+    )
 
 
 def group_of(name: str, rows: Sequence[CaseRow], setting: Setting) -> Group:

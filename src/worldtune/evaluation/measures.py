@@ -10,6 +10,7 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "one", "slope", "shown"]
 LEAST = 1e-3  # of a ratio, before its logarithm is taken
+DIGITS = 12  # of that logarithm: 3/4 and 4/3 are equally good whatever the last bit of a machine's log2 is
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Measure:
         if value is None or self.better == "shown":
             return None
         if self.better == "one":
-            return -abs(math.log2(max(value, LEAST)))
+            return -abs(round(math.log2(max(value, LEAST)), DIGITS))
         if self.better == "slope":
             return -abs(1 - value)
         return value if self.better == "higher" else -value

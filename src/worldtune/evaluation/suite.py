@@ -4,7 +4,6 @@ Shapes: B clips, C latent channels, T latent frames (frames_THWC: pictures), H×
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from worldtune.diffusion.conditioning import known_frames
 from worldtune.episodes.clip import Clip, content_digest, read_clip
 from worldtune.errors import DataError
 from worldtune.evaluation.case import Case, Frames, Video
-from worldtune.files import digest_json
+from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.generation.sampler import sample
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.seeds import seed_of
@@ -21,15 +20,6 @@ from worldtune.worlds.world import World
 
 BATCH = 8
 BATCHED_LATENTS = 1_000_000  # of B·C·T·H·W: larger clips are made fewer at a time
-
-
-@dataclass(frozen=True)
-class SamplingPlan:
-    """How every candidate is sampled: evaluations, guidance, and the seeds, of each of which a case has a video."""
-
-    steps: int = 12
-    guidance: float = 0.0
-    seeds: tuple[int, ...] = field(default=(0,))
 
 
 def recorded(clip: Clip) -> Video:
@@ -52,12 +42,6 @@ def cases_of(clips: Sequence[LatentClip], domain: str, columns: Sequence[int] = 
         )
         for each in clips
     ]
-
-
-def suite_digest(cases: Sequence[Case], plan: SamplingPlan) -> str:
-    """Names what candidates are judged on: each real video by what it shows, its prompt, and how they are sampled."""
-    asked = [[case.domain, case.name, case.task, case.camera, case.prompt, case.reference.digest] for case in cases]
-    return digest_json({"cases": asked, "plan": asdict(plan)})
 
 
 def image2world(

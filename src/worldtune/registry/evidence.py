@@ -1,6 +1,5 @@
 """Evidence: what an evaluation said of exactly these bytes, kept with its results and until when it counts."""
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,14 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.errors import RegistryError
-from worldtune.evaluation.gates import Outcome, outcome_of
+from worldtune.evaluation.gates import Outcome, outcome_of, rule
 from worldtune.evaluation.report.folder import find_results
 from worldtune.evaluation.report.saved_report import SavedReport, parse_report, read_report
 from worldtune.files import digest_bytes, digest_json
 from worldtune.registry.clock import text_of, time_of
 from worldtune.registry.facts import Evaluated, Released, as_fact
 from worldtune.registry.log.event_log import Event
-from worldtune.registry.manifest import DIGEST, parse_json
+from worldtune.registry.manifest import parse_json
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find, find_again
 from worldtune.registry.stated import card_of, check_stated
@@ -56,20 +55,23 @@ def attach(
 def judged(content: bytes, release: Released, card: AdapterCard, where: str) -> tuple[str, Outcome, str, str]:
     """Which of the compared ones is the release, what the gates say of it, and the digests of suite and gates.
 
-    Raises RegistryError as `attach` does, DataError for what are no results.
+    Everything is computed from the rows of scores, the policy and the plan in the results; results that state anything
+    else are refused. The scores themselves are the word of the evaluator, who signs for them: an evaluator who changes
+    them and all that follows from them is not noticed.
+
+    Raises RegistryError as `attach` does, DataError for what are no results or contradicts its own scores.
     """
     saved = parse_report(parse_json(content, where), where=where)
     candidate = _candidate(saved, release, card, where)
-    if not _is_digest(saved.suite) or not _is_digest(saved.gates):
-        what = "the results do not say what was judged on, or by which gates"
+    if saved.suite is None:
+        what = "the results do not say what was judged on"
         raise RegistryError(what, where=where, mend="Evaluate again: worldtune evaluate.")
-    assert saved.suite is not None
-    assert saved.gates is not None
-    return candidate, outcome_of(saved.rulings[candidate]), saved.suite, saved.gates
-
-
-def _is_digest(text: str | None) -> bool:
-    return text is not None and re.fullmatch(DIGEST, text) is not None
+    loaded = saved.loaded[candidate]
+    if loaded is not None and release.weights[:12] not in loaded:
+        what = f"other weights than {release.weights[:12]} were loaded for {candidate}: {loaded}"
+        raise RegistryError(what, where=where, mend="Evaluate this very release: worldtune evaluate.")
+    rulings = rule(saved.comparison, candidate, saved.policy, loaded, saved.incumbent)
+    return candidate, outcome_of(rulings), saved.suite, saved.policy.digest
 
 
 def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: str) -> str:
@@ -80,7 +82,7 @@ def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: 
         "base_digest": release.base,
     }
     lineage: dict[str, Any] = saved.lineage
-    for name in saved.rulings:
+    for name in saved.comparison.judged:
         its = lineage.get(name)
         if isinstance(its, dict) and all(its.get(key) == value for key, value in wanted.items()):
             return name

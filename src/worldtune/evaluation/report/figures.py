@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from worldtune.evaluation.comparison import FROZEN, Comparison
+from worldtune.evaluation.comparison import Comparison
+from worldtune.evaluation.report.compared_figures import BASE_OVER_FROZEN, compared_figures, gain_figures
 from worldtune.evaluation.runs import TrainedRun
 
 Figure = dict[str, Any]
-BASE_OVER_FROZEN = "base: PSNR over frozen first frame"
 
 
 def figure(
@@ -28,12 +28,12 @@ def figure(
 
 def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[str, float]) -> list[Figure]:
     """Loss, gain and forgetting of each run; `goals` by the name of the figure, with or without its run."""
-    base = comparison.gain("base", against=FROZEN).mean
+    compared = compared_figures(comparison)
     first = runs[0].first("held_out_loss")
     figures = [
         figure("base: held-out loss", first, "", "lower", why=None if first is not None else "not measured"),
-        figure("base: PSNR", comparison.headline.results["base"].means["psnr_db"].mean, "dB", "higher"),
-        figure(BASE_OVER_FROZEN, base, "dB", "lower", goals.get(BASE_OVER_FROZEN)),
+        figure("base: PSNR", compared["base: PSNR"], "dB", "higher"),
+        figure(BASE_OVER_FROZEN, compared[BASE_OVER_FROZEN], "dB", "lower", goals.get(BASE_OVER_FROZEN)),
     ]
     for run in runs:
         figures += _of_run(comparison, run, goals)
@@ -41,17 +41,10 @@ def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[
 
 
 def _of_run(comparison: Comparison, run: TrainedRun, goals: dict[str, float]) -> list[Figure]:
-    gain, frozen = comparison.gain(run.name), comparison.gain(run.name, against=FROZEN)
-    means = comparison.headline.results[run.name].means
     rows: list[tuple[str, float | None, str, Literal["higher", "lower"]]] = [
         ("held-out loss", run.last("held_out_loss"), "", "lower"),
         ("held-out loss, share of the base's", run.ratio("held_out_loss"), "×", "lower"),
-        ("PSNR", means["psnr_db"].mean, "dB", "higher"),
-        ("PSNR gain over the base", gain.mean, "dB", "higher"),
-        ("PSNR gain, lower end of the 95 % interval", gain.low, "dB", "higher"),
-        ("share of clips better than the base", gain.win_rate, "", "higher"),
-        ("PSNR over frozen first frame", frozen.mean, "dB", "higher"),
-        ("moving-region PSNR", means["moving_psnr_db"].mean, "dB", "higher"),
+        *((name, value, unit, "higher") for name, value, unit in gain_figures(comparison, run.name)),
         ("base-domain loss, share of the base's", run.ratio("base_domain_loss"), "×", "lower"),
         ("training time", run.seconds, "s", "lower"),
     ]

@@ -14,10 +14,11 @@ from typing import Any
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.case import Candidates, Case, Video
 from worldtune.evaluation.comparison import CONTROLS, REFERENCE, CaseRow, Comparison, of_seed
-from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.gates import NOTHING_ASKED, Policy, rulings_of
 from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.judging.judge import Saying
 from worldtune.evaluation.learned.frechet import Distance
+from worldtune.evaluation.report.agreement import shown_seeds
 from worldtune.evaluation.report.contact_sheet import write_contact_sheet
 from worldtune.evaluation.report.page import render_page
 from worldtune.evaluation.report.plots import LOSSES
@@ -27,6 +28,7 @@ from worldtune.evaluation.report.scores_table import write_scores
 from worldtune.evaluation.report.summary import summary
 from worldtune.evaluation.report.verdict import verdict
 from worldtune.evaluation.report.votes import read_ballots
+from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
 from worldtune.files import atomic_file, atomic_folder, make_folder, write_json
 
 INDEX, RESULTS, VIDEOS = "index.html", "results.json", "videos"
@@ -42,7 +44,8 @@ class ReportContent:
     `verdict_subject` is the candidate whose verdict stands on top; `figures` are objects with name, value, unit,
     goal, better, reached (and why when value is null); `curves` maps a run's name to the rows of its
     metrics.jsonl; `lineage` may nest; `forgetting` is a list of table rows with the same keys; `reproduce` is the
-    command that makes this report again; `fps` the rate of the videos; `rulings` the gates' by candidate; `notes`
+    command that makes this report again; `fps` the rate of the videos; `policy` the gates, `loaded` what was
+    read for each candidate that they rule on (absent: nobody saw it); `plan` how candidates were sampled; `notes`
     sentences that a reader must not miss; `sayings` all answers of the `judge`; `distances` those between
     sets of videos, `no_distances` why others were not measured; `weights` the digests of models that see, by kind.
     """
@@ -58,7 +61,8 @@ class ReportContent:
     forgetting: Sequence[Mapping[str, Any]]
     reproduce: str
     fps: float
-    rulings: Mapping[str, Sequence[Ruling]] = field(default_factory=dict)
+    policy: Policy = NOTHING_ASKED
+    loaded: Mapping[str, str | None] = field(default_factory=dict)
     incumbent: str | None = None
     notes: Sequence[str] = ()
     judge: JudgeRecord | None = None
@@ -66,8 +70,7 @@ class ReportContent:
     distances: Sequence[Distance] = ()
     no_distances: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
-    suite: str | None = None
-    gates: str | None = None
+    plan: SamplingPlan | None = None
 
 
 def write_report(folder: Path, content: ReportContent, on_video: OnVideo = lambda done, total: None) -> Path:
@@ -174,6 +177,9 @@ def _shown(content: ReportContent, row: CaseRow) -> int:
 
 
 def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[str, str]]) -> SavedReport:
+    comparison, plan = content.comparison, content.plan
+    loaded = {name: content.loaded.get(name) for name in comparison.judged}
+    rulings = rulings_of(comparison, content.policy, loaded, content.incumbent)
     value = {
         "format": FORMAT,
         "title": content.title,
@@ -188,19 +194,20 @@ def _saved(content: ReportContent, columns: list[str], videos: dict[str, dict[st
         "forgetting": [dict(row) for row in content.forgetting],
         "reproduce": content.reproduce,
         "videos": videos,
-        "shown_seeds": {
-            row.name: row.takes[content.verdict_subject][_shown(content, row)].seed for row in content.comparison.rows
-        },
-        "rulings": {name: [asdict(ruling) for ruling in its] for name, its in content.rulings.items()},
+        "shown_seeds": shown_seeds(comparison, content.verdict_subject),
+        "policy": content.policy.model_dump(mode="json"),
+        "loaded": loaded,
         "incumbent": content.incumbent,
+        "rulings": {name: [asdict(ruling) for ruling in its] for name, its in rulings.items()},
         "notes": list(content.notes),
         "judge": content.judge and asdict(content.judge),
         "votes": [],
         "distances": [asdict(distance) for distance in content.distances],
         "no_distances": dict(content.no_distances),
         "weights": dict(content.weights),
-        "suite": content.suite,
-        "gates": content.gates,
+        "plan": plan and asdict(plan),
+        "suite": plan and suite_digest(comparison.rows, plan),
+        "gates": content.policy.digest,
     }
     return parse_report(value, where="the report's content")
 
@@ -211,7 +218,7 @@ def _losses(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unfit(content: ReportContent) -> None:
     comparison = content.comparison
-    judged = [name for name in comparison.candidates if name not in (*CONTROLS, comparison.reference_candidate)]
+    judged = comparison.judged
     if content.verdict_subject not in judged:
         raise UserError(
             f"the report's subject {content.verdict_subject!r} was not compared",

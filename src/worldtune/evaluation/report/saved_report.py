@@ -1,7 +1,6 @@
 """Everything a report shows except the pixels, as results.json keeps it."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,14 +8,15 @@ from typing import Any, Final
 from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.comparison import CONTROLS, REFERENCE, Comparison
-from worldtune.evaluation.gates import Ruling
+from worldtune.evaluation.comparison import Comparison
+from worldtune.evaluation.gates import Policy, Ruling
 from worldtune.evaluation.judging.calibration import JudgeRecord
 from worldtune.evaluation.learned.frechet import Distance
-from worldtune.evaluation.report.votes import Vote, refuse_strange
+from worldtune.evaluation.report.agreement import check_agreement
+from worldtune.evaluation.report.votes import Vote
+from worldtune.evaluation.sampling_plan import SamplingPlan
 
-FORMAT: Final = "worldtune report 4"
-VIDEO_PATH = re.compile(r"videos/[a-z0-9][a-z0-9.-]*\.mp4")
+FORMAT: Final = "worldtune report 5"
 Plain = str | bool | int | FiniteFloat | None
 
 _EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -41,8 +41,10 @@ class Figure:
 class SavedReport:
     """`videos` maps case → column → path of the mp4 inside the report's folder; `curves` run → rows by step.
 
-    `shown_seeds` are those of the videos, by case; `rulings` the gates' outcomes, by candidate; `suite` and `gates` the
-    digests of what was judged on, and by which policy, None where that is not known.
+    `shown_seeds` are those of the videos, by case. `rulings` are the gates' outcomes, by candidate: those of `policy`
+    on the `comparison`, of what was `loaded` for each candidate (None: nobody saw it) and of the `incumbent`; `gates`
+    is the policy's digest. `plan` says how candidates were sampled, None where that is not known; `suite` is the
+    digest of the plan and of the clips.
     """
 
     __pydantic_config__ = _EXACT
@@ -61,16 +63,19 @@ class SavedReport:
     reproduce: str
     videos: dict[str, dict[str, str]]
     shown_seeds: dict[str, int]
-    rulings: dict[str, list[Ruling]]
+    policy: Policy
+    loaded: dict[str, str | None]
     incumbent: str | None
+    rulings: dict[str, list[Ruling]]
     notes: list[str]
     judge: JudgeRecord | None
     votes: list[Vote]
     distances: list[Distance]
     no_distances: dict[str, str]
     weights: dict[str, str]
+    plan: SamplingPlan | None
     suite: str | None
-    gates: str | None
+    gates: str
 
     @property
     def blind_rival(self) -> str:
@@ -80,11 +85,15 @@ class SavedReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings."""
-        return asdict(self)
+        return asdict(self) | {"policy": self.policy.model_dump(mode="json")}
 
 
 def parse_report(value: Any, *, where: str) -> SavedReport:
-    """Check a results.json's content. Raises DataError when it is not one, or contradicts itself."""
+    """Check a results.json's content: everything that follows from its scores is computed again and compared.
+
+    Raises DataError when it is not one, or contradicts itself. Whoever changes the scores themselves, and all that
+    follows from them, is not noticed here: a signature says who vouches for them.
+    """
     try:
         saved = TypeAdapter(SavedReport).validate_python(value)
     except ValidationError as error:
@@ -103,7 +112,7 @@ def parse_report(value: Any, *, where: str) -> SavedReport:
         )
     for figure in saved.figures:
         check_figure(figure)
-    _check_agreement(saved, where)
+    check_agreement(saved, where)
     return saved
 
 
@@ -146,30 +155,3 @@ def check_figure(figure: Figure) -> None:
                 where=where,
                 mend="Correct the figure.",
             )
-
-
-def _check_agreement(saved: SavedReport, where: str) -> None:
-    comparison = saved.comparison
-    mend = "Run the evaluation again."
-    generated = [name for name in comparison.candidates if name not in CONTROLS]
-    if saved.columns != [REFERENCE, *generated]:
-        raise DataError("the columns are not the compared candidates", where=where, mend=mend)
-    if saved.verdict_subject not in set(generated) - {comparison.reference_candidate}:
-        raise DataError(f"the subject {saved.verdict_subject!r} was not compared", where=where, mend=mend)
-    scored = [list(row.scores) for row in comparison.rows]
-    judged = [list(group.results) for group in (comparison.headline, *comparison.domains)]
-    if any(names != comparison.candidates for names in (*scored, *judged)):
-        raise DataError("a clip or a group lacks a candidate", where=where, mend=mend)
-    if not set(saved.rulings) <= set(generated) or saved.incumbent not in {None, *generated}:
-        raise DataError("gates or an incumbent of what was not compared", where=where, mend=mend)
-    refuse_strange(saved.votes, comparison, where)
-    if set(saved.shown_seeds) != {row.name for row in comparison.rows}:
-        raise DataError("the seeds shown are not those of the compared clips", where=where, mend=mend)
-    if set(saved.videos) != {row.name for row in comparison.rows}:
-        raise DataError("the videos are not those of the compared clips", where=where, mend=mend)
-    for case, row in saved.videos.items():
-        if list(row) != saved.columns:
-            raise DataError(f"the videos of {case} are not {', '.join(saved.columns)}", where=where, mend=mend)
-        for path in row.values():
-            if not VIDEO_PATH.fullmatch(path):
-                raise DataError(f"a video outside the report's folder: {path}", where=where, mend=mend)
