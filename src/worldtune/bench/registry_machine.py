@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import text
 
-from worldtune.bench.registry_history import KINDS, TAMPERINGS, History, insert_row, open_up
+from worldtune.bench.registry_history import KINDS, TAMPERINGS, USUAL, History, insert_row, open_up
 from worldtune.registry.database import engine_of
 from worldtune.registry.enrolment import enrol
 from worldtune.registry.facts import Role
@@ -25,11 +25,7 @@ PEOPLE: dict[str, tuple[Role, ...]] = {
     "sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",), "olga": ("admin",),
     "bea": ("submitter", "evaluator", "approver"),
 }  # fmt: skip
-USUAL = {
-    "released": "sam", "labelled": "sam", "derived": "sam", "moved": "sam", "evaluated": "eva", "approved": "bob",
-    "withdrawn": "bob", "revoked": "bob", "base_revoked": "bob", "policy_set": "ann", "expected": "ann",
-    "retired": "ann",
-}  # fmt: skip
+EVERYBODY = sorted({"ann", *PEOPLE})
 Drawn = st.lists(st.integers(0, 9999), min_size=6, max_size=6)
 STEPS = 14
 
@@ -50,29 +46,20 @@ def run_histories(place: Path, count: int, database: str | None = None) -> Count
             self.history = start.fresh()
             counts["histories"] += 1
 
-        @rule(kind=st.sampled_from(KINDS), drawn=Drawn)
-        def act(self, kind: str, drawn: list[int]) -> None:
-            self.history.honest(USUAL[kind], kind, drawn)
+        @rule(
+            choice=st.integers(0, 9), person=st.sampled_from(EVERYBODY), kind=st.sampled_from(KINDS),
+            how=st.sampled_from(sorted(TAMPERINGS)), drawn=Drawn,
+        )  # fmt: skip
+        def act(self, choice: int, person: str, kind: str, how: str, drawn: list[int]) -> None:
+            if choice < 2:
+                self.history.make_ready(drawn)
+            elif choice < 5:
+                self.history.honest(person if choice == 4 else USUAL[kind], kind, drawn)
+            elif choice < 7:
+                self.history.appended(person, kind, drawn)
+            else:
+                self.history.tamper(how, drawn)
             self.history.check()
-
-        @rule(person=st.sampled_from(sorted({"ann", *PEOPLE})), kind=st.sampled_from(KINDS), drawn=Drawn)
-        def act_as_anybody(self, person: str, kind: str, drawn: list[int]) -> None:
-            self.history.honest(person, kind, drawn)
-
-        @rule(drawn=Drawn)
-        def make_ready(self, drawn: list[int]) -> None:
-            for kind in ("released", "evaluated", "approved", "moved"):
-                self.history.honest(USUAL[kind], kind, [0, 0, drawn[2], 1, 1, 1])
-            self.history.check()
-
-        @rule(person=st.sampled_from(sorted({"ann", *PEOPLE})), kind=st.sampled_from(KINDS), drawn=Drawn)
-        def append(self, person: str, kind: str, drawn: list[int]) -> None:
-            self.history.appended(person, kind, drawn)
-            self.history.check()
-
-        @rule(how=st.sampled_from(sorted(TAMPERINGS)), drawn=Drawn)
-        def tamper(self, how: str, drawn: list[int]) -> None:
-            self.history.tamper(how, drawn)
 
         def teardown(self) -> None:
             counts.update(self.history.counts)
