@@ -175,7 +175,7 @@ def draw_fact(state: State, person: str, kind: str, drawn: list[int], *, honest:
         "released": lambda: Released(
             adapter=name, number=number, digest=digest(1 + c % 6), author=person if honest or d % 3 else "sam",
             weights=digest(11), card=digest(12), base=base, base_name="pocket", size=1, provenance=digest(13),
-            parent=digest(1 + d % 6) if b % 3 == 0 else None,
+            parent=digest(1 + d % 6) if b % 5 == 4 else None,
         ),
         "labelled": lambda: Labelled(adapter=name, labels={"robot": f"r{a % 3}"}),
         "evaluated": lambda: Evaluated(
