@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from worldtune.episodes.picture_file import pixels_of
+from worldtune.episodes.video_file import MAX_PIXELS
 from worldtune.errors import DataError, first_line
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -109,7 +111,11 @@ def decode_image(message: Any, where: str) -> np.ndarray:
     """uint8 (H, W, 3) of a sensor_msgs Image or CompressedImage. Raises DataError for other encodings and damage."""
     mend = "Record it as JPEG or PNG (CompressedImage) or as rgb8, bgr8 or mono8 (Image)."
     if not hasattr(message, "encoding"):
-        decoded = _decompressed(np.asarray(message.data, np.uint8))
+        data = np.asarray(message.data, np.uint8)
+        pixels = pixels_of(data.tobytes())
+        if pixels is not None and pixels > MAX_PIXELS:
+            raise DataError("a picture has too many pixels", where=where, mend="Record it smaller.")
+        decoded = None if pixels is None else _decompressed(data)
         if decoded is None:
             raise DataError(f"a picture of format {message.format!r} cannot be decoded", where=where, mend=mend)
         if decoded.dtype != np.uint8:
