@@ -16,7 +16,7 @@ from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, remembered_looks
 from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
-from worldtune.episodes.sources.links import as_text, why_unreadable
+from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
 from worldtune.errors import DataError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -63,6 +63,7 @@ class Hdf5Source:
     def __init__(self, path: str, place: Path, recorded_fps: float | None) -> None:
         self.path = path
         self._fps = recorded_fps
+        self._folder = place if place.is_dir() else None  # a file that is named may be a link
         inside = [place] if place.is_file() else sorted(place.iterdir())
         self._files = [file for file in inside if file.suffix in SUFFIXES]
         self._contents: dict[Path, Contents] = {}
@@ -141,6 +142,7 @@ class Hdf5Source:
                 actions=actions,
                 session=session,
                 robot=contents.robot,
+                note=note_of_link(file, self._folder) if self._folder else "",
             )
 
     def problems(self) -> list[Problem]:
