@@ -35,15 +35,15 @@ def read_picture(path: Path) -> np.ndarray:
         raise DataError(what, where=str(path), mend="Convert it to PNG.") from error
 
 
-def pixels_of(data: bytes) -> int | None:
-    """Return how many pixels the picture of these bytes claims, None where it is none of `SENT`."""
+def pixels_of(data: bytes) -> int:
+    """Return how many pixels the picture of these bytes claims, 0 where it is none of `SENT`."""
     try:
         with _opened(BytesIO(data), SENT) as picture:
             return picture.width * picture.height
     except Image.DecompressionBombError:
         return MAX_PIXELS + 1
     except FAULTS:
-        return None
+        return 0
 
 
 def _opened(file: Path | BytesIO, kinds: tuple[str, ...]) -> Image.Image:

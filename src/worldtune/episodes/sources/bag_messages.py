@@ -112,10 +112,7 @@ def decode_image(message: Any, where: str) -> np.ndarray:
     mend = "Record it as JPEG or PNG (CompressedImage) or as rgb8, bgr8 or mono8 (Image)."
     if not hasattr(message, "encoding"):
         data = np.asarray(message.data, np.uint8)
-        pixels = pixels_of(data.tobytes())
-        if pixels is not None and pixels > MAX_PIXELS:
-            raise DataError("a picture has too many pixels", where=where, mend="Record it smaller.")
-        decoded = None if pixels is None else _decompressed(data)
+        decoded = _decompressed(data) if 0 < pixels_of(data.tobytes()) <= MAX_PIXELS else None
         if decoded is None:
             raise DataError(f"a picture of format {message.format!r} cannot be decoded", where=where, mend=mend)
         if decoded.dtype != np.uint8:

@@ -16,6 +16,7 @@ from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, remembered_looks
 from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
+from worldtune.episodes.sources.hdf5_extent import read_pictures
 from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
 from worldtune.errors import DataError
 
@@ -39,15 +40,13 @@ class Pictures:
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         with opened(self.file) as file:
-            pictures = file[self.name]
-            for number in wanted:
-                if number < len(pictures):
-                    yield number, np.asarray(pictures[number])
+            yield from read_pictures(file[self.name], wanted)
 
     def looks(self, frames: int) -> Looks:
         def every() -> Iterator[np.ndarray]:
             with opened(self.file) as file:
-                yield from map(np.asarray, file[self.name])
+                pictures = file[self.name]
+                yield from (frame_HWC for _, frame_HWC in read_pictures(pictures, range(len(pictures))))
 
         return remembered_looks(self.file, self.name, every).part(0, frames)
 

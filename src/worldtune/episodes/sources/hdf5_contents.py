@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from worldtune.episodes.sources.hdf5_extent import check_extent, check_sum
 from worldtune.errors import DataError, first_line
 
 PROPRIOCEPTION = re.compile(r"robot\d+_(joint_pos|eef_pos|eef_quat|gripper_qpos)$|(joint|gripper|ee)_states$")
 CAMERA = ("_depth", "_image", "_rgb")
+MOST_LINKS = 16  # one after the other, as HDF5 itself has it
 MEND = "Write it as robomimic does: data/demo_0."
 
 
@@ -43,6 +45,10 @@ class Contents:
     demos: list[Demo]
     fps: float | None
     robot: str
+
+
+class LinkOutError(Exception):
+    """A link to another file."""
 
 
 @contextmanager
@@ -76,7 +82,17 @@ def contents_of(path: Path, state: str) -> Contents:
             raise DataError("there is no demonstration in the group data", where=str(path), mend=MEND)
         settings = about.get("env_kwargs")
         fps, robot = _rate_and_robot(settings if isinstance(settings, dict) else {})
-        return Contents([_demo(group, name, task) for name in names], fps, robot)
+        demos = [_demo(group, name, task) for name in names]
+        check_sum(_all_numbers(group, demos), path)
+        return Contents(demos, fps, robot)
+
+
+def _all_numbers(group: Any, demos: list[Demo]) -> Iterator[Any]:
+    for demo in demos:
+        pictures = [camera for camera, size in demo.cameras.items() if not isinstance(size, str)]
+        yield from (group[f"{demo.name}/obs/{name}"] for name in [*pictures, *(demo.rows.keys() - {"actions"})])
+        if "actions" in demo.rows:
+            yield group[f"{demo.name}/actions"]
 
 
 def _rate_and_robot(settings: dict[str, Any]) -> tuple[float | None, str]:
@@ -121,6 +137,10 @@ def _pictures(observed: Any, key: str) -> tuple[int, int, int] | str | None:
         return f"not pictures of uint8 (T, H, W, 3), but {_kind(found)}"
     if _is_elsewhere(found):
         return f"a dataset of another file ({key})"
+    try:
+        check_extent(found)
+    except DataError as error:
+        return error.what
     T, H, W, _ = shape
     return T, H, W
 
@@ -134,6 +154,7 @@ def _rows(group: Any, name: str) -> int | None:
         raise _fault(group, "not rows of numbers", name)
     if _is_elsewhere(found):
         raise _fault(group, "a dataset of another file", name)
+    check_extent(found)
     return len(found)
 
 
@@ -148,15 +169,35 @@ def _kind(found: Any) -> str:
 
 def _part(group: Any, name: str) -> Any:
     """The group's part of that name, None if it has none. Raises DataError for a link to nothing or out of the file."""
-    link = group.get(name, getlink=True)
-    if link is None:
+    if group.get(name, getlink=True) is None:
         return None
     try:
-        found = None if type(link).__name__ == "ExternalLink" else group[name]
+        found = _followed(group, name, 0)
+    except LinkOutError as error:
+        raise _fault(group, "a link out of the file", name) from error
     except (KeyError, OSError, RuntimeError) as error:
         raise _fault(group, "a link to nothing, or damaged", name) from error
-    if found is None or found.file.filename != group.file.filename:
+    if found.file.filename != group.file.filename:
         raise _fault(group, "a link out of the file", name)
+    return found
+
+
+def _followed(group: Any, name: str, steps: int) -> Any:
+    """What a link inside the file leads to. Raises KeyError for nothing, LinkOutError for another file.
+
+    Links are followed one by one, here: HDF5 would open the other file first.
+    """
+    link = group.get(name, getlink=True) if hasattr(group, "keys") and steps <= MOST_LINKS else None
+    kind = type(link).__name__
+    if link is None:
+        raise KeyError(name)
+    if kind == "ExternalLink":
+        raise LinkOutError
+    if kind != "SoftLink":
+        return group[name]
+    found = group.file if link.path.startswith("/") else group
+    for part in link.path.split("/"):
+        found = _followed(found, part, steps + 1) if part not in ("", ".") else found
     return found
 
 

@@ -32,7 +32,7 @@ def note_of_links(files: Iterable[Path], folder: Path) -> str:
 
 
 def _lies_outside(file: Path, folder: Path) -> bool:
-    """A file that is there, in truth elsewhere. The Hub's cache is of links to the blobs beside it: those are its own."""
+    """Is the file there, and in truth elsewhere? The blobs that a snapshot in the Hub's cache links to are its own."""
     parent = _real(str(file.parent))
     place = os.path.realpath(file) if file.is_symlink() else os.path.join(parent, file.name)
     return os.path.lexists(file) and not any(place.startswith(own.rstrip("/") + "/") for own in _own(str(folder)))
