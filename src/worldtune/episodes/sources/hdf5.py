@@ -80,7 +80,9 @@ class Hdf5Source:
         self.state_names: list[str] = []
         self.present = sorted({camera for camera, is_fault in found if not is_fault})
         if not self.present:
-            fault = next(iter(self._faults.values()), "no demonstration has pictures in obs/")
+            reasons = [*self._faults.values(), *(why for demo in demos for why in (demo.fault, *demo.cameras.values()))]
+            said = (why for why in reasons if isinstance(why, str) and why)
+            fault = next(said, "no demonstration has pictures in obs/")
             raise DataError(fault, where=path, mend="Write the observations with pictures, as uint8 (T, H, W, 3).")
         silent = [file for file, contents in self._contents.items() if contents.fps is None]
         if silent and recorded_fps is None:
