@@ -13,7 +13,6 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.video.stream import VideoStream
 
 from worldtune.episodes.mp4_index import check_index
@@ -89,7 +88,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Packet]:
+def packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator["av.Packet[VideoStream]"]:
     """Read the stream's packets, from where the container stands.
 
     Raises DataError once they hold twice the bytes of the file: its index then names the same ones over and over. (Once

@@ -125,7 +125,8 @@ class BagSource:
             try:
                 if fault := _why_unreadable(bag):
                     raise DataError(fault, where=as_text(str(bag)), mend="Restore it, or leave it out.")
-                self._topics[bag] = topics_of(bag, " ".join(map(state_of, files_of(bag))))
+                files = tuple(files_of(bag))
+                self._topics[bag] = topics_of(bag, files, " ".join(map(state_of, files)))
             except DataError as error:
                 self._faults[bag] = error.what
         self.cameras = sorted({topic for topics in self._topics.values() for topic in topics.cameras})

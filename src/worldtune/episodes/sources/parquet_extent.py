@@ -1,4 +1,4 @@
-"""Read a parquet file no further than a table of a dataset can be: few bytes can say that a value comes a billion times."""
+"""Read a parquet file no further than a table can be: few bytes can say that a value comes a billion times."""
 
 from pathlib import Path
 
