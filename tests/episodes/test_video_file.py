@@ -21,7 +21,7 @@ TEXTS = {
     "concat script": b"ffconcat version 1.0\nfile other.mp4\nduration 0.5\n",
     "concat script of a device": b"ffconcat version 1.0\nfile /dev/zero\n",
     "playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
-    "session description": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "session description": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\n",
     "DASH manifest": b"<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011' type='static'><Period><BaseURL>"
     b"other.mp4</BaseURL></Period></MPD>",
     "filter graph": b"testsrc=duration=1:size=64x64:rate=16\n",
@@ -44,7 +44,7 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, kind: str) ->
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["concat:other.mp4", "subfile,,start,0,end,0,,:other.mp4", "img%03d.mp4", "file:x.mp4"])
+@pytest.mark.parametrize("name", ["concat:other.mp4", "subfile,,start,0,end,0,,:other.mp4", "%03d.mp4", "file:x.mp4"])
 def test_a_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     write_video(tmp_path / "other.mp4", film(8), 16)
     write_video(tmp_path / name, film(5, tag=3), 16)
@@ -58,7 +58,7 @@ def test_media_data_in_another_file_are_not_read(tmp_path: Path) -> None:
     path.write_bytes((tmp_path / "other.mp4").read_bytes())
     link = box(b"alis", 0, after=ALIAS_OF_OTHER)
     exchange(path, [*TABLES[:-1], b"dinf"], box(b"dinf", after=box(b"dref", 0, 1, after=link)))
-    with pytest.raises(DataError, match="no frames|cannot be"):
+    with pytest.raises(DataError, match=r"no frames|cannot be"):
         measure(path)
 
 
@@ -162,11 +162,11 @@ def test_pictures_of_impossible_size_are_refused(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack(">2I", 64, 64), struct.pack(">2I", 40_000, 40_000)))
-    with pytest.raises(DataError, match="cannot be decoded|more than 67,108,864 pixels"):
+    with pytest.raises(DataError, match=r"cannot be decoded|more than 67,108,864 pixels"):
         measure(path)
 
 
 def test_a_pipe_is_no_film(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
-    with pytest.raises(DataError, match="not a file|empty"):
+    with pytest.raises(DataError, match=r"not a file|empty"):
         next(read_frames(tmp_path / "a.mp4"))
