@@ -21,7 +21,7 @@ from worldtune.episodes.video import decode, quarter_turns
 from worldtune.episodes.video_file import open_video, packets, video_stream
 from worldtune.errors import DataError
 
-SCAN, LOOKS = f"scan 1 av {av.__version__}", f"{FORMAT} av {av.__version__}"
+SCAN, LOOKS = f"scan 2 av {av.__version__}", f"{FORMAT} of scan 2 av {av.__version__}"
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 """Luma from 0 to 255 of the usual one, which goes from 16 to 235 (ITU-R BT.601 §2.5.3)."""
