@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+import worldtune
 from worldtune.episodes.scan import measure
 from worldtune.episodes.video import read_frames, write_video
 from worldtune.errors import DataError
@@ -170,3 +171,14 @@ def test_a_pipe_is_no_film(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
     with pytest.raises(DataError, match=r"not a file|empty"):
         next(read_frames(tmp_path / "a.mp4"))
+
+
+def test_no_other_file_of_the_package_opens_films() -> None:
+    source = Path(worldtune.__file__).parent
+    opening = {
+        str(file.relative_to(source))
+        for file in source.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if "av.open(" in line and '"w"' not in line
+    }
+    assert opening == {"episodes/video_file.py", "cli/machine.py"}  # the last reads what it has just written
