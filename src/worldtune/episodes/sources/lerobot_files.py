@@ -58,7 +58,7 @@ def read_jsonl(path: Path, *keys: str) -> list[Record]:
 def read_text(path: Path) -> str:
     """The text of a file, without the mark that some editors begin it with. Raises DataError when it is not UTF-8."""
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", where=str(path), mend="Save it as UTF-8, or restore it.") from error
     except OSError as error:
