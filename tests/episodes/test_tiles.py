@@ -125,7 +125,7 @@ def test_what_is_seen_is_remembered_while_all_files_stay_as_they_are(tmp_path: P
         os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert np.array_equal(tiled.looks(6).thumbs, seen.thumbs)
     os.utime(files[1], ns=(0, states[1].st_mtime_ns + 1))
-    with pytest.raises(DataError, match="cannot be decoded"):
+    with pytest.raises(DataError, match="the video is not an MP4"):
         tiled.looks(6)
 
 

@@ -62,9 +62,12 @@ def test_a_missing_a_strange_and_a_broken_video_are_refused(tmp_path: Path) -> N
         videos_in(folder, cases(3), FPS)
     with pytest.raises(DataError, match=r"1 videos are of no case, as 000001_scene_0\.mp4"):
         videos_in(folder, cases(1), FPS)
-    (folder / file_name(cases(1)[0])).write_bytes(b"")
-    with pytest.raises(DataError, match="no video"):
-        videos_in(folder, cases(2), FPS)
+    first = folder / file_name(cases(1)[0])
+    script = f"ffconcat version 1.0\nfile {first.rename(tmp_path / 'x.mp4')}\nduration 0.6875\n"
+    for content in (b"", script.encode()):
+        first.write_bytes(content)
+        with pytest.raises(DataError, match="no video"):
+            videos_in(folder, cases(2), FPS)
 
 
 def test_what_a_folder_is_shows_in_its_content(tmp_path: Path) -> None:

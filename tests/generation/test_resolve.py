@@ -61,6 +61,13 @@ def test_a_broken_input_is_named(world: World, tmp_path: Path, name: str) -> Non
         make(world, request("image2world", input_path=tmp_path / name))
 
 
+@pytest.mark.parametrize("name", ["script.mp4", "script.png", "script.mov"])
+def test_an_input_that_names_another_file_is_refused(world: World, video: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(f"ffconcat version 1.0\nfile {video.name}\nduration 0.5\n")
+    with pytest.raises(DataError, match=r"not an MP4, QuickTime|the picture cannot be read"):
+        make(world, request("image2world", input_path=tmp_path / name))
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -18,9 +18,10 @@ from safetensors.numpy import load, save
 from worldtune.episodes.looks import FORMAT, Look, Looks
 from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.video import decode, quarter_turns
+from worldtune.episodes.video_file import open_video, packets, video_stream
 from worldtune.errors import DataError
 
-SCAN, LOOKS = f"scan 1 av {av.__version__}", f"{FORMAT} av {av.__version__}"
+SCAN, LOOKS = f"scan 2 av {av.__version__}", f"{FORMAT} of scan 2 av {av.__version__}"
 PLANAR = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 FULL = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 """Luma from 0 to 255 of the usual one, which goes from 16 to 235 (ITU-R BT.601 §2.5.3)."""
@@ -101,6 +102,7 @@ def _scan(path: Path, state: str) -> Scan:
 
 def _decode_all(path: Path) -> dict[str, bytes]:
     _refuse_short(path)
+    rate, begins = _rate_and_keys(path)
     times: list[float] = []
     stamps: list[int | None] = []
     look, height, width, turns = Look(), 0, 0, 0
@@ -109,7 +111,6 @@ def _decode_all(path: Path) -> dict[str, bytes]:
         stamps.append(frame.pts)
         height, width, turns = frame.height, frame.width, quarter_turns(path, frame)
         look.at(np.rot90(_luma(frame), turns))
-    rate, begins = _rate_and_keys(path)
     if not rate or not times:
         raise DataError("the video has no frames or no frame rate", where=str(path), mend="Export it again.")
     drift = np.abs(np.asarray(times) - times[0] - np.arange(len(times)) / rate)
@@ -126,10 +127,11 @@ def _decode_all(path: Path) -> dict[str, bytes]:
 
 def _rate_and_keys(path: Path) -> tuple[float, set[int]]:
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            stream = container.streams.video[0]
+        with open_video(path) as container:
+            stream = video_stream(container, path)
             rate = stream.average_rate
-            keys = {packet.pts for packet in container.demux(stream) if packet.is_keyframe and packet.pts is not None}
+            read = packets(container, stream, path)
+            keys = {packet.pts for packet in read if packet.is_keyframe and packet.pts is not None}
     except FFmpegError as error:
         raise DataError(
             f"the video cannot be read: {error.strerror}", where=str(path), mend="Copy it again."

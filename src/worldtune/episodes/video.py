@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
+from worldtune.episodes.video_file import open_video, packets, video_stream
 from worldtune.errors import DataError
 
 Fit = Literal["stretch", "cover", "letterbox"]
@@ -27,22 +28,19 @@ def decode(path: Path, stamp: int | None = None) -> Iterator[av.VideoFrame]:
     """
     count = 0
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise DataError("the file has no video stream", where=str(path), mend="Export it again.")
-            stream = container.streams.video[0]
+        with open_video(path) as container:
+            stream = video_stream(container, path)
             stream.thread_type = "AUTO"
             if stamp is not None:
                 container.seek(stamp, stream=stream)
-            for packet in container.demux(stream):
+            for packet in packets(container, stream, path):
                 for frame in packet.decode():
                     if packet.is_corrupt or frame.is_corrupt:
                         raise _damaged(path, count, "damaged data")
                     yield frame
                     count += 1
-    except (FFmpegError, IndexError) as error:  # PyAV raises IndexError on a header without streams
-        text = error.strerror if isinstance(error, FFmpegError) else "no stream in the header"
-        raise _damaged(path, count, str(text)) from error
+    except FFmpegError as error:
+        raise _damaged(path, count, str(error.strerror)) from error
 
 
 def _damaged(path: Path, count: int, text: str) -> DataError:

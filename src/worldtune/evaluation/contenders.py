@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-from av.error import FFmpegError
 
 from worldtune.episodes.video import read_frames
-from worldtune.errors import DataError, UserError, did_you_mean, first_line
+from worldtune.episodes.video_file import open_video, video_stream
+from worldtune.errors import DataError, UserError, did_you_mean
 from worldtune.evaluation.case import Case, Frames, Video
 from worldtune.files import digest_file
 
@@ -124,11 +123,10 @@ def _video(path: Path, case: Case, fps: float) -> Video:
 def _facts(path: Path) -> tuple[int, int, int, float]:
     """Frames that decode, height, width, and the stated rate."""
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or 0)
-    except (FFmpegError, IndexError) as error:
-        raise DataError(f"no video: {first_line(error)}", where=str(path), mend="Make it again.") from error
+        with open_video(path) as container:
+            rate = float(video_stream(container, path).average_rate or 0)
+    except DataError as error:
+        raise DataError(f"no video: {error.what}", where=str(path), mend="Make it again.") from error
     shapes = [frame_HWC.shape for frame_HWC in read_frames(path)]
     if not shapes:
         raise DataError("a video without frames", where=str(path), mend="Make it again.")

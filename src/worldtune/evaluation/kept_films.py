@@ -10,10 +10,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from worldtune.errors import DataError, first_line
+from worldtune.episodes.video import read_frames
+from worldtune.errors import DataError
 from worldtune.evaluation.case import Frames, Video
 from worldtune.evaluation.kept import place_of
 from worldtune.files import atomic_file, digest_json
@@ -55,10 +55,9 @@ class KeptFilms:
         if not path.is_file():
             return None
         try:
-            with av.open(str(path)) as container:
-                return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-        except (FFmpegError, ValueError, IndexError) as error:
-            what = f"a kept video cannot be read: {first_line(error)}"
+            return np.stack(list(read_frames(path)))
+        except (DataError, ValueError) as error:
+            what = f"a kept video cannot be read: {error.what if isinstance(error, DataError) else error}"
             raise DataError(what, where=str(path), mend="Delete it: it is generated again.") from error
 
 

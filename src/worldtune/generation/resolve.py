@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import read_card_for
+from worldtune.episodes.picture_file import read_picture
 from worldtune.episodes.scan import measure
 from worldtune.episodes.video import Fit, fit_frame, read_frames
-from worldtune.errors import DataError, RecipeError, UserError, first_line
+from worldtune.errors import DataError, RecipeError, UserError
 from worldtune.generation.request import PICTURES, GenerationRequest
 from worldtune.worlds.latent_size import TEMPORAL, latent_frames
 from worldtune.worlds.world import World
@@ -110,7 +110,7 @@ def read_input(resolved: Resolved) -> np.ndarray:
     if not path.is_file():
         raise DataError("the input is missing", where=str(path), mend="Correct input_path.")
     if path.suffix.lower() in PICTURES:
-        frames = [_read_picture(path)]
+        frames = [read_picture(path)]
     else:
         measure(path)  # a cut file would decode without an error, and its last frames would be others
         frames = list(deque(read_frames(path), maxlen=count))
@@ -121,16 +121,6 @@ def read_input(resolved: Resolved) -> np.ndarray:
             mend="Give a longer video, or ask for image2world.",
         )
     return np.stack([fit_frame(frame, resolved.height, resolved.width, resolved.fit) for frame in frames])
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    """RGB, turned upright as the camera says. Raises DataError when the file is none, or cut short."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow's own for a broken PNG
-        what = f"the picture cannot be read: {first_line(error)}"
-        raise DataError(what, where=str(path), mend="Convert it to PNG.") from error
 
 
 def refuse_existing(requests: Sequence[GenerationRequest], folder: Path) -> None:

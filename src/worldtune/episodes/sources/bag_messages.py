@@ -15,6 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from worldtune.episodes.picture_file import pixels_of
+from worldtune.episodes.sources.bag_checks import check_files
+from worldtune.episodes.sources.bag_limits import check_chunks, limit_unpacking
+from worldtune.episodes.video_file import MAX_PIXELS
 from worldtune.errors import DataError, first_line
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -53,8 +57,10 @@ def opened(bag: Path) -> Iterator[Any]:
     except ImportError as error:
         mend = "pip install 'worldtune[sources]'."
         raise DataError("reading ROS recordings needs the rosbags package", where=str(bag), mend=mend) from error
+    limit_unpacking()
     try:
         with AnyReader([bag], default_typestore=get_typestore(Stores.LATEST)) as reader:
+            check_chunks(reader)
             yield reader
     except _faults() as error:
         what = f"the recording cannot be read: {first_line(error)}"
@@ -76,10 +82,11 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 @lru_cache(maxsize=64)
-def topics_of(bag: Path, state: str) -> BagTopics:
-    """The recording's topics; `state` is another whenever the file is another. Raises DataError as `opened` does."""
+def topics_of(bag: Path, files: tuple[Path, ...], state: str) -> BagTopics:
+    """The recording's topics; `state` is another whenever one of its `files` is. Raises DataError as `opened` does."""
     times: dict[str, list[int]] = {}
     others: dict[str, str] = {}
+    check_files(bag, files)
     with opened(bag) as reader:
         cameras = [connection for connection in reader.connections if connection.msgtype in (RAW, COMPRESSED)]
         others = {c.topic: c.msgtype for c in reader.connections if c not in cameras}
@@ -109,7 +116,8 @@ def decode_image(message: Any, where: str) -> np.ndarray:
     """uint8 (H, W, 3) of a sensor_msgs Image or CompressedImage. Raises DataError for other encodings and damage."""
     mend = "Record it as JPEG or PNG (CompressedImage) or as rgb8, bgr8 or mono8 (Image)."
     if not hasattr(message, "encoding"):
-        decoded = _decompressed(np.asarray(message.data, np.uint8))
+        data = np.asarray(message.data, np.uint8)
+        decoded = _decompressed(data) if 0 < pixels_of(data.tobytes()) <= MAX_PIXELS else None
         if decoded is None:
             raise DataError(f"a picture of format {message.format!r} cannot be decoded", where=where, mend=mend)
         if decoded.dtype != np.uint8:

@@ -15,7 +15,7 @@ from worldtune.episodes.looks import Looks, remembered_looks
 from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.bag_grid import rate_of, resample, seconds, shared, stretches
 from worldtune.episodes.sources.bag_messages import BagTopics, read_messages, topics_of
-from worldtune.episodes.sources.links import as_text, why_unreadable
+from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
 from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
 from worldtune.files import digest_json
@@ -117,6 +117,7 @@ class BagSource:
     def __init__(self, path: str, place: Path) -> None:
         self.path = path
         self.kind = "ROS recordings"
+        self._place = place
         self._bags = bags_in(place)
         self._faults: dict[Path, str] = {}
         self._topics: dict[Path, BagTopics] = {}
@@ -124,7 +125,8 @@ class BagSource:
             try:
                 if fault := _why_unreadable(bag):
                     raise DataError(fault, where=as_text(str(bag)), mend="Restore it, or leave it out.")
-                self._topics[bag] = topics_of(bag, " ".join(map(state_of, files_of(bag))))
+                files = tuple(files_of(bag))
+                self._topics[bag] = topics_of(bag, files, " ".join(map(state_of, files)))
             except DataError as error:
                 self._faults[bag] = error.what
         self.cameras = sorted({topic for topics in self._topics.values() for topic in topics.cameras})
@@ -174,6 +176,7 @@ class BagSource:
         height, width, _ = next(footage.frames([0]))[1].shape
         repeats = sum(int((np.diff(grid) == 0).sum()) for grid in grids)
         ends = np.cumsum([len(grid) for grid in grids]) - 1
+        note = f"resampled to {fps:g} Hz{_repeated(repeats)}{_unshared(stamps, parts, fps)}"
         return Episode(
             name=self._name(bag),
             camera=camera,
@@ -186,8 +189,15 @@ class BagSource:
             width=width,
             jumps=tuple((int(at), (b[0] - a[1]) * 1e-9) for at, (a, b) in zip(ends, pairwise(parts), strict=False)),
             session=as_text(Path(os.path.abspath(bag)).parent.name),
-            note=f"resampled to {fps:g} Hz{_repeated(repeats)}{_unshared(stamps, parts, fps)}",
+            note="; ".join(filter(None, [note, self._link(bag)])),
         )
+
+    def _link(self, bag: Path) -> str:
+        """What is to be said of a recording that lies elsewhere; one that is named may be a link."""
+        inside = [*files_of(bag), bag / "metadata.yaml"] if bag.is_dir() else [bag]
+        folder = self._place if self._place.is_dir() else None
+        notes = [note_of_link(file, folder) for file in inside] if folder else []
+        return next(filter(None, notes), "")
 
     def problems(self) -> list[Problem]:
         found = [Problem("warning", as_text(bag.name), fault) for bag, fault in self._faults.items()]

@@ -14,8 +14,7 @@ from worldtune.episodes.episode import Episode, Lost, Problem
 from worldtune.episodes.footage import Film
 from worldtune.episodes.scan import VideoFacts, measure, scan
 from worldtune.episodes.sources.folder_captions import find_captions
-from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
-from worldtune.episodes.sources.shelf import PREFIX
+from worldtune.episodes.sources.links import as_text, note_of_link, note_of_links, why_unreadable
 from worldtune.episodes.windows import jumps
 from worldtune.errors import DataError
 
@@ -66,18 +65,17 @@ class FolderSource:
     def recordings(self, cameras: Sequence[str]) -> Iterator[Episode | Lost]:
         for video in self._videos if CAMERA in cameras else []:
             caption, task = self._captions.caption(video.name), self._captions.task(video.name)
+            links = note_of_links(self._captions.files(video.name), self._folder)
             try:
-                yield self._episode(video, task, caption, _measured(video))
+                yield self._episode(video, task, caption, links, _measured(video))
             except DataError as error:
-                yield Lost(video.episode, CAMERA, task, caption, 0, None, error.what)
+                yield Lost(video.episode, CAMERA, task, caption, 0, None, "; ".join(filter(None, [error.what, links])))
         for name, reason in self._lost.items() if CAMERA in cameras else []:
             yield Lost(name, CAMERA, "", "", 0, None, reason)
 
-    def _episode(self, video: Video, task: str, caption: str, facts: VideoFacts) -> Episode:
+    def _episode(self, video: Video, task: str, caption: str, links: str, facts: VideoFacts) -> Episode:
         times_T = _times(video.file, facts)
-        is_here = not self.path.startswith(PREFIX)  # the Hub's cache is of links
-        link = note_of_link(video.file, self._folder) if is_here else ""
-        notes = [facts.note, link, note_of_controls(caption)]
+        notes = [facts.note, note_of_link(video.file, self._folder), links, note_of_controls(caption)]
         return Episode(
             name=video.episode,
             camera=CAMERA,

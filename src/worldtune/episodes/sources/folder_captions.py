@@ -36,6 +36,10 @@ class Captions(Protocol):
         """Where the caption is, or would be."""
         ...
 
+    def files(self, video: str) -> list[Path]:
+        """The file that its caption is read from, none where there is no caption."""
+        ...
+
     def elsewhere(self) -> list[str]:
         """The videos that it names and that are neither at the folder's top nor in videos/."""
         ...
@@ -82,8 +86,7 @@ class TextCaptions:
         self._files = {as_text(str(file.relative_to(folder))): file for file in files}
 
     def caption(self, video: str) -> str:
-        file = self._files.get(self.place(video))
-        return read_text(file).strip() if file else ""
+        return "".join(read_text(file).strip() for file in self.files(video))
 
     def task(self, video: str) -> str:
         return ""
@@ -93,6 +96,10 @@ class TextCaptions:
 
     def place(self, video: str) -> str:
         return f"{self.inside}/{Path(video).stem}{self.suffix}"
+
+    def files(self, video: str) -> list[Path]:
+        file = self._files.get(self.place(video))
+        return [file] if file else []
 
     def elsewhere(self) -> list[str]:
         return []
@@ -205,6 +212,9 @@ class TableOfCaptions:
 
     def place(self, video: str) -> str:
         return self._table.name
+
+    def files(self, video: str) -> list[Path]:
+        return [self._table] if video in self._captions else []
 
     def without_video(self, videos: set[str]) -> dict[str, str]:
         return {name: self._why_lost(name) for name in self._captions if name not in videos}

@@ -16,7 +16,8 @@ from worldtune.episodes.footage import Place
 from worldtune.episodes.looks import Looks, remembered_looks
 from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.hdf5_contents import Contents, Demo, contents_of, opened
-from worldtune.episodes.sources.links import as_text, why_unreadable
+from worldtune.episodes.sources.hdf5_extent import read_pictures
+from worldtune.episodes.sources.links import as_text, note_of_link, why_unreadable
 from worldtune.errors import DataError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -39,15 +40,13 @@ class Pictures:
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         with opened(self.file) as file:
-            pictures = file[self.name]
-            for number in wanted:
-                if number < len(pictures):
-                    yield number, np.asarray(pictures[number])
+            yield from read_pictures(file[self.name], wanted)
 
     def looks(self, frames: int) -> Looks:
         def every() -> Iterator[np.ndarray]:
             with opened(self.file) as file:
-                yield from map(np.asarray, file[self.name])
+                pictures = file[self.name]
+                yield from (frame_HWC for _, frame_HWC in read_pictures(pictures, range(len(pictures))))
 
         return remembered_looks(self.file, self.name, every).part(0, frames)
 
@@ -63,6 +62,7 @@ class Hdf5Source:
     def __init__(self, path: str, place: Path, recorded_fps: float | None) -> None:
         self.path = path
         self._fps = recorded_fps
+        self._folder = place if place.is_dir() else None  # a file that is named may be a link
         inside = [place] if place.is_file() else sorted(place.iterdir())
         self._files = [file for file in inside if file.suffix in SUFFIXES]
         self._contents: dict[Path, Contents] = {}
@@ -80,7 +80,9 @@ class Hdf5Source:
         self.state_names: list[str] = []
         self.present = sorted({camera for camera, is_fault in found if not is_fault})
         if not self.present:
-            fault = next(iter(self._faults.values()), "no demonstration has pictures in obs/")
+            reasons = [*self._faults.values(), *(why for demo in demos for why in (demo.fault, *demo.cameras.values()))]
+            said = (why for why in reasons if isinstance(why, str) and why)
+            fault = next(said, "no demonstration has pictures in obs/")
             raise DataError(fault, where=path, mend="Write the observations with pictures, as uint8 (T, H, W, 3).")
         silent = [file for file, contents in self._contents.items() if contents.fps is None]
         if silent and recorded_fps is None:
@@ -141,6 +143,7 @@ class Hdf5Source:
                 actions=actions,
                 session=session,
                 robot=contents.robot,
+                note=note_of_link(file, self._folder) if self._folder else "",
             )
 
     def problems(self) -> list[Problem]:

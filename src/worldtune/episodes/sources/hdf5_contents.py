@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from worldtune.episodes.sources.hdf5_extent import check_extent, check_sum
+from worldtune.episodes.sources.hdf5_links import MEND, fault, names_in, part
 from worldtune.errors import DataError, first_line
 
 PROPRIOCEPTION = re.compile(r"robot\d+_(joint_pos|eef_pos|eef_quat|gripper_qpos)$|(joint|gripper|ee)_states$")
 CAMERA = ("_depth", "_image", "_rgb")
-MEND = "Write it as robomimic does: data/demo_0."
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,27 @@ def opened(path: Path) -> Iterator[Any]:
 def contents_of(path: Path, state: str) -> Contents:
     """What the file holds; `state` is another whenever the file is. Raises DataError when it is of another layout."""
     with opened(path) as file:
-        group = _part(file, "data")
+        group = part(file, "data")
         if group is None or not hasattr(group, "keys"):
             raise DataError("there is no group data", where=str(path), mend=MEND)
         about, problem = (_json(group, name, path) for name in ("env_args", "problem_info"))
         task = _text(problem.get("language_instruction")) or _text(about.get("language_instruction"))
-        names = sorted(_names(group), key=lambda name: (len(name), name))
+        names = sorted(names_in(group), key=lambda name: (len(name), name))
         if not names:
             raise DataError("there is no demonstration in the group data", where=str(path), mend=MEND)
         settings = about.get("env_kwargs")
         fps, robot = _rate_and_robot(settings if isinstance(settings, dict) else {})
-        return Contents([_demo(group, name, task) for name in names], fps, robot)
+        demos = [_demo(group, name, task) for name in names]
+        check_sum(_all_numbers(group, demos), path)
+        return Contents(demos, fps, robot)
+
+
+def _all_numbers(group: Any, demos: list[Demo]) -> Iterator[Any]:
+    for demo in demos:
+        pictures = [camera for camera, size in demo.cameras.items() if not isinstance(size, str)]
+        yield from (group[f"{demo.name}/obs/{name}"] for name in [*pictures, *(demo.rows.keys() - {"actions"})])
+        if "actions" in demo.rows:
+            yield group[f"{demo.name}/actions"]
 
 
 def _rate_and_robot(settings: dict[str, Any]) -> tuple[float | None, str]:
@@ -89,16 +100,16 @@ def _rate_and_robot(settings: dict[str, Any]) -> tuple[float | None, str]:
 
 def _demo(group: Any, name: str, task: str) -> Demo:
     try:
-        demo = _part(group, name)
+        demo = part(group, name)
         if not hasattr(demo, "keys"):
-            raise _fault(group, "not a group", name)
+            raise fault(group, "not a group", name)
         said = demo.attrs.get("language_instruction", demo.attrs.get("task", task))
-        actions, observed = _rows(demo, "actions"), _part(demo, "obs")
+        actions, observed = _rows(demo, "actions"), part(demo, "obs")
         rows = {} if actions is None else {"actions": actions}
         cameras: dict[str, tuple[int, int, int] | str] = {}
         if observed is not None and not hasattr(observed, "keys"):
-            raise _fault(demo, "not a group", "obs")
-        for key in [] if observed is None else _names(observed):
+            raise fault(demo, "not a group", "obs")
+        for key in [] if observed is None else names_in(observed):
             if PROPRIOCEPTION.search(key):
                 rows[key] = _rows(observed, key) or 0
             elif (pictures := _pictures(observed, key)) is not None:
@@ -111,7 +122,7 @@ def _demo(group: Any, name: str, task: str) -> Demo:
 def _pictures(observed: Any, key: str) -> tuple[int, int, int] | str | None:
     """(T, H, W), or why there are no pictures, or None for what is no camera's."""
     try:
-        found = _part(observed, key)
+        found = part(observed, key)
     except DataError as error:
         return error.what if key.endswith(CAMERA) else None
     shape: Any = getattr(found, "shape", None) or ()
@@ -121,19 +132,24 @@ def _pictures(observed: Any, key: str) -> tuple[int, int, int] | str | None:
         return f"not pictures of uint8 (T, H, W, 3), but {_kind(found)}"
     if _is_elsewhere(found):
         return f"a dataset of another file ({key})"
+    try:
+        check_extent(found)
+    except DataError as error:
+        return error.what
     T, H, W, _ = shape
     return T, H, W
 
 
 def _rows(group: Any, name: str) -> int | None:
     """How many rows of numbers; None when there is nothing of that name. Raises DataError for anything else."""
-    found = _part(group, name)
+    found = part(group, name)
     if found is None:
         return None
     if not getattr(found, "shape", None) or found.dtype.kind not in "fiub":
-        raise _fault(group, "not rows of numbers", name)
+        raise fault(group, "not rows of numbers", name)
     if _is_elsewhere(found):
-        raise _fault(group, "a dataset of another file", name)
+        raise fault(group, "a dataset of another file", name)
+    check_extent(found)
     return len(found)
 
 
@@ -144,31 +160,6 @@ def _is_elsewhere(dataset: Any) -> bool:
 
 def _kind(found: Any) -> str:
     return f"{found.dtype} {found.shape}" if hasattr(found, "shape") else "a group"
-
-
-def _part(group: Any, name: str) -> Any:
-    """The group's part of that name, None if it has none. Raises DataError for a link to nothing or out of the file."""
-    link = group.get(name, getlink=True)
-    if link is None:
-        return None
-    try:
-        found = None if type(link).__name__ == "ExternalLink" else group[name]
-    except (KeyError, OSError, RuntimeError) as error:
-        raise _fault(group, "a link to nothing, or damaged", name) from error
-    if found is None or found.file.filename != group.file.filename:
-        raise _fault(group, "a link out of the file", name)
-    return found
-
-
-def _names(group: Any) -> list[str]:
-    names = list(group.keys())
-    if not all(isinstance(name, str) for name in names):  # h5py gives what is no UTF-8 as bytes
-        raise _fault(group, "a name that is no UTF-8", group.name)
-    return names
-
-
-def _fault(group: Any, what: str, name: str) -> DataError:
-    return DataError(f"{what} ({name})", where=group.file.filename, mend=MEND)
 
 
 def _json(group: Any, name: str, path: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from worldtune.episodes.footage import Film
 from worldtune.episodes.ledger import DEPTH
 from worldtune.episodes.scan import Scan, scan
 from worldtune.episodes.sources.lerobot_files import read_info
-from worldtune.episodes.sources.lerobot_meta import Promise, read_promises, read_tasks, same_rate
+from worldtune.episodes.sources.lerobot_meta import Promise, metadata_files, read_promises, read_tasks, same_rate
 from worldtune.episodes.sources.lerobot_problems import find_problems
 from worldtune.episodes.sources.lerobot_rows import STATE, Rows, names_of, read_rows
-from worldtune.episodes.sources.links import note_of_link
+from worldtune.episodes.sources.links import note_of_link, note_of_links
 from worldtune.episodes.sources.shelf import Shelf
 from worldtune.episodes.sources.tasks import description_column, texts_of
 from worldtune.episodes.windows import jumps
@@ -59,6 +59,7 @@ class LeRobotSource:
         self.promises = read_promises(folder, self.info, self.version, self.cameras)
         self.task_texts = read_tasks(folder, self.version)
         self._description = description_column(folder)
+        self._metadata = metadata_files(folder)
         self.rows_seen: dict[int, RowsSeen] = {}  # of the episodes that were read
         self.present = [camera for camera in self.cameras if any(self._there(p, camera) for p in self.promises)]
 
@@ -92,7 +93,7 @@ class LeRobotSource:
     def _episode(self, promise: Promise, camera: str, data: Described, seen: Scan) -> Episode:
         span, facts, rows = promise.spans[camera], seen.facts, data.rows
         times_T = seen.times[span.start : span.start + promise.length]
-        link = note_of_link(span.video, self.folder) if self.shelf.local else ""  # the Hub's cache is of links
+        links = [note_of_link(span.video, self.folder), note_of_links([promise.data, *self._metadata], self.folder)]
         return Episode(
             name=promise.name,
             camera=camera,
@@ -108,7 +109,7 @@ class LeRobotSource:
             jumps=tuple(sorted({*jumps(times_T), *(rows.jumps if rows else ())})),
             session=promise.session,
             robot=str(self.info.get("robot_type") or ""),
-            note="; ".join(filter(None, [data.note, facts.note, link, note_of_controls(data.task)])),
+            note="; ".join(filter(None, [data.note, facts.note, *links, note_of_controls(data.task)])),
         )
 
     def _scanned(self, promise: Promise, camera: str) -> Scan | str:

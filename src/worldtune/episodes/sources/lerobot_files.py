@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from worldtune.episodes.seen import state_of
+from worldtune.episodes.sources.parquet_extent import read_unpacked
+from worldtune.episodes.sources.text_file import read_bytes
 from worldtune.errors import DataError, first_line
 
 Record = dict[str, Any]
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "splits": (dict, "a mapping"),
     "chunks_size": (int, "a whole number"),
 }
+MOST_RECORDS = 2_000_000
 FASTEST = 1e6  # frames a second: no camera's
 
 
@@ -56,7 +58,7 @@ def read_jsonl(path: Path, *keys: str) -> list[Record]:
 def read_text(path: Path) -> str:
     """The text of a file, without the mark that some editors begin it with. Raises DataError when it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8 text", where=str(path), mend="Save it as UTF-8, or restore it.") from error
     except OSError as error:
@@ -87,6 +89,8 @@ def read_records(paths: list[Path], *keys: str) -> list[Record]:
     records: list[Record] = []
     for path in paths:
         table = read_table(path)
+        if len(table) > MOST_RECORDS:
+            raise DataError(f"it lists {len(table):,} records", where=str(path), mend="Split the dataset.")
         slim = table.select([name for name in table.column_names if not name.startswith("stats/")])
         records += _with_keys(slim.to_pylist(), keys, path)
     return records
@@ -110,7 +114,7 @@ def read_table(path: Path) -> pa.Table:
 @lru_cache(maxsize=2)
 def _read_table(path: Path, state: str) -> pa.Table:
     try:
-        table = pq.ParquetFile(path).read()  # read_table's way makes columns of a path's k=v, and costs an import
+        table = read_unpacked(path)  # read_table's way makes columns of a path's k=v
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"not a readable parquet file: {first_line(error)}", where=str(path), mend="Restore the file."

@@ -65,6 +65,16 @@ def _understood(root: Path) -> Iterator[None]:
         ) from error
 
 
+def metadata_files(root: Path) -> list[Path]:
+    """The files of any version that say what the dataset is, of which not all need be there."""
+    names = ("info.json", "tasks.jsonl", "tasks.parquet", "episodes.jsonl", "modality.json")
+    return [*(root / "meta" / name for name in names), *_episode_files(root)]
+
+
+def _episode_files(root: Path) -> list[Path]:
+    return sorted((root / "meta" / "episodes").glob("*/*.parquet"))
+
+
 def read_tasks(root: Path, version: int) -> dict[int, str]:
     """Task texts by task index. Raises DataError when the file cannot be understood."""
     with _understood(root):
@@ -148,7 +158,7 @@ def _version_2(root: Path, info: Record, cameras: list[str]) -> list[Promise]:
 
 def _version_3(root: Path, info: Record, cameras: list[str]) -> list[Promise]:
     """Files shared by many episodes; each camera has its own file index and times within that file."""
-    paths = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
+    paths = _episode_files(root)
     if not paths:
         raise DataError("no episodes are listed", where=str(root / "meta" / "episodes"), mend="Restore the folder.")
     promises = []

@@ -1,0 +1,51 @@
+"""Datasets of other people through the command line: what they lead to is refused or told."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.training import recipe_data
+from worldtune.episodes.ledger import read_ledger
+
+from ..episodes.films import cosmos_folder
+from .in_process import Verb, fault, in_process
+
+__all__ = ["in_process"]
+SECRET = "-----BEGIN OPENSSH PRIVATE KEY----- not for you"
+
+
+def test_a_script_called_mp4_never_stands_for_the_film_that_it_names(
+    in_process: Verb, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    films = cosmos_folder(tmp_path / "films", {f"c{number}": 9 for number in range(8)})
+    (films / "videos/c0.mp4").rename(tmp_path / "x.mp4")
+    (films / "videos/c0.mp4").write_text("ffconcat version 1.0\nfile parts/x.mp4\nduration 0.5625\n")
+    (films / "parts").mkdir()
+    (tmp_path / "x.mp4").rename(films / "parts/x.mp4")
+    (films / "videos/parts").symlink_to("../parts")
+    made = recipe_data(tiny_world, films)
+    made["data"] |= {"caption": "{caption}", "curate": {"duplicates": False}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
+    said = fault(in_process, "encode", tmp_path / "r.yaml")
+    assert "2 of 9 recordings give no clip" in said
+    done = in_process("check", tmp_path / "r.yaml", "data.max_loss=0.9", "--ledger", "ledger.parquet", "--json")
+    assert done.code == 0, done.err
+    reasons = {row.episode: row.reason for row in read_ledger(tmp_path / "ledger.parquet").rows}
+    assert reasons["c0"] == "the video is not an MP4, QuickTime, Matroska, WebM or AVI file"
+    assert reasons["c1"] == ""
+
+
+def test_a_linked_caption_is_told_in_the_ledger_and_on_the_screen(in_process: Verb, tmp_path: Path) -> None:
+    root = cosmos_folder(tmp_path / "d", {"v0": 21, "v1": 21})
+    (tmp_path / "id_rsa").write_text(SECRET)
+    (root / "metas/v0.txt").unlink()
+    (root / "metas/v0.txt").symlink_to("../../id_rsa")
+    done = in_process("check", root, "--json", "--ledger", "ledger.parquet")
+    (report,) = json.loads(done.out)
+    assert report["used_but"] == {"read through a link out of the folder: v0.txt": 1}
+    (told,) = [row.note for row in read_ledger(tmp_path / "ledger.parquet").rows if row.caption == SECRET]
+    assert told == "read through a link out of the folder: v0.txt"
+    assert "read through a link out of the folder" in " ".join(in_process("check", root).out.split())
