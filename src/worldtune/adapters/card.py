@@ -1,11 +1,11 @@
 """The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.errors import AdapterError, RecipeError, first_line
+from worldtune.core.strict_io import read_json
+from worldtune.errors import AdapterError, RecipeError
 from worldtune.files import write_json
 from worldtune.strict import Strict, parse
 
@@ -72,8 +72,8 @@ def read_card(folder: Path) -> AdapterCard:
         raise AdapterError(
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
+    data = read_json(path, error=AdapterError, mend="Export it again.")
     try:
-        data = json.loads(path.read_text())
         found = data["format"] if isinstance(data, dict) and "format" in data else FORMAT
         if found != FORMAT:
             what = f"{CARD} is of format {found}, this worldtune reads {FORMAT}"
@@ -81,6 +81,3 @@ def read_card(folder: Path) -> AdapterCard:
         return parse(AdapterCard, data, str(path))
     except RecipeError as error:
         raise AdapterError(error.what, where=error.where, mend="Export it again.") from error
-    except ValueError as error:
-        what = f"{CARD} cannot be read: {first_line(error)}"
-        raise AdapterError(what, where=str(folder), mend="Export it again.") from error

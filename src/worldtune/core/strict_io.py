@@ -102,16 +102,6 @@ def _decoded(content: bytes | str) -> str:
     return content.removeprefix("\ufeff")
 
 
-def _json(text: str) -> Any:
-    value = json.loads(text, object_pairs_hook=_unique, parse_float=_float, parse_int=_int, parse_constant=_no_constant)
-    _check_depth(value)
-    if _SUSPECT.search(text):
-        for string in _strings(value):
-            if fault := bad_character(string):
-                raise RefusedError(f"a string holds {fault}: {string!r:.60}")
-    return value
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -136,6 +126,19 @@ def _int(text: str) -> int:
 
 def _no_constant(name: str) -> None:
     raise RefusedError(f"{name} is not a number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_float, parse_int=_int, parse_constant=_no_constant)
+
+
+def _json(text: str) -> Any:
+    value = _DECODER.decode(text)
+    _check_depth(value)
+    if _SUSPECT.search(text):
+        for string in _strings(value):
+            if fault := bad_character(string):
+                raise RefusedError(f"a string holds {fault}: {string!r:.60}")
+    return value
 
 
 def _check_depth(value: Any) -> None:

@@ -5,15 +5,14 @@ A file may come from somebody else: the prompts and inputs it names must lie in 
 in videos and manifests. Adapters may lie elsewhere: they are checked, tensors alone, and change nothing but the video.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
+from worldtune.core.strict_io import read_json, read_json_lines, read_yaml
 from worldtune.diffusion.conditioning import MODES
-from worldtune.errors import RecipeError, first_line
+from worldtune.errors import RecipeError
 from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
@@ -132,13 +131,9 @@ def load_requests(path: Path) -> list[GenerationRequest]:
 
 
 def _items(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"cannot be read: {first_line(error)}", where=str(path), mend="Correct it.") from error
+    if path.suffix == ".jsonl":
+        return read_json_lines(path, error=RecipeError)
+    data = (read_json if path.suffix == ".json" else read_yaml)(path, error=RecipeError)
     if data is None:
         return []
     return data if isinstance(data, list) else [data]

@@ -4,7 +4,6 @@ Format: robomimic.github.io, "Dataset structure"; LIBERO's files are of it (gith
 Shapes: T frames, H height, W width.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from worldtune.core.strict_io import parse_json
 from worldtune.errors import DataError, first_line
 
 PROPRIOCEPTION = re.compile(r"robot\d+_(joint_pos|eef_pos|eef_quat|gripper_qpos)$|(joint|gripper|ee)_states$")
@@ -172,10 +172,10 @@ def _fault(group: Any, what: str, name: str) -> DataError:
 
 
 def _json(group: Any, name: str, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(group.attrs.get(name, "{}"))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"its {name} are no JSON: {error}", where=str(path), mend="Restore the file.") from error
+    text = group.attrs.get(name, "{}")
+    if not isinstance(text, str | bytes):
+        raise DataError(f"its {name} are not a text", where=str(path), mend="Restore the file.")
+    found = parse_json(text, f"{path}, {name}", mend="Restore the file.")
     return found if isinstance(found, dict) else {}
 
 
