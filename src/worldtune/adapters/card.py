@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.core.ranges import Count, Fps, Frames, Share, Side
 from worldtune.core.strict_io import read_json
 from worldtune.errors import AdapterError, RecipeError
 from worldtune.files import write_json
@@ -19,14 +20,14 @@ class BirthProof(Strict):
     `reached_tensors` got a finite gradient that is not zero: all of them, or there would be no adapter.
     """
 
-    base_tensors: int
-    wrapped_modules: int
-    expected_modules: int
-    trainable_parameters: int
+    base_tensors: Count
+    wrapped_modules: Count
+    expected_modules: Count
+    trainable_parameters: Count
     zero_step_difference: float
     first_loss: float
     first_loss_band: tuple[float, float]
-    reached_tensors: int
+    reached_tensors: Count
     trained_difference: float | None = None
     final_loss: float | None = None
 
@@ -45,16 +46,16 @@ class AdapterCard(Strict):
     base: str
     base_digest: str
     schedule: str
-    conditional_sigma: float | None
-    modes: dict[str, float]
-    frames: int
-    fps: float
-    height: int
-    width: int
+    conditional_sigma: Share | None
+    modes: dict[str, Share]
+    frames: Frames
+    fps: Fps
+    height: Side
+    width: Side
     fit: Literal["stretch", "cover", "letterbox"]
     tile: list[list[str]] | None = None
     augment: dict[str, float] | None = None
-    step: int | None
+    step: Count | None
     average: str | None
     weights_digest: str
     lineage: dict[str, Any]

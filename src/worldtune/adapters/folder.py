@@ -183,7 +183,9 @@ def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
         raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
     expected = stated_config(card.adapter)
     for key in STATED:
-        found = sorted(stated.get(key) or ()) if key == "target_modules" else stated.get(key)
+        found = stated.get(key)
+        if key == "target_modules" and isinstance(found, list):
+            found = sorted(map(str, found))
         if found != expected[key]:
             what = f"its card says {key} = {expected[key]}, the header of {path.name} {found}"
             raise AdapterError(what, where=str(folder), mend=mend)
