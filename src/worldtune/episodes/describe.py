@@ -17,9 +17,8 @@ import httpx2
 import numpy as np
 from jinja2 import TemplateError
 
-from worldtune.core.strict_io import parse_json
 from worldtune.episodes.captions import printable
-from worldtune.errors import DataError, UserError, first_line
+from worldtune.errors import UserError, first_line
 
 LONGEST = 512  # pixels of a picture's longer side, as the model sees it
 WORDS = 256  # tokens of an answer, at most, of a model that does not think aloud
@@ -94,9 +93,9 @@ class Endpoint:
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:  # UnicodeError: of a name that is none
             raise self._fault(f"the endpoint cannot be reached: {first_line(error)}") from error
         try:
-            choice = parse_json(answer.content, self._url)["choices"][0]
+            choice = answer.json()["choices"][0]
             text, end = choice["message"]["content"], choice.get("finish_reason")
-        except (DataError, KeyError, IndexError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
             raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
         if end == "length":
             raise self._fault(

@@ -172,10 +172,13 @@ def _fault(group: Any, what: str, name: str) -> DataError:
 
 
 def _json(group: Any, name: str, path: Path) -> dict[str, Any]:
-    text = group.attrs.get(name, "{}")
-    if not isinstance(text, str | bytes):
-        raise DataError(f"its {name} are not a text", where=str(path), mend="Restore the file.")
-    found = parse_json(text, f"{path}, {name}", mend="Restore the file.")
+    text, mend = group.attrs.get(name, "{}"), "Restore the file."
+    try:
+        found = parse_json(text, str(path)) if isinstance(text, str | bytes) else None
+    except DataError as error:
+        raise DataError(f"its {name}: {error.what}", where=str(path), mend=mend) from error
+    if found is None:
+        raise DataError(f"its {name}: not a text", where=str(path), mend=mend)
     return found if isinstance(found, dict) else {}
 
 
