@@ -47,6 +47,19 @@ def test_no_pickle_is_loaded() -> None:
     assert [where for where, node in loads if "weights_only=True" not in ast.unparse(node)] == []
 
 
+def test_json_and_yaml_are_read_by_the_strict_reader_alone() -> None:
+    readers = {"json.load", "json.loads", "yaml.load", "yaml.load_all", "yaml.safe_load", "yaml.safe_load_all"}
+    calls = [where.rpartition(":")[0] for where, node in nodes(ast.Call) if ast.unparse(node.func) in readers]
+    calls += [
+        where.rpartition(":")[0]
+        for where, node in nodes(ast.Attribute)
+        if node.attr in {"model_validate_json", "validate_json"}
+    ]
+    others = ("src/worldtune/registry/", "src/worldtune/cli/registry", "src/worldtune/bench/", "pretraining/")
+    found = {file for file in calls if not file.startswith(others)}
+    assert found - {"src/worldtune/tensor_files.py"} == {"src/worldtune/core/strict_io.py"}
+
+
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
     """Every node of these kinds in our code, with its file and line."""
     for path in FILES:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from worldtune.core.strict_io import parse_json
 from worldtune.errors import DataError, UserError
 
 Work = Callable[[Any], list[str]]
@@ -66,7 +67,7 @@ def on_ray(
             num_cpus=cpus,
         )
         for row in answered.iter_rows():
-            answer = json.loads(row["answer"])
+            answer = parse_json(row["answer"], "--executor ray")
             if answer["fault"]:
                 what, where, mend = answer["fault"]
                 raise DataError(what, where=where, mend=mend)

@@ -250,7 +250,7 @@ def test_candidates_of_every_kind_beside_the_run(
         (["--candidate", "base=x"], "no adapter, no world model"),
         (["--candidate", "twin"], "NAME=PATH"),
         (["--incumbent", "nobody"], "the incumbent 'nobody' is not compared"),
-        (["--gates", "nowhere.yaml"], "the gates cannot be read"),
+        (["--gates", "nowhere.yaml"], "the file cannot be read"),
         (["--place", "1"], "three columns"),
         (["--weights", "dino=nowhere"], "no weights of dino"),
         (["--judge-endpoint", "http://127.0.0.1:9"], "for a judge without a name"),

@@ -102,7 +102,7 @@ def test_each_line_of_the_plot_says_which_run_it_is(tmp_path: Path) -> None:
         (["adapter.rank"], "'adapter.rank' is no key with values"),
         (["adapter.rank="], "'adapter.rank=' is no key with values"),
         (["=2,4"], "'=2,4' is no key with values"),
-        (["adapter.rank=[2"], "'adapter.rank=[2' is no key with values"),
+        (["adapter.rank=[2"], "not YAML"),
         (["adapter.rnak=2,4"], "Did you mean 'rank'?"),
         (["adapter.rank=2,0"], "'adapter.rank' is 0"),
         (["adapter.rank=2", "adapter.method=lora,dorra"], "'adapter.method' is 'dorra'"),

@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_made_is_named(in_process: Verb, recipe: Path, t
         ("data.frames=13", "8: shorter than the window"),
         ("data.frames=8", "frames must be 1 + 4n"),
         ("data.caption='{nothing}'", "unknown caption field"),
-        ("data.caption={nothing", "'{nothing' is not YAML"),
+        ("data.caption={nothing", "not YAML"),
         ("data.cameras=[wrist]", "wrist"),
         (
             "data.caption='the robot arm {caption} as slowly, carefully and gently as it possibly can'",

@@ -100,7 +100,7 @@ def test_an_episode_index_out_of_range_is_a_lost_recording(v2: Path, v3: Path) -
     assert reasons(v3)["000007"] == "state rows and frames differ (0 and 8)"
 
 
-@pytest.mark.parametrize("index", [-1, 0.5, 10**30, float("inf"), float("nan"), True, "1", [1]])
+@pytest.mark.parametrize("index", [-1, 0.5, 10**30, True, "1", [1]])
 def test_an_episode_index_that_is_none_is_one_line(v2: Path, index: object) -> None:
     edit_episode(v2, 1, episode_index=index)
     assert "episode_index is " in refused(v2)
@@ -150,7 +150,7 @@ def test_a_task_index_that_is_none_is_one_line(v2: Path, index: object) -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        "../{episode_index}", "/tmp/{episode_index}", "a/{video_key}/../../../b", "{nope}", "{0}", "{}", "{", "\0",
+        "../{episode_index}", "/tmp/{episode_index}", "a/{video_key}/../../../b", "{nope}", "{0}", "{}", "{",
         "{episode_index.real}", "{episode_index!r}", "{episode_index:9999999999}", "é" * 200,
     ],
 )  # fmt: skip
@@ -177,10 +177,10 @@ def test_a_template_that_gives_all_the_same_video_is_a_fault(v2: Path) -> None:
         ({"chunks_size": 0}, "chunks_size is 0"),
         ({"chunks_size": True}, "chunks_size is True"),
         ({"fps": True}, "fps is True"),
-        ({"fps": float("inf")}, "fps is inf"),
-        ({"fps": float("nan")}, "fps is nan"),
-        ({"fps": 10**400}, "fps is 1000"),
-        ({"robot_type": "\ud800"}, "not JSON: .*surrogates"),
+        ({"fps": float("inf")}, "Infinity is not a number"),
+        ({"fps": float("nan")}, "NaN is not a number"),
+        ({"fps": 10**400}, "a number has more than 40 digits"),
+        ({"robot_type": "\ud800"}, "a lone surrogate"),
     ],
 )
 def test_info_of_impossible_values_is_one_line(v2: Path, changes: dict[str, Any], says: str) -> None:
@@ -259,7 +259,7 @@ def test_json_that_is_nested_too_deep_is_one_line(tmp_path: Path) -> None:
     root = cosmos_folder(tmp_path / "d", {"a": 8})
     (root / "captions").mkdir()
     (root / "captions/a.json").write_text("[" * 100_000)
-    assert "not JSON" in refused(root)
+    assert "nested deeper than 64" in refused(root)
 
 
 def test_a_caption_file_that_is_a_folder_or_leads_nowhere_is_one_line(tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_the_origin_of_a_caption_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: b: c", "not a file of captions"),
+        ("a: b: c", "not YAML"),
         ("- episode: '1'\n", "not a file of captions"),
-        ("\x00", "not a file of captions"),
+        ("\x00", "not YAML"),
         ("- {episode: '1', camera: c, caption: x}\n" * 2, "1/c has two captions"),
     ],
 )

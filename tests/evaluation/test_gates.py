@@ -183,11 +183,11 @@ def test_a_gate_over_what_is_not_compared_is_refused_before_the_work() -> None:
         ("gates: [{metric: psnr_db}]", "either at_least or at_most"),
         ("gates: [{metric: psnr_db, at_least: 1, at_most: 2}]", "either at_least or at_most"),
         ("gates: [{metric: differs, over: base, at_least: 1}]", "neither way is better"),
-        ("gates: [{metric: psnr_db, at_least: .nan}]", "at_least"),
+        ("gates: [{metric: psnr_db, at_least: .nan}]", "not a finite number"),
         ("gates: [{metric: psnr_db, at_least: 1, episodes: 2}]", "episodes"),
         ("gates: [{metric: psnr_db, at_leest: 1}]", "at_leest"),
         ("mandatory: []", "mandatory"),
-        ("gates: {", "cannot be read"),
+        ("gates: {", "not YAML"),
         ("3", "3"),
     ],
 )

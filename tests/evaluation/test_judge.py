@@ -126,7 +126,7 @@ def test_a_damaged_answer_is_named(tmp_path: Path) -> None:
         Judge(Endpoint(chat.url, "reason"), tmp_path).ask(PHYSICS, shown())
         (kept,) = tmp_path.rglob("*.json")
         kept.write_text("{")
-        with pytest.raises(DataError, match="kept answer cannot be read"):
+        with pytest.raises(DataError, match=r"not JSON.*Delete the file"):
             Judge(Endpoint(chat.url, "reason"), tmp_path).ask(PHYSICS, shown())
 
 

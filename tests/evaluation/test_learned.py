@@ -1,6 +1,7 @@
 """Metrics with weights: tiny models of the real classes, and formulas against plain ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,9 @@ def test_weights_that_cannot_be_loaded_are_named(models: dict[str, Path], tmp_pa
     with pytest.raises(UserError, match="named twice"):
         read_weights([f"dino={models['dino']}", f"dino={models['dino']}"])
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"cannot be read: No such file .*preprocessor_config\.json"):
+        Learned(read_weights([f"dino={tmp_path}"]), "cpu")
+    shutil.copy(models["dino"] / "preprocessor_config.json", tmp_path)
     with pytest.raises(UserError, match="the dino model cannot be loaded"):
         Learned(read_weights([f"dino={tmp_path}"]), "cpu")
     with pytest.raises(UserError, match=r"the tensor features\.0\.weight is missing"):

@@ -70,7 +70,7 @@ def test_other_votes_are_refused(
 
 
 def test_a_file_that_is_none_is_refused(comparison: Comparison, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no votes can be read"):
+    with pytest.raises(DataError, match="the file cannot be read"):
         read_votes(tmp_path / "absent.json", comparison)
 
 

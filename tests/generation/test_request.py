@@ -168,5 +168,4 @@ def test_nulls_are_what_is_not_there(tmp_path: Path) -> None:
 
 def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("[" * 100_000)
-    with pytest.raises(RecipeError, match="cannot be read"):
-        load_requests(tmp_path / "r.json")
+    assert "nested deeper than 64" in refusal(tmp_path / "r.json")

@@ -1,11 +1,12 @@
 """The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.errors import AdapterError, RecipeError, first_line
+from worldtune.core.ranges import Count, Fps, Frames, Share, Side
+from worldtune.core.strict_io import read_json
+from worldtune.errors import AdapterError, RecipeError
 from worldtune.files import write_json
 from worldtune.strict import Strict, parse
 
@@ -19,14 +20,14 @@ class BirthProof(Strict):
     `reached_tensors` got a finite gradient that is not zero: all of them, or there would be no adapter.
     """
 
-    base_tensors: int
-    wrapped_modules: int
-    expected_modules: int
-    trainable_parameters: int
+    base_tensors: Count
+    wrapped_modules: Count
+    expected_modules: Count
+    trainable_parameters: Count
     zero_step_difference: float
     first_loss: float
     first_loss_band: tuple[float, float]
-    reached_tensors: int
+    reached_tensors: Count
     trained_difference: float | None = None
     final_loss: float | None = None
 
@@ -45,16 +46,16 @@ class AdapterCard(Strict):
     base: str
     base_digest: str
     schedule: str
-    conditional_sigma: float | None
-    modes: dict[str, float]
-    frames: int
-    fps: float
-    height: int
-    width: int
+    conditional_sigma: Share | None
+    modes: dict[str, Share]
+    frames: Frames
+    fps: Fps
+    height: Side
+    width: Side
     fit: Literal["stretch", "cover", "letterbox"]
     tile: list[list[str]] | None = None
     augment: dict[str, float] | None = None
-    step: int | None
+    step: Count | None
     average: str | None
     weights_digest: str
     lineage: dict[str, Any]
@@ -72,8 +73,8 @@ def read_card(folder: Path) -> AdapterCard:
         raise AdapterError(
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
+    data = read_json(path, error=AdapterError, mend="Export it again.")
     try:
-        data = json.loads(path.read_text())
         found = data["format"] if isinstance(data, dict) and "format" in data else FORMAT
         if found != FORMAT:
             what = f"{CARD} is of format {found}, this worldtune reads {FORMAT}"
@@ -81,6 +82,3 @@ def read_card(folder: Path) -> AdapterCard:
         return parse(AdapterCard, data, str(path))
     except RecipeError as error:
         raise AdapterError(error.what, where=error.where, mend="Export it again.") from error
-    except ValueError as error:
-        what = f"{CARD} cannot be read: {first_line(error)}"
-        raise AdapterError(what, where=str(folder), mend="Export it again.") from error

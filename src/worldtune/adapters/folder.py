@@ -24,6 +24,7 @@ from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config
 from worldtune.adapters.low_rank import blended_adapters
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.adapters.start import factors
+from worldtune.core.strict_io import parse_json
 from worldtune.errors import AdapterError
 from worldtune.files import atomic_folder, digest_file
 from worldtune.tensor_files import read_tensors, refuse_twice
@@ -182,7 +183,9 @@ def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
         raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
     expected = stated_config(card.adapter)
     for key in STATED:
-        found = sorted(stated.get(key) or ()) if key == "target_modules" else stated.get(key)
+        found = stated.get(key)
+        if key == "target_modules" and isinstance(found, list):
+            found = sorted(map(str, found))
         if found != expected[key]:
             what = f"its card says {key} = {expected[key]}, the header of {path.name} {found}"
             raise AdapterError(what, where=str(folder), mend=mend)
@@ -195,7 +198,7 @@ def _sort_metadata(path: Path) -> None:
     """
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
+    header = parse_json(content[8:end], str(path))
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

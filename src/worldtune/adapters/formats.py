@@ -6,27 +6,28 @@ github.com/comfyanonymous/ComfyUI (`comfy/lora.py`, `comfy/weight_adapter/lora.p
 (`lora_unet_` names).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor
 
 from worldtune.adapters.low_rank import LowRank
+from worldtune.adapters.peft_config import PeftConfig, check_config
 from worldtune.adapters.targets import OUTSIDE
-from worldtune.errors import AdapterError, first_line
+from worldtune.core.ranges import LARGEST_ALPHA
+from worldtune.core.strict_io import parse_json, read_json
+from worldtune.errors import AdapterError
 from worldtune.tensor_files import read_tensors
 from worldtune.tensor_names import block_modules, rename
 
 Format = Literal["diffusers", "peft", "nvidia", "comfyui", "kohya"]
 METADATA = "lora_adapter_metadata"
+LONGEST_NAME = 512  # characters of a tensor's name
 _PREFIXES = {"diffusers": "transformer.", "peft": "base_model.model.", "nvidia": "net.", "comfyui": "diffusion_model."}
 _PARTS = (
     ("a", re.compile(r"\.(lora_A(\.default)?|lora\.down|lora_down)\.weight$")),
@@ -57,6 +58,8 @@ def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     left_out: dict[str, str] = {}
     unknown: list[str] = []
     for name, tensor in read_tensors(path).items():
+        if len(name) > LONGEST_NAME:
+            raise AdapterError(f"a tensor's name has {len(name)} characters", where=str(path), mend="Copy it again.")
         kind = next((kind for kind, pattern in _PARTS if pattern.search(name)), None)
         if name.startswith("net_ema."):
             left_out[name] = "the moving average of the weights"
@@ -77,9 +80,9 @@ def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     if unknown:
         what = f"{len(unknown)} tensors are of no LoRA or DoRA of a Cosmos denoiser, first: {unknown[0]}"
         raise AdapterError(what, where=str(path), mend="Give an adapter of Predict 2 or 2.5.")
-    config = _config(path)
+    config = check_config(_config(path), str(path))
     layers = {module: _layer(module, its, config, alpha, path) for module, its in sorted(parts.items())}
-    if config.get("use_dora") and (bare := [name for name, layer in layers.items() if layer.magnitude_O is None]):
+    if config.use_dora and (bare := [name for name, layer in layers.items() if layer.magnitude_O is None]):
         raise AdapterError(f"the DoRA lacks the magnitude of {bare[0]}", where=str(path), mend="Export it again.")
     return ForeignAdapter(layers, left_out)
 
@@ -180,7 +183,7 @@ def _config(path: Path) -> dict[str, Any]:
     """peft's configuration, from the header of a safetensors file or from adapter_config.json; empty without."""
     beside = path / "adapter_config.json"
     if beside.is_file():
-        return _stated(beside.read_text(encoding="utf-8"), beside)
+        return _object(read_json(beside, error=AdapterError, mend="Copy it again."), beside)
     for file in [path] if path.is_file() else sorted(path.glob("*.safetensors")):
         if file.suffix == ".safetensors" and (stated := header_config(file)) is not None:
             return stated
@@ -191,21 +194,23 @@ def header_config(file: Path) -> dict[str, Any] | None:
     """peft's configuration in a safetensors header, by the denoiser's own names; None without."""
     with safe_open(file, "pt") as opened:
         text = (opened.metadata() or {}).get(METADATA)
-    return {key.removeprefix("transformer."): value for key, value in _stated(text, file).items()} if text else None
+    if not text:
+        return None
+    stated = _object(parse_json(text, f"{file}, {METADATA}", error=AdapterError, mend="Copy it again."), file)
+    config = {key.removeprefix("transformer."): value for key, value in stated.items()}
+    if len(config) < len(stated):
+        what = f"{METADATA} states a key with and without 'transformer.'"
+        raise AdapterError(what, where=str(file), mend="Copy it again.")
+    return config
 
 
-def _stated(text: str, where: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        what = f"its configuration is no JSON: {first_line(error)}"
-        raise AdapterError(what, where=str(where), mend="Copy it again.") from error
+def _object(config: Any, where: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise AdapterError("its configuration is no JSON object", where=str(where), mend="Copy it again.")
     return config
 
 
-def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha: float | None, path: Path) -> LowRank:
+def _layer(module: str, parts: dict[str, Tensor], config: PeftConfig, alpha: float | None, path: Path) -> LowRank:
     if lacking := [name for name in ("a", "b") if name not in parts]:
         what = f"{module} has no {'down (A)' if lacking[0] == 'a' else 'up (B)'} matrix"
         raise AdapterError(what, where=str(path), mend="Copy it again.")
@@ -221,25 +226,25 @@ def _layer(module: str, parts: dict[str, Tensor], config: dict[str, Any], alpha:
     return LowRank(a_RI, b_OR, _alpha(module, parts, config, alpha, a_RI.shape[0], path), magnitude_O)
 
 
-def _by_pattern(patterns: Mapping[str, float], module: str, usual: float) -> float:
-    """The value of the first pattern that peft finds in a module's name, diffusers' or NVIDIA's, or else `usual`."""
-    nvidia = (rename(f"{module}.weight", "nvidia") or "").removesuffix(".weight")
-    keys = (get_pattern_key(list(patterns), name) for name in (module, nvidia))
-    return next((patterns[key] for key in keys if key in patterns), usual)
-
-
 def _alpha(
-    module: str, parts: dict[str, Tensor], config: dict[str, Any], given: float | None, rank: int, path: Path
+    module: str, parts: dict[str, Tensor], config: PeftConfig, given: float | None, rank: int, path: Path
 ) -> float:
     if "alpha" in parts:
-        return float(parts["alpha"])
-    if isinstance(config.get("lora_alpha"), int | float):
-        stated = float(_by_pattern(config.get("alpha_pattern") or {}, module, config["lora_alpha"]))
-        return stated * sqrt(rank) if config.get("use_rslora") else stated  # rsLoRA's scale is alpha/√rank
+        return _sensible(float(parts["alpha"]) if parts["alpha"].numel() == 1 else None, module, path)
+    stated = config.alpha((module, (rename(f"{module}.weight", "nvidia") or "").removesuffix(".weight")), rank)
+    if stated is not None:
+        return stated
     if given is None:
         raise AdapterError(
             "its alpha is stated nowhere: at a guess its strength would be wrong",
             where=str(path),
             mend="Say --alpha; NVIDIA's and diffusers' scripts train with alpha = rank.",
         )
-    return given
+    return _sensible(given, module, path)
+
+
+def _sensible(alpha: float | None, module: str, path: Path) -> float:
+    if alpha is None or not 0 < alpha <= LARGEST_ALPHA:  # NaN too
+        what = f"the alpha of {module} is {'not one number' if alpha is None else alpha}"
+        raise AdapterError(what, where=str(path), mend=f"It is above 0 and at most {LARGEST_ALPHA:,.0f}.")
+    return alpha

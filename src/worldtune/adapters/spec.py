@@ -1,11 +1,12 @@
 """Which adapter: method, rank, scale, start and the modules it sits on."""
 
 from math import sqrt
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from worldtune.adapters.targets import ATTENTION, LINEARS, MLP, NORM, linears_ending_in
+from worldtune.core.ranges import Alpha, Rank
 from worldtune.errors import did_you_mean
 from worldtune.strict import Strict
 
@@ -27,10 +28,10 @@ class AdapterSpec(Strict):
     """
 
     method: Literal["lora", "dora"] = "lora"
-    rank: int = Field(16, ge=1)
-    alpha: float | None = Field(None, gt=0, description="scale alpha/rank; alpha = rank when not given")
+    rank: Rank = 16
+    alpha: Alpha | None = Field(None, description="scale alpha/rank; alpha = rank when not given")
     targets: Literal["attention+mlp", "attention", "attention+mlp+norm"] | tuple[str, ...] = "attention+mlp"
-    ranks: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    ranks: dict[str, Rank] = Field(default_factory=dict)
     rslora: bool = False
     init: Literal["zero", "pissa", "olora"] = "zero"
 

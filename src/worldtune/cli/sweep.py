@@ -7,9 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from worldtune.cli.output import echo
+from worldtune.core.strict_io import parse_yaml
 from worldtune.errors import RecipeError
 
 
@@ -38,7 +37,7 @@ def sweep(
     keys, runs = [key for key, _ in axes], {}
     for values in product(*(values for _, values in axes)):
         label = "-".join(_label(key, value) for key, value in zip(keys, values, strict=True))
-        overrides = [f"{key}={json.dumps(value)}" for key, value in zip(keys, values, strict=True)]
+        overrides = [f"{key}={json.dumps(value, default=str)}" for key, value in zip(keys, values, strict=True)]
         if label in runs:
             what = f"two combinations would have the folder {label}"
             raise RecipeError(what, where="--grid", mend="Train one of them by itself, with its own --out.")
@@ -54,12 +53,9 @@ def sweep(
 
 def _axis(item: str) -> tuple[str, list[Any]]:
     key, equals, text = item.partition("=")
-    try:
-        values = yaml.safe_load(f"[{text}]") if equals else None
-    except yaml.YAMLError:
-        values = None
+    mend = "Write --grid adapter.rank=8,32 adapter.method=lora,dora."
+    values = parse_yaml(f"[{text}]", f"--grid {item}", error=RecipeError, mend=mend) if equals else None
     if not key or not values:
-        mend = "Write --grid adapter.rank=8,32 adapter.method=lora,dora."
         raise RecipeError(f"'{item}' is no key with values", where="--grid", mend=mend)
     return key, values
 

@@ -19,8 +19,9 @@ from string import Formatter
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from worldtune.core.strict_io import read_yaml
 from worldtune.episodes.episode import Episode
-from worldtune.errors import DataError, first_line
+from worldtune.errors import DataError
 from worldtune.files import atomic_file, digest_bytes
 from worldtune.strict import Strict
 
@@ -55,22 +56,19 @@ def _digest_of(entry: Reviewed) -> str | None:
 
 def read_captions(path: Path) -> list[Reviewed]:
     """What such a file holds. Raises DataError when it cannot be read or names a recording twice."""
+    mend = "Write a list of episode, camera, caption; see data.captions."
+    value = read_yaml(path, mend=mend)
     try:
-        found = TypeAdapter(list[Reviewed]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError("the file of captions cannot be read", where=str(path), mend="See data.captions.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what = f"not a file of captions: {_said(error)}"
-        raise DataError(what, where=str(path), mend="Write a list of episode, camera, caption.") from error
+        found = TypeAdapter(list[Reviewed]).validate_python(value)
+    except ValidationError as error:
+        raise DataError(f"not a file of captions: {_said(error)}", where=str(path), mend=mend) from error
     names = Counter((entry.episode, entry.camera) for entry in found)
     if twice := next((name for name, count in names.items() if count > 1), None):
         raise DataError(f"{'/'.join(twice)} has two captions", where=str(path), mend="Leave one.")
     return found
 
 
-def _said(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return first_line(error)
+def _said(error: ValidationError) -> str:
     first = error.errors()[0]
     where = "/".join(map(str, first["loc"]))
     return f"{where}: {first['msg'].lower()}" if where else first["msg"].lower()

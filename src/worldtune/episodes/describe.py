@@ -95,7 +95,7 @@ class Endpoint:
         try:
             choice = answer.json()["choices"][0]
             text, end = choice["message"]["content"], choice.get("finish_reason")
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
             raise self._fault(f"the endpoint's answer is no chat completion: {printable(answer.text)[:200]}") from error
         if end == "length":
             raise self._fault(

@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.video.reformatter import ColorRange
 from safetensors.numpy import load, save
 
+from worldtune.core.strict_io import parse_json
 from worldtune.episodes.looks import FORMAT, Look, Looks
 from worldtune.episodes.seen import remembered, state_of
 from worldtune.episodes.video import decode, quarter_turns
@@ -96,7 +97,7 @@ def _looks(path: Path, state: str) -> Looks:
 @lru_cache(maxsize=65536)
 def _scan(path: Path, state: str) -> Scan:
     found = load(remembered(path, SCAN, lambda: _decode_all(path)))
-    facts = VideoFacts(**json.loads(found["facts"].tobytes()))
+    facts = VideoFacts(**parse_json(found["facts"].tobytes(), str(path)))
     return Scan(facts, found["stamps"], found["keys"], found["times"])
 
 

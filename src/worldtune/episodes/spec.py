@@ -4,14 +4,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from worldtune.core.ranges import Fps, Frames, Side
 from worldtune.episodes.augment import Augment
 from worldtune.episodes.captions import fields_of
 from worldtune.episodes.curation import Curate
 from worldtune.episodes.tiles import Layout, cameras_of
 from worldtune.episodes.video import Fit
 from worldtune.strict import Strict
-
-SLOWEST = 1e-6  # frames a second
 
 
 class DataSpec(Strict):
@@ -36,12 +35,12 @@ class DataSpec(Strict):
     path: str
     cameras: list[str] | None = None
     tile: Layout | None = None
-    frames: int = Field(ge=1)
-    fps: float = Field(ge=SLOWEST)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    frames: Frames
+    fps: Fps
+    height: Side
+    width: Side
     fit: Fit = "stretch"
-    recorded_fps: float | None = Field(None, ge=SLOWEST)
+    recorded_fps: Fps | None = None
     retime: Literal["nearest", "exact"] = "nearest"
     windows: Literal["grid", "random", "whole"] = "grid"
     stride: int | None = Field(None, ge=1)

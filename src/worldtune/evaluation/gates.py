@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 
-from worldtune.errors import RecipeError, did_you_mean, first_line
+from worldtune.core.strict_io import read_yaml
+from worldtune.errors import RecipeError, did_you_mean
 from worldtune.evaluation.comparison import Comparison, Group
 from worldtune.evaluation.measures import MEASURES
 from worldtune.files import digest_json
@@ -98,11 +98,7 @@ class Ruling:
 
 def read_policy(path: Path) -> Policy:
     """Raises RecipeError when it cannot be read or is none."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        what = f"the gates cannot be read: {first_line(error)}"
-        raise RecipeError(what, where=str(path), mend="Write a file as docs/evaluation.md shows.") from error
+    found = read_yaml(path, error=RecipeError, mend="Write the gates as docs/evaluation.md shows.")
     return parse(Policy, found, str(path))
 
 

@@ -1,6 +1,5 @@
 """What an evaluation keeps: files by the digest of all that they depend on, so that nothing is found out twice."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from worldtune.core.strict_io import read_json
 from worldtune.errors import DataError, first_line
 from worldtune.evaluation.comparison import Scores
 from worldtune.files import digest_json, write_json
@@ -31,14 +31,15 @@ class Kept(Generic[Value]):
 
     def get(self, key: Any) -> Value | None:
         """What was put, None when nothing was. Raises DataError when the file is damaged."""
-        path = place_of(self.folder, key, ".json")
-        try:
-            return self._adapter.validate_python(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        path, mend = place_of(self.folder, key, ".json"), "Delete the file: it is made again."
+        if not path.exists():
             return None
-        except (OSError, ValueError, ValidationError) as error:
+        found = read_json(path, mend=mend)
+        try:
+            return self._adapter.validate_python(found)
+        except ValidationError as error:
             what = f"{self._what} cannot be read: {first_line(error)}"
-            raise DataError(what, where=str(path), mend="Delete the file: it is made again.") from error
+            raise DataError(what, where=str(path), mend=mend) from error
 
     def put(self, key: Any, value: Value) -> None:
         """Raises pydantic's ValidationError for what `get` would refuse, as numbers that are none."""

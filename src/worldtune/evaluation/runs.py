@@ -111,7 +111,12 @@ def _read_run(name: str, folder: RunFolder) -> TrainedRun:
             where=str(folder.path),
             mend="Train it to its end (worldtune train --resume).",
         )
-    return TrainedRun(name, folder, recipe, read_card(folder.adapter), folder.rows(), folder.seconds())
+    card = read_card(folder.adapter)
+    datasets = card.lineage.get("datasets")
+    if not isinstance(datasets, dict) or "data" not in datasets:
+        mend = "Name the run's own folder, as `worldtune train` wrote it."
+        raise UserError("the card does not say what it was trained on", where=str(folder.adapter), mend=mend)
+    return TrainedRun(name, folder, recipe, card, folder.rows(), folder.seconds())
 
 
 def lineage_of(cards: Mapping[str, AdapterCard]) -> dict[str, Any]:

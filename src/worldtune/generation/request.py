@@ -5,20 +5,25 @@ A file may come from somebody else: the prompts and inputs it names must lie in 
 in videos and manifests. Adapters may lie elsewhere: they are checked, tensors alone, and change nothing but the video.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
+from worldtune.core.ranges import Frames, Seed, SoundPath, Text
+from worldtune.core.strict_io import read_json, read_json_lines, read_yaml
+from worldtune.core.values import bad_character
 from worldtune.diffusion.conditioning import MODES
-from worldtune.errors import RecipeError, first_line
+from worldtune.errors import RecipeError
 from worldtune.strict import Strict, parse
 
 InferenceType = Literal["text2world", "image2world", "video2world"]
 READ_WITHIN = ("prompt_path", "input_path")
 ADAPTERS = ("adapter", "path")
+LONGEST_NAME = 128  # of a request: a file's name with its endings has at most 255 bytes
+MOST_STEPS = 10_000
+MOST_ADAPTERS = 64
+STRONGEST = 1000.0  # weight of an adapter
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 NEGATIVE_PROMPT = (
     "The video captures a series of frames showing ugly scenes, static with no motion, motion blur, over-saturation, "
@@ -32,31 +37,33 @@ NEGATIVE_PROMPT = (
 class WeightedAdapter(Strict):
     """One of several adapters whose changes are added up."""
 
-    path: Path
-    weight: float = 1.0
+    path: SoundPath
+    weight: float = Field(1.0, ge=-STRONGEST, le=STRONGEST)
     release: str | None = Field(None, description="which release of a registry it is: worldtune says it")
 
 
 class GenerationRequest(Strict):
     """One video. `resolution` is "none" (the base's own) or "H,W"; `guidance` g means v + g·(v − v_negative)."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     inference_type: InferenceType
-    prompt: str | None = None
-    prompt_path: Path | None = None
-    negative_prompt: str = NEGATIVE_PROMPT
-    input_path: Path | None = None
-    seed: int = Field(0, ge=0, lt=2**63)
+    prompt: Text | None = None
+    prompt_path: SoundPath | None = None
+    negative_prompt: Text = NEGATIVE_PROMPT
+    input_path: SoundPath | None = None
+    seed: Seed = 0
     guidance: int = Field(7, ge=0, le=7)
-    resolution: str = Field("none", pattern=r"^(none|[0-9]+,[0-9]+)$")
-    num_output_frames: int | None = Field(None, ge=1, description="the base's own number when not given")
-    num_steps: int = Field(35, ge=1, description="NVIDIA's counting: a Karras base evaluates once more")
+    resolution: str = Field("none", pattern=r"^(none|[0-9]{1,5},[0-9]{1,5})$")
+    num_output_frames: Frames | None = Field(None, description="the base's own number when not given")
+    num_steps: int = Field(35, ge=1, le=MOST_STEPS, description="NVIDIA's counting: a Karras base evaluates once more")
     enable_autoregressive: bool = False
-    chunk_size: int | None = Field(None, ge=5, description="with enable_autoregressive; the base's own when not given")
+    chunk_size: Frames | None = Field(
+        None, ge=5, description="with enable_autoregressive; the base's own when not given"
+    )
     chunk_overlap: Literal[1, 5] = 1
     noise: Literal["torch", "numpy"] = Field("torch", description="numpy: the noise of NVIDIA's own tool")
-    adapter: Path | None = None
-    adapters: tuple[WeightedAdapter, ...] = ()
+    adapter: SoundPath | None = None
+    adapters: tuple[WeightedAdapter, ...] = Field((), max_length=MOST_ADAPTERS)
 
     @model_validator(mode="after")
     def _inputs_fit_the_mode(self) -> "GenerationRequest":
@@ -90,6 +97,8 @@ class GenerationRequest(Strict):
     def text(self) -> str:
         """The prompt. Raises RecipeError when its file cannot be read, or it is empty."""
         prompt = self.prompt if self.prompt is not None else self._prompt_file()
+        if fault := bad_character(prompt):
+            raise RecipeError(f"the prompt holds {fault}", where=self.name, mend="Take it out.")
         if not prompt.strip():
             raise RecipeError("the prompt is empty", where=self.name, mend="Say what happens in the video.")
         return prompt
@@ -132,13 +141,9 @@ def load_requests(path: Path) -> list[GenerationRequest]:
 
 
 def _items(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"cannot be read: {first_line(error)}", where=str(path), mend="Correct it.") from error
+    if path.suffix == ".jsonl":
+        return read_json_lines(path, error=RecipeError)
+    data = (read_json if path.suffix == ".json" else read_yaml)(path, error=RecipeError)
     if data is None:
         return []
     return data if isinstance(data, list) else [data]

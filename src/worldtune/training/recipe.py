@@ -7,9 +7,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.core.strict_io import parse_yaml, read_yaml
 from worldtune.diffusion.conditioning import MODES
 from worldtune.episodes.spec import DataSpec
-from worldtune.errors import RecipeError, first_line
+from worldtune.errors import RecipeError
 from worldtune.files import digest_json
 from worldtune.strict import Strict, parse
 from worldtune.training.averages import Ema
@@ -171,10 +172,7 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     """
     if not path.is_file():
         raise RecipeError("there is no such recipe", where=str(path), mend="`worldtune recipes` lists the ready ones.")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"not YAML: {first_line(error)}", where=str(path), mend="Correct it.") from error
+    data = read_yaml(path, error=RecipeError)
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
     for override in overrides:
@@ -194,10 +192,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise RecipeError(
                 f"'{section}' is no section", where=f"command line: {override}", mend="Write section.key."
             )
-    try:
-        data[last] = yaml.safe_load(value)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"'{value}' is not YAML", where=f"command line: {override}", mend="Quote it.") from error
+    data[last] = parse_yaml(value, f"command line: {override}", error=RecipeError, mend="Quote the value.")
 
 
 def recipe_digest(recipe: Recipe) -> str:

@@ -3,7 +3,6 @@
 Metrics hold no times, so that a resumed run writes the same bytes as an uninterrupted one.
 """
 
-import json
 import math
 import shutil
 import time
@@ -16,6 +15,7 @@ from worldtune.errors import UserError
 from worldtune.files import LOCK, atomic_file, is_leftover, locked, make_folder, write_json
 from worldtune.training.environment import installed
 from worldtune.training.recipe import RESOLVED, Recipe, dump_recipe, load_recipe, recipe_changes
+from worldtune.training.run_files import metrics_line, read_lineage, read_metrics, read_sessions
 
 OnRow = Callable[[dict[str, Any]], None]
 OURS = {
@@ -160,7 +160,7 @@ class RunFolder:
         path = self.path / "lineage.json"
         if not path.exists():
             return lineage
-        started: dict[str, Any] = json.loads(path.read_text())
+        started = read_lineage(path)
         newest = [started, *started.get("resumed_with", [])][-1]
         changed = [part for part in ("base", "datasets") if newest[part] != lineage[part]]
         if changed and not (allow_change and changed == ["datasets"]):
@@ -178,7 +178,7 @@ class RunFolder:
             self.validations.append(row)
         if self.leads and len(row) > 1:
             with self.metrics.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(metrics_line(row))
             self.on_row(row)
 
     def forget_after(self, step: int) -> None:
@@ -187,14 +187,13 @@ class RunFolder:
         self.validations = [row for row in rows if "held_out_loss" in row]
         if self.leads:
             with atomic_file(self.metrics) as partial:
-                partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+                partial.write_text("".join(map(metrics_line, rows)))
 
     def rows(self) -> list[dict[str, Any]]:
         """Metrics so far; a last line that a crash cut short is left out."""
         if not self.metrics.exists():
             return []
-        *whole, _cut_or_empty = self.metrics.read_text().split("\n")
-        return [json.loads(line) for line in whole]
+        return read_metrics(self.metrics)
 
     def rows_until(self, step: int) -> list[dict[str, Any]]:
         """Metrics of a run that goes on after `step` steps, none if that is 0."""
@@ -207,7 +206,7 @@ class RunFolder:
             yield
             return
         path = self.path / "timing.json"
-        before = json.loads(path.read_text())["sessions"] if path.exists() else []
+        before = read_sessions(path) if path.exists() else []
         write_json(path, {"sessions": [*before, None]})
         started = time.monotonic()
         try:
@@ -218,7 +217,7 @@ class RunFolder:
     def seconds(self) -> float | None:
         """Duration of all training sessions together; None when one was killed, and so is not known."""
         path = self.path / "timing.json"
-        sessions: list[float | None] = json.loads(path.read_text())["sessions"] if path.exists() else [None]
+        sessions = read_sessions(path) if path.exists() else [None]
         known = [session for session in sessions if session is not None]
         return math.fsum(known) if len(known) == len(sessions) else None
 

@@ -5,7 +5,6 @@ they keep locally lies in the run folder. So does `trackers.json`: the run's nam
 which each number was told, so that a resumed run goes on in the same place and repeats nothing; what was told stays.
 """
 
-import json
 import os
 import re
 import secrets
@@ -22,6 +21,7 @@ from pydantic import Field, field_validator
 from worldtune.errors import UserError, first_line
 from worldtune.files import make_folder, write_json
 from worldtune.strict import Strict
+from worldtune.training.run_files import read_trackers
 
 KEPT = "trackers.json"
 PARAMETERS = 100  # in one request to MLflow, at most
@@ -78,7 +78,7 @@ def tracked(tracking: Tracking, name: str, folder: Path, config: dict[str, Any])
         return
     check_trackers(tracking)
     path = folder / KEPT
-    kept = json.loads(path.read_text()) if path.exists() else {"ids": {}, "told": {}}
+    kept = read_trackers(path) if path.exists() else {"ids": {}, "told": {}}
     told: dict[str, int] = kept["told"]
     run = Tracked(name, tracking.project, folder.absolute(), config, kept["ids"])
     with ExitStack() as trackers:

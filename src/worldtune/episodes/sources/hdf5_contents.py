@@ -4,7 +4,6 @@ Format: robomimic.github.io, "Dataset structure"; LIBERO's files are of it (gith
 Shapes: T frames, H height, W width.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from worldtune.core.strict_io import parse_json
 from worldtune.episodes.sources.hdf5_extent import check_extent, check_sum
 from worldtune.episodes.sources.hdf5_links import MEND, fault, names_in, part
 from worldtune.errors import DataError, first_line
@@ -163,10 +163,13 @@ def _kind(found: Any) -> str:
 
 
 def _json(group: Any, name: str, path: Path) -> dict[str, Any]:
+    text, mend = group.attrs.get(name, "{}"), "Restore the file."
     try:
-        found = json.loads(group.attrs.get(name, "{}"))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"its {name} are no JSON: {error}", where=str(path), mend="Restore the file.") from error
+        found = parse_json(text, str(path)) if isinstance(text, str | bytes) else None
+    except DataError as error:
+        raise DataError(f"its {name}: {error.what}", where=str(path), mend=mend) from error
+    if found is None:
+        raise DataError(f"its {name}: not a text", where=str(path), mend=mend)
     return found if isinstance(found, dict) else {}
 
 

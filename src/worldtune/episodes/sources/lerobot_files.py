@@ -1,6 +1,5 @@
 """Reading the metadata files of a LeRobot dataset, with one line about what is wrong with them."""
 
-import json
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from worldtune.core import strict_io
 from worldtune.episodes.seen import state_of
 from worldtune.episodes.sources.parquet_extent import read_unpacked
 from worldtune.episodes.sources.text_file import read_bytes
@@ -67,14 +67,8 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(path: Path, text: str) -> Any:
-    """The value of the file's text. Raises DataError when it is no JSON, or has half a letter in it (a surrogate)."""
-    try:
-        value = json.loads(text)
-        if "\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {first_line(error)}", where=str(path), mend="Restore the file.") from error
-    return value
+    """The value of the file's text. Raises DataError when it is no JSON that is taken: see `strict_io`."""
+    return strict_io.parse_json(text, str(path), mend="Restore the file.")
 
 
 def _parse(path: Path, text: str) -> Record:

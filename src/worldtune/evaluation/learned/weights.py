@@ -3,21 +3,23 @@
 Shapes: T frames, H height, W width, C channels, D features.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, Field, FiniteFloat
 from torch import Tensor
 
+from worldtune.core.strict_io import read_json
 from worldtune.episodes.describe import SAFE
 from worldtune.errors import UserError, did_you_mean, first_line
 from worldtune.evaluation.case import Frames
 from worldtune.files import digest_file, digest_json
+from worldtune.strict import parse
 
 KINDS = {
     "lpips": "AlexNet of torchvision and LPIPS's linear layers for it",
@@ -26,6 +28,8 @@ KINDS = {
     "videomae": "a VideoMAE model of transformers",
 }
 BATCH = 16  # pictures at once
+LARGEST = 4096  # pixels of a picture's side
+_Spread = Annotated[FiniteFloat, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,12 @@ class Seer:
         from transformers import AutoModel
 
         self.weights, self._device = weights, device
+        mend = f"Name a folder with {KINDS[weights.kind]}, as from_pretrained reads it."
+        self.side, colours = _preparation(weights.folder / "preprocessor_config.json", mend)
         try:
-            said = json.loads((weights.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
             model = AutoModel.from_pretrained(str(weights.folder), local_files_only=True, use_safetensors=True, **SAFE)
-            self.side = _side(said)
-            colours = [said["image_mean"], said["image_std"]]
         except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
             what = f"the {weights.kind} model cannot be loaded: {first_line(error)}"
-            mend = f"Name a folder with {KINDS[weights.kind]}, as from_pretrained reads it."
             raise UserError(what, where=str(weights.folder), mend=mend) from error
         self.model: Any = model.to(device).eval()
         self._mean, self._spread = (torch.tensor(each).view(1, 3, 1, 1) for each in colours)
@@ -104,7 +106,27 @@ class Seer:
         return self.model(pixel_values=x_TCHW).last_hidden_state[:, 0]
 
 
-def _side(said: Mapping[str, Any]) -> int:
-    """Pixels of the side of a model's pictures."""
-    size = said.get("crop_size") or said["size"]
-    return int(size if isinstance(size, int) else size.get("height") or size["shortest_edge"])
+class _Size(BaseModel):
+    """Pixels: of a side, or of the shorter one."""
+
+    height: int | None = Field(None, ge=1, le=LARGEST)
+    shortest_edge: int | None = Field(None, ge=1, le=LARGEST)
+
+
+class _Preparation(BaseModel):
+    """What preprocessor_config.json says of pictures."""
+
+    crop_size: _Size | Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    size: _Size | Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    image_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    image_std: tuple[_Spread, _Spread, _Spread]
+
+
+def _preparation(path: Path, mend: str) -> tuple[int, list[tuple[float, ...]]]:
+    """The side of a model's pictures in pixels, and the mean and spread of its colours."""
+    found = parse(_Preparation, read_json(path, error=UserError, mend=mend), str(path))
+    size = found.crop_size or found.size
+    side = size if isinstance(size, int) else size and (size.height or size.shortest_edge)
+    if not side:
+        raise UserError("it states no size of pictures", where=str(path), mend=mend)
+    return side, [found.image_mean, found.image_std]

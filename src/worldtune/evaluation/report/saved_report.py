@@ -1,12 +1,12 @@
 """Everything a report shows except the pixels, as results.json keeps it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ConfigDict, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
+from worldtune.core.strict_io import read_json
 from worldtune.errors import DataError, UserError
 from worldtune.evaluation.comparison import Comparison
 from worldtune.evaluation.gates import Policy, Ruling
@@ -118,13 +118,7 @@ def parse_report(value: Any, *, where: str) -> SavedReport:
 
 def read_report(results: Path) -> SavedReport:
     """Read a results.json. Raises DataError when it is unreadable, is no JSON, or lacks a video it names."""
-    try:
-        value = json.loads(results.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read the results: {error}", where=str(results), mend="Run the evaluation again."
-        ) from error
-    saved = parse_report(value, where=str(results))
+    saved = parse_report(read_json(results, mend="Run the evaluation again."), where=str(results))
     for row in saved.videos.values():
         for path in row.values():
             if not (results.parent / path).is_file():

@@ -3,7 +3,6 @@
 The page shows two candidates side by side in an order drawn for each case, without names, and saves a file.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from worldtune.core.strict_io import read_json
 from worldtune.errors import DataError, first_line
 from worldtune.evaluation.comparison import Comparison
 from worldtune.files import digest_json
@@ -64,9 +64,10 @@ def identity(comparison: Comparison) -> str:
 def read_votes(path: Path, comparison: Comparison) -> list[Vote]:
     """Raises DataError when the file is none, or of another evaluation."""
     mend = "Name the file that the report's page saved."
+    found = read_json(path, mend=mend)
     try:
-        ballot = TypeAdapter(Ballot).validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
+        ballot = TypeAdapter(Ballot).validate_python(found)
+    except ValidationError as error:
         raise DataError(f"no votes can be read: {first_line(error)}", where=str(path), mend=mend) from error
     if ballot.format != FORMAT:
         raise DataError(f"votes in the format {ballot.format!r}, not {FORMAT!r}", where=str(path), mend=mend)

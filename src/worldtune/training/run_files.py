@@ -1,0 +1,100 @@
+"""What a run folder says of its run, checked before a run goes on with it: metrics, lineage and durations."""
+
+import json
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worldtune.core.strict_io import parse_json, read_json
+from worldtune.errors import UserError
+
+MEND = "Restore the file from a copy, or start a new run."
+
+
+class _Known(BaseModel):
+    """Values that the program relies on; others may stand beside them."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Row(_Known):
+    step: int = Field(ge=0)
+    loss: float = 0
+    lr: float = 0
+    grad_norm: float = 0
+    held_out_loss: float | None = None
+    base_domain_loss: float | None = None
+    averages: dict[str, float | None] = Field(default_factory=dict)
+
+
+class _Origin(_Known):
+    base: dict[str, Any]
+    datasets: dict[str, Any]
+
+
+class _Lineage(_Origin):
+    resumed_with: list[_Origin] = Field(default_factory=list)
+
+
+class _Timing(_Known):
+    sessions: list[float | None]
+
+
+class _Trackers(_Known):
+    ids: dict[str, str]
+    told: dict[str, int]
+
+
+def metrics_line(row: dict[str, Any]) -> str:
+    """Return a row as a line of metrics.jsonl; NaN and infinity, which JSON does not have, become null."""
+    return json.dumps(_without_nan(row)) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a metrics.jsonl without a last line that a crash cut short. Raises UserError when damaged."""
+    *whole, _cut_or_empty = path.read_bytes().split(b"\n")
+    places = [f"{path}, line {number}" for number in range(1, len(whole) + 1)]
+    return [
+        _checked(_Row, parse_json(line, place, error=UserError, mend=MEND), place)
+        for line, place in zip(whole, places, strict=True)
+    ]
+
+
+def read_lineage(path: Path) -> dict[str, Any]:
+    """Return the content of a run's lineage.json. Raises UserError when it is damaged."""
+    return _read(_Lineage, path)
+
+
+def read_sessions(path: Path) -> list[float | None]:
+    """Return the sessions' durations of a timing.json in seconds, None for killed ones. Raises UserError."""
+    sessions: list[float | None] = _read(_Timing, path)["sessions"]
+    return sessions
+
+
+def read_trackers(path: Path) -> dict[str, Any]:
+    """Return the content of a run's trackers.json. Raises UserError when it is damaged."""
+    return _read(_Trackers, path)
+
+
+def _read(kind: type[_Known], path: Path) -> dict[str, Any]:
+    return _checked(kind, read_json(path, error=UserError, mend=MEND), str(path))
+
+
+def _checked(kind: type[_Known], value: Any, where: str) -> dict[str, Any]:
+    try:
+        kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = f"{key}: {first['msg'].lower()}" if key else first["msg"].lower()
+        raise UserError(f"the file is damaged: {what}", where=where, mend=MEND) from None
+    found: dict[str, Any] = value
+    return found

@@ -1,0 +1,121 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.training import small_recipe
+from worldtune.errors import UserError
+from worldtune.training.run import RunFolder
+from worldtune.training.run_files import metrics_line, read_trackers
+
+RECIPE = small_recipe(Path("base"), Path("films"))
+LINEAGE = {"base": {"name": "tiny", "digest": "d"}, "datasets": {"data": "e"}}
+DAMAGED = ["", "{", "[]", "3", '{"a": 1, "a": 2}', "[" * 100_000, '{"step": NaN}', '{"sessions": [1, 1e999]}', "\x00"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that has taken three steps and is at rest."""
+    run = RunFolder(tmp_path / "run")
+    run.start(RECIPE)
+    run.keep_lineage(LINEAGE)
+    with run.timed():
+        for step in range(1, 4):
+            run.log(step=step, loss=0.1 * step, lr=1e-3, grad_norm=1.0)
+    return run
+
+
+def refusal(read: Any, file: Path) -> str:
+    with pytest.raises(UserError) as error:
+        read()
+    assert file.name in error.value.where
+    assert "\n" not in str(error.value)
+    return error.value.what
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, "{}", '{"sessions": 3}', '{"sessions": ["x"]}'])
+def test_damaged_durations_are_named(run: RunFolder, content: str) -> None:
+    path = run.path / "timing.json"
+    path.write_text(content)
+    refusal(run.seconds, path)
+    refusal(lambda: run.timed().__enter__(), path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *DAMAGED,
+        "{}",
+        '{"base": {}}',
+        '{"base": {}, "datasets": []}',
+        '{"base": {}, "datasets": {}, "resumed_with": [{}]}',
+    ],
+)
+def test_a_damaged_lineage_is_named(run: RunFolder, content: str) -> None:
+    path = run.path / "lineage.json"
+    path.write_text(content)
+    refusal(lambda: run.same_lineage(LINEAGE), path)
+    refusal(lambda: run.keep_lineage(LINEAGE), path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *DAMAGED,
+        "{}",
+        '{"step": "2"}',
+        '{"step": -1}',
+        '{"step": 2, "held_out_loss": "low"}',
+        '{"step": 2, "loss": null}',
+    ],
+)
+def test_a_damaged_row_of_metrics_is_named(run: RunFolder, line: str) -> None:
+    whole = run.metrics.read_text().splitlines()
+    run.metrics.write_text("\n".join([whole[0], line, whole[2]]) + "\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        run.rows()
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        RunFolder(run.path).forget_after(2)
+
+
+@pytest.mark.parametrize(
+    "content", [*DAMAGED, '{"ids": {}}', '{"ids": {"wandb": 3}, "told": {}}', '{"ids": {}, "told": {"a": "x"}}']
+)
+def test_damaged_trackers_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "trackers.json"
+    path.write_text(content)
+    refusal(lambda: read_trackers(path), path)
+
+
+def test_a_sound_run_is_read_as_it_was_written(run: RunFolder) -> None:
+    assert [row["loss"] for row in run.rows()] == [0.1, 0.2, 0.1 * 3]
+    assert run.same_lineage(LINEAGE) == LINEAGE
+    assert run.seconds() is not None
+    run.metrics.write_text(run.metrics.read_text() + '{"step": 4, "lo')
+    assert [row["step"] for row in run.rows()] == [1, 2, 3]
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1), st.floats() | st.none() | st.dictionaries(st.text("abc"), st.floats()))
+)
+def test_a_row_is_json_whatever_was_measured(row: dict[str, Any]) -> None:
+    def known(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: known(inner) for name, inner in value.items()}
+        return value if value is None or math.isfinite(value) else None
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    assert json.loads(metrics_line(row), parse_constant=refuse) == known(row)
+
+
+def test_a_held_out_loss_that_is_not_finite_does_not_stop_a_resumed_run(run: RunFolder) -> None:
+    run.log(step=3, held_out_loss=math.nan, averages={"ema": math.inf})
+    again = RunFolder(run.path)
+    again.forget_after(3)
+    assert again.validations == [{"step": 3, "held_out_loss": None, "averages": {"ema": None}}]
