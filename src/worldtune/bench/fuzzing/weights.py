@@ -1,0 +1,140 @@
+"""Readers of tensors: safetensors, torch's files, checkpoints, latents."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+from worldtune.adapters.formats import METADATA
+from worldtune.bench.fuzzing.pickles import pt_of
+from worldtune.bench.fuzzing.reader import Reader, RefusedError
+from worldtune.bench.fuzzing.tensors import Tensors, meaning_of, safetensors_of
+from worldtune.distributed_checkpoint import save_tensors
+from worldtune.latents.store import LatentStore, load_tensor
+from worldtune.tensor_files import read_tensors
+from worldtune.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+
+KEYS: tuple[dict[str, object], ...] = ({"clip": 1}, {"clip": 2}, {"prompt": "lift"})
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _tensors() -> dict[str, Tensor]:
+    return {"a.weight": drawn(48, 64), "b.bias": drawn(5).half(), "steps": torch.tensor(7), "none": torch.empty(0, 2)}
+
+
+def _file(name: str) -> Any:
+    return lambda folder: meaning_of(read_tensors(folder / name))
+
+
+def _make_safetensors(folder: Path) -> None:
+    tensors = _tensors() | {"c": drawn(2, 2).bfloat16()}
+    save_file(tensors, folder / "a.safetensors", metadata={"format": "pt", METADATA: '{"r": 4, "lora_alpha": 8}'})
+
+
+def _old_of(folder: Path) -> Tensors:
+    """An older .pt has no checksums: torch itself says what it holds."""
+    try:
+        found = torch.load(folder / "old.pt", map_location="cpu", weights_only=True)
+        return meaning_of({name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)})
+    except Exception as error:  # a damaged pickle raises anything
+        raise RefusedError(f"torch does not read it: {error!r}") from error
+
+
+def _into() -> dict[str, Tensor]:
+    return {name: torch.zeros_like(tensor) for name, tensor in _tensors().items()}
+
+
+def _make_run(folder: Path) -> None:
+    save_checkpoint(folder, 10, _tensors())
+
+
+def _read_run(folder: Path) -> Tensors:
+    into = _into()
+    (newest,) = checkpoints(folder)
+    load_checkpoint(newest, into)
+    return meaning_of(into)
+
+
+def _dcp_of(folder: Path) -> Tensors:
+    """Only the sound sample where a checksum of the entries, each a zip, is wrong; else what torch itself reads."""
+    for file in folder.rglob("*.distcp"):
+        data = file.read_bytes()
+        starts = [match.start() for match in re.finditer(rb"PK\x03\x04.{22}[^/]{1,80}/data\.pkl", data, re.DOTALL)]
+        for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):
+            try:
+                if zipfile.ZipFile(io.BytesIO(data[begin:end])).testzip() is not None:
+                    raise RefusedError("a checksum is wrong")
+            except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+                raise RefusedError(f"an entry is damaged: {error}") from error
+    try:
+        reader = FileSystemReader(folder / "model")
+        into = {
+            name: torch.zeros(entry.size, dtype=entry.properties.dtype)
+            for name, entry in reader.read_metadata().state_dict_metadata.items()
+            if isinstance(entry, TensorStorageMetadata)
+        }
+        dcp.load(into, storage_reader=reader, no_dist=True)
+    except BaseException as error:  # torch's own error of a checkpoint is no Exception
+        raise RefusedError(f"torch does not read it: {error!r}") from error
+    return meaning_of(into)
+
+
+def _make_dcp(folder: Path) -> None:
+    (folder / "model").mkdir()
+    save_tensors(folder / "model", _tensors())
+
+
+def _make_latents(folder: Path) -> None:
+    store = LatentStore(folder)
+    for number, key in enumerate(KEYS):
+        store.save(drawn(2, 3, seed=number), key)
+
+
+def _read_latents(folder: Path) -> Tensors:
+    """What is not found is encoded again."""
+    store = LatentStore(folder)
+    found = {str(key): entry for key in KEYS if (entry := store.find(key)) is not None}
+    return meaning_of({name: load_tensor(entry) for name, entry in found.items()})
+
+
+def _part_of(found: Any, sound: Any) -> bool:
+    return set(found.items()) <= set(sound.items())
+
+
+READERS = (
+    Reader(
+        "safetensors",
+        "the format's specification, by itself",
+        _make_safetensors,
+        _file("a.safetensors"),
+        lambda folder: safetensors_of(folder / "a.safetensors"),
+    ),
+    Reader(
+        ".pt",
+        "the zip's checksums and a pickle read by NumPy",
+        lambda folder: torch.save(_tensors(), folder / "a.pt"),
+        _file("a.pt"),
+        lambda folder: pt_of(folder / "a.pt"),
+    ),
+    Reader(
+        ".pt of old",
+        "torch's own reader",
+        lambda folder: torch.save(_tensors(), folder / "old.pt", _use_new_zipfile_serialization=False),
+        _file("old.pt"),
+        _old_of,
+    ),
+    Reader("checkpoint of a run", "the checkpoint that was written", _make_run, _read_run),
+    Reader("DCP of another tool", "its entries' checksums and torch's own reader", _make_dcp, _file("model"), _dcp_of),
+    Reader("latent store", "the tensors that were put in", _make_latents, _read_latents, agree=_part_of),
+)
