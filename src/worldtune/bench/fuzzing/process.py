@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from worldtune.bench.fuzzing.reader import Reader, Trial, damage, judge
+from worldtune.bench.fuzzing.attempt import Raised, attempt
+from worldtune.bench.fuzzing.reader import Reader, RefusedError, Trial, damage, judge
 
 MEMORY = 4 << 30  # bytes, beyond what the process has when it begins
 DISK = 2 << 30  # bytes of one file
@@ -73,30 +75,30 @@ def _work(reader: Reader, place: Path, connection: Connection) -> None:
     """In the process: judge the mutations that are asked for, one by one."""
     _shut_off(place)
     target = place / "tried"
-    try:
-        sound = _sound(reader, place)
-        read = reader.read(sound)
-        if reader.expect is not None and not reader.agree(read, reader.expect(sound)):
-            raise RuntimeError(f"its oracle says something else: {reader.oracle}")
-    except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
+    begun = attempt(lambda: _begin(reader, place))
+    if isinstance(begun, Raised):
+        connection.send(f"{type(begun.error).__name__}: {begun.error}")
         return
+    sound, meaning = begun
     connection.send("")
     _limit()
     while True:
         number = connection.recv()
         connection.send(damage(reader, sound, number, target))
-        connection.send(judge(reader, target, read))
+        connection.send(judge(reader, target, meaning))
 
 
-def _sound(reader: Reader, place: Path) -> Path:
-    """The folder of the sound sample, made where it is not there yet."""
+def _begin(reader: Reader, place: Path) -> tuple[Path, Any]:
+    """The folder of the sound sample, made where it is not there yet, and its meaning, on which the oracle agrees."""
     sound, unfinished = place / "sound", place / "making"
     if not sound.exists():
         unfinished.mkdir()
         reader.make(unfinished)
         unfinished.rename(sound)
-    return sound
+    meaning = reader.read(sound)
+    if reader.expect is not None and not reader.agree(meaning, reader.expect(sound)):
+        raise RefusedError(f"its oracle, {reader.oracle}, says something else")
+    return sound, meaning
 
 
 def _shut_off(place: Path) -> None:

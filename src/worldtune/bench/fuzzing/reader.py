@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from worldtune.bench.fuzzing.attempt import Raised, attempt
 from worldtune.bench.fuzzing.mutations import mutate
 from worldtune.errors import UserError, first_line
 
@@ -86,14 +87,9 @@ def damage(reader: Reader, sound: Path, number: int, target: Path) -> str:
 
 def judge(reader: Reader, folder: Path, sound: Any) -> tuple[Outcome, str]:
     """Read a mutated sample, and say what became of it."""
-    try:
-        found = reader.read(folder)
-    except UserError as error:
-        return "refused", str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # whatever else leaves a reader is what is looked for here
-        return _fault(error)
+    found = attempt(lambda: reader.read(folder))
+    if isinstance(found, Raised):
+        return _refusal_or_fault(found.error)
     if reader.expect is None:
         return (
             ("same", "")
@@ -110,8 +106,10 @@ def judge(reader: Reader, folder: Path, sound: Any) -> tuple[Outcome, str]:
     return ("same" if is_same else "other"), ""
 
 
-def _fault(error: BaseException) -> tuple[Outcome, str]:
+def _refusal_or_fault(error: BaseException) -> tuple[Outcome, str]:
     """The command line tells an error of the system in one line; what fills the disk is a fault all the same."""
+    if isinstance(error, UserError):
+        return "refused", str(error)
     if isinstance(error, OSError) and error.errno in FULL:
         return "hang", f"it writes without end: {error.strerror}"
     if isinstance(error, OSError) and error.strerror is not None:
@@ -135,6 +133,7 @@ def _differences(found: Any, expected: Any, at: str) -> Iterator[str]:
         for key in [key for key in found if key in expected]:
             yield from _differences(found[key], expected[key], f"{at}/{key}")
         yield from (f"{at} lacks {key}" for key in expected if key not in found)
+        yield from (f"{at} has {key}" for key in found if key not in expected and key != "told")
     elif isinstance(found, list | tuple) and isinstance(expected, list | tuple) and len(found) == len(expected):
         for place, (one, other) in enumerate(zip(found, expected, strict=True)):
             yield from _differences(one, other, f"{at}/{place}")

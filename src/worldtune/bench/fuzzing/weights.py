@@ -1,21 +1,15 @@
 """Readers of tensors: safetensors, torch's files, checkpoints, latents."""
 
-import io
-import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from worldtune.adapters.formats import METADATA
-from worldtune.bench.fuzzing.pickles import pt_of
-from worldtune.bench.fuzzing.reader import Reader, RefusedError
+from worldtune.bench.fuzzing.pickles import entries_of, old_pt_of, pt_of
+from worldtune.bench.fuzzing.reader import Reader
 from worldtune.bench.fuzzing.tensors import Tensors, meaning_of, safetensors_of
 from worldtune.distributed_checkpoint import save_tensors
 from worldtune.latents.store import LatentStore, load_tensor
@@ -42,15 +36,6 @@ def _make_safetensors(folder: Path) -> None:
     save_file(tensors, folder / "a.safetensors", metadata={"format": "pt", METADATA: '{"r": 4, "lora_alpha": 8}'})
 
 
-def _old_of(folder: Path) -> Tensors:
-    """An older .pt has no checksums: torch itself says what it holds."""
-    try:
-        found = torch.load(folder / "old.pt", map_location="cpu", weights_only=True)
-        return meaning_of({name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)})
-    except Exception as error:  # a damaged pickle raises anything
-        raise RefusedError(f"torch does not read it: {error!r}") from error
-
-
 def _into() -> dict[str, Tensor]:
     return {name: torch.zeros_like(tensor) for name, tensor in _tensors().items()}
 
@@ -66,28 +51,13 @@ def _read_run(folder: Path) -> Tensors:
     return meaning_of(into)
 
 
-def _dcp_of(folder: Path) -> Tensors:
-    """Only the sound sample where a checksum of the entries, each a zip, is wrong; else what torch itself reads."""
-    for file in folder.rglob("*.distcp"):
-        data = file.read_bytes()
-        starts = [match.start() for match in re.finditer(rb"PK\x03\x04.{22}[^/]{1,80}/data\.pkl", data, re.DOTALL)]
-        for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):
-            try:
-                if zipfile.ZipFile(io.BytesIO(data[begin:end])).testzip() is not None:
-                    raise RefusedError("a checksum is wrong")
-            except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
-                raise RefusedError(f"an entry is damaged: {error}") from error
-    try:
-        reader = FileSystemReader(folder / "model")
-        into = {
-            name: torch.zeros(entry.size, dtype=entry.properties.dtype)
-            for name, entry in reader.read_metadata().state_dict_metadata.items()
-            if isinstance(entry, TensorStorageMetadata)
-        }
-        dcp.load(into, storage_reader=reader, no_dist=True)
-    except BaseException as error:  # torch's own error of a checkpoint is no Exception
-        raise RefusedError(f"torch does not read it: {error!r}") from error
-    return meaning_of(into)
+def _dcp_of(folder: Path) -> dict[str, Any]:
+    return {"entries": [entry for file in sorted(folder.rglob("*.distcp")) for entry in entries_of(file)]}
+
+
+def _are_entries(found: Any, expected: Any) -> bool:
+    """Is every tensor of the checkpoint an entry of its files, and every entry read? Or is it the sound one?"""
+    return sorted(found.values()) == sorted(expected["entries"]) if "entries" in expected else bool(found == expected)
 
 
 def _make_dcp(folder: Path) -> None:
@@ -129,12 +99,19 @@ READERS = (
     ),
     Reader(
         ".pt of old",
-        "torch's own reader",
+        "its pickles read by NumPy",
         lambda folder: torch.save(_tensors(), folder / "old.pt", _use_new_zipfile_serialization=False),
         _file("old.pt"),
-        _old_of,
+        lambda folder: old_pt_of(folder / "old.pt"),
     ),
     Reader("checkpoint of a run", "the checkpoint that was written", _make_run, _read_run),
-    Reader("DCP of another tool", "its entries' checksums and torch's own reader", _make_dcp, _file("model"), _dcp_of),
+    Reader(
+        "DCP of another tool",
+        "its entries, by their checksums and NumPy",
+        _make_dcp,
+        _file("model"),
+        _dcp_of,
+        agree=_are_entries,
+    ),
     Reader("latent store", "the tensors that were put in", _make_latents, _read_latents, agree=_part_of),
 )
