@@ -14,7 +14,7 @@ from worldtune.bench.fuzzing.reader import FAULTS, Reader, Trial, damage
 from worldtune.errors import UserError
 from worldtune.evaluation.report.figures import Figure, figure
 
-MUTATIONS, FEW = 5000, 8
+MUTATIONS, FEW = 5000, 6
 SECONDS = 20.0  # after which a reader is taken to hang
 SHOWN = 60  # characters of a mutation
 Advance = Callable[[int, int], None]
@@ -54,7 +54,7 @@ def all_readers() -> tuple[Reader, ...]:
         requests,
         settings,
         weights,
-    )  # fmt: skip
+    )
 
     torch.set_num_threads(1)  # the readers' processes are forks, and threads do not come along
     cv2.setNumThreads(1)
@@ -70,7 +70,10 @@ def fuzz(reader: Reader, numbers: Sequence[int], place: Path, seconds: float = S
 
 
 def remake(name: str, number: int, folder: Path) -> str:
-    """Write the reader's sample and its mutation of that number into `folder`, and say what the mutation is."""
+    """Write the reader's sample and its mutation of that number into `folder`, and say what the mutation is.
+
+    A release is signed by other keys each time: there the mutation is of the same kind.
+    """
     (reader,) = (each for each in all_readers() if each.name == name)
     sound = folder / "sound"
     sound.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Mutations of what archives hold: members of zips, and the header of a safetensors file."""
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from random import Random
@@ -49,7 +50,8 @@ def mutate_zip(file: Path, draw: Random) -> str:
     elif what == "swapped":
         members[at], members[other] = (name, members[other][1]), (members[other][0], data)
     packing = zipfile.ZIP_DEFLATED if what == "packed" else zipfile.ZIP_STORED
-    with zipfile.ZipFile(file, "w", packing) as opened:
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", packing) as opened:
+        warnings.simplefilter("ignore")  # of a name that is there twice
         for member, content in members:
             opened.writestr(member, content)
     return f"{name} {what}"

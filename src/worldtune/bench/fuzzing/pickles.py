@@ -93,9 +93,9 @@ def _zipped(data: bytes) -> Read:
     """What is pickled in the zip, and how to find a storage's bytes."""
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         names = opened.namelist()
-        (pickled,) = [name for name in names if name.endswith("data.pkl")]
         if len(set(names)) < len(names) or opened.testzip() is not None:
             raise RefusedError("a member is there twice, or its checksum is wrong")
+        (pickled,) = [name for name in names if name.endswith("data.pkl")]
         members = {name.removeprefix(pickled.removesuffix("data.pkl")): opened.read(name) for name in names}
     return _Unpickler(io.BytesIO(members["data.pkl"])).load(), lambda storage: members[f"data/{storage.key}"]
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -24,7 +25,8 @@ STARTING = 300.0  # seconds for the sound sample
 def trials(reader: Reader, numbers: Sequence[int], place: Path, seconds: float) -> Iterator[Trial]:
     """What becomes of each mutation; one that takes longer than `seconds` is a hang.
 
-    The sound sample lies in `place`. Raises RuntimeError when the reader, or its oracle, does not accept that.
+    The sound sample lies in `place`. Raises RuntimeError when the reader or its oracle does not accept that sample, and
+    when a mutation cannot be made.
     """
     waiting = deque(numbers)
     while waiting:
@@ -64,8 +66,10 @@ def _ask(process: BaseProcess, connection: Connection, reader: Reader, number: i
             return Trial(reader.name, number, mutation, "hang", f"longer than {seconds:g} s")
         outcome, what = connection.recv()
         return Trial(reader.name, number, mutation, outcome, what)
-    except (EOFError, ConnectionError):
+    except (EOFError, ConnectionError) as error:
         process.join()
+        if not mutation:
+            raise RuntimeError(f"{reader.name}: mutation {number} cannot be made") from error
         code = process.exitcode or 0
         what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return Trial(reader.name, number, mutation, "crash", what)
@@ -107,7 +111,7 @@ def _shut_off(place: Path) -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")
-    os.environ["TMPDIR"] = str(place)
+    tempfile.tempdir = str(place)
 
 
 def _limit() -> None:

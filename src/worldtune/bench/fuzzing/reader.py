@@ -41,9 +41,9 @@ class RefusedError(Exception):
 class Reader:
     """`make` writes a sound sample into an empty folder; `read` gives its meaning by the function that the verbs use.
 
-    An accepted file must mean what `expect` makes of it by other code; what the sound sample means, where that raises
-    RefusedError or there is none. `oracle` says which, in a line. `files` are those that are mutated, as patterns.
-    `rewrite` is a mutation of its own: it changes the folder and says what it did.
+    An accepted file must mean what `expect` makes of it by other code, or what the sound sample means where that raises
+    anything, as RefusedError, or is None. `oracle` says in a line what is compared with. `files` are those that are
+    mutated, as patterns. `rewrite` is a mutation of its own: it changes the folder and says what it did.
     """
 
     name: str
@@ -90,17 +90,12 @@ def judge(reader: Reader, folder: Path, sound: Any) -> tuple[Outcome, str]:
     found = attempt(lambda: reader.read(folder))
     if isinstance(found, Raised):
         return _refusal_or_fault(found.error)
-    if reader.expect is None:
-        return (
-            ("same", "")
-            if reader.agree(found, sound)
-            else ("silent", f"not what was written: {_differing(found, sound)}")
-        )
-    is_same = bool(reader.agree(found, sound))
-    try:
-        expected = reader.expect(folder)
-    except (RefusedError, OSError) as error:
-        return ("same", "") if is_same else ("silent", f"accepted, but {first_line(error)}")
+    expect, is_same = reader.expect, bool(reader.agree(found, sound))
+    if expect is None:
+        return ("same", "") if is_same else ("silent", f"not what was written: {_differing(found, sound)}")
+    expected = attempt(lambda: expect(folder))
+    if isinstance(expected, Raised):
+        return ("same", "") if is_same else ("silent", f"accepted, but {first_line(expected.error)}")
     if not reader.agree(found, expected):
         return "silent", f"not what it says: {_differing(found, expected)}"
     return ("same" if is_same else "other"), ""
