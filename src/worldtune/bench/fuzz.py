@@ -47,6 +47,7 @@ def all_readers() -> tuple[Reader, ...]:
         adapters,
         bundles,
         datasets,
+        folders,
         lerobot,
         pictures,
         recordings,
@@ -58,7 +59,7 @@ def all_readers() -> tuple[Reader, ...]:
 
     torch.set_num_threads(1)  # the readers' processes are forks, and threads do not come along
     cv2.setNumThreads(1)
-    rooms = (weights, adapters, settings, requests, records, bundles, lerobot, datasets, recordings, pictures)
+    rooms = (weights, adapters, settings, requests, records, bundles, lerobot, datasets, folders, recordings, pictures)
     return tuple(reader for room in rooms for reader in room.READERS)
 
 

@@ -1,13 +1,10 @@
-"""Readers of datasets: robomimic's HDF5 and folders of videos.
+"""What a reader makes of a dataset, and the reader of robomimic's HDF5.
 
 Every frame, state and action that is read must be what other code finds in the files; what is missing must be told of.
 Shapes: T frames, H height, W width, S state and A action dimensions.
 """
 
-import csv
-import io
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from worldtune.bench.fuzzing.oracle import json_in
-from worldtune.bench.fuzzing.pictures import FPS, LENGTH, clip, frames_of, near
+from worldtune.bench.fuzzing.pictures import FPS, LENGTH, clip, near
 from worldtune.bench.fuzzing.reader import Reader, RefusedError
 from worldtune.episodes.dataset import open_dataset
 from worldtune.episodes.episode import Episode
 from worldtune.episodes.sources import choose_cameras, open_source, read_all
 from worldtune.episodes.spec import DataSpec
-from worldtune.episodes.video import write_video
 
 COUNT = 3
 SETTINGS: dict[str, Any] = {"frames": 4, "fps": FPS, "height": 64, "width": 64, "max_loss": 1, "caption": "a robot"}
@@ -119,70 +115,8 @@ def _demo(demo: Any, rate: float, task: str) -> Recording:
     return Recording(frames_THWC, rate, (task,), *rows)
 
 
-def _make_videos(folder: Path) -> None:
-    for part in ("videos", "metas"):
-        (folder / "d" / part).mkdir(parents=True)
-    for number in range(COUNT):
-        write_video(folder / "d/videos" / f"{number}.mp4", clip(number), FPS)
-        (folder / "d/metas" / f"{number}.txt").write_text(f"The robot does {number} – slowly.\n", encoding="utf-8")
-
-
-def _make_table(folder: Path) -> None:
-    _make_videos(folder)
-    shutil.rmtree(folder / "d/metas")
-    rows = "".join(f'{number}.mp4,"The robot, slowly, does {number}."\n' for number in range(COUNT))
-    (folder / "d/metadata.csv").write_text(f"video,prompt\n{rows}")
-
-
-def _videos_of(folder: Path) -> dict[str, Any]:
-    """The videos by OpenCV; the text beside each as UTF-8."""
-    found = {}
-    for number in range(COUNT):
-        try:
-            frames_THWC, rate = frames_of(folder / "d/videos" / f"{number}.mp4")
-            text = (folder / "d/metas" / f"{number}.txt").read_bytes().decode("utf-8-sig").strip()
-        except (OSError, ValueError, RefusedError):
-            continue  # the reader must not have it either
-        found[f"{number} video"] = Recording(frames_THWC, rate, (text,))
-    return found
-
-
-def _table_of(folder: Path) -> dict[str, Any]:
-    """The videos by OpenCV; the prompts by Python's csv, all cells after the video's taken as one."""
-    text = (folder / "d/metadata.csv").read_bytes()
-    try:
-        table = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), strict=True)
-        header, *rows = [row for row in table if any(row)]
-        prompts = {cells[0].strip().removesuffix(".mp4"): ",".join(cells[1:]).strip() for cells in rows}
-    except (csv.Error, ValueError, LookupError) as error:
-        raise RefusedError(f"it is no table of videos and prompts: {error}") from error
-    if len(prompts) < len(rows) or [cell.strip().lower() for cell in header] != ["video", "prompt"]:
-        raise RefusedError("a video is there twice, or its columns are others")
-    films = {name: frames_of(folder / "d/videos" / f"{name}.mp4") for name in map(str, range(COUNT)) if name in prompts}
-    return {f"{name} video": Recording(*film, (prompts[name],)) for name, film in films.items()}
-
-
 def reading(name: str, **settings: Any) -> Callable[[Path], Any]:
     return lambda folder: read(folder / name, **settings)
 
 
-READERS = (
-    Reader("HDF5", "h5py", _make_hdf5, reading("demos.hdf5"), _hdf5_of, agree=agree),
-    Reader(
-        "folder of videos",
-        "OpenCV's decoder and the texts' bytes",
-        _make_videos,
-        reading("d", caption="{caption}"),
-        _videos_of,
-        agree=agree,
-    ),
-    Reader(
-        "videos with a table",
-        "OpenCV's decoder and Python's csv",
-        _make_table,
-        reading("d", caption="{caption}"),
-        _table_of,
-        files=("d/metadata.csv",),
-        agree=agree,
-    ),
-)
+READERS = (Reader("HDF5", "h5py", _make_hdf5, reading("demos.hdf5"), _hdf5_of, agree=agree),)
