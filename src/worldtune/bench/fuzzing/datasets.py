@@ -26,22 +26,27 @@ SETTINGS: dict[str, Any] = {"frames": 4, "fps": FPS, "height": 64, "width": 64, 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Recording:
-    """One, as a reader or an oracle has it; `tasks` are the texts that it may have."""
+    """One, as a reader or an oracle has it; `tasks` are the texts that it may have.
+
+    `exact`: its frames are kept without loss.
+    """
 
     frames_THWC: np.ndarray
     rate: float
     tasks: tuple[str, ...] = ("",)
     states_TS: np.ndarray | None = None
     actions_TA: np.ndarray | None = None
+    exact: bool = False
 
     def __repr__(self) -> str:
         return f"{self.frames_THWC.shape} at {self.rate:g} fps, {' or '.join(self.tasks)!r:.40}"
 
     def means(self, other: "Recording", told: bool) -> bool:
         """Is it the other, whose rate is 0 and whose rows are None where the oracle does not look at them?"""
+        shows = np.array_equal if self.exact else near
         rows = ((self.states_TS, other.states_TS), (self.actions_TA, other.actions_TA))
         return (
-            near(self.frames_THWC, other.frames_THWC)
+            shows(self.frames_THWC, other.frames_THWC)
             and (not other.rate or abs(self.rate / other.rate - 1) < 0.02)
             and set(self.tasks) <= {*other.tasks, *([""] if told else [])}
             and all(
@@ -50,7 +55,7 @@ class Recording:
         )
 
 
-def read(path: Path, **settings: Any) -> dict[str, Any]:
+def read(path: Path, *, exact: bool = False, **settings: Any) -> dict[str, Any]:
     """Every recording that clips are made of, as training would open the dataset; and whether a loss was told."""
     dataset = open_dataset(DataSpec.model_validate({"path": str(path)} | SETTINGS | settings))
     source = open_source(str(path), settings.get("recorded_fps"))
@@ -60,7 +65,7 @@ def read(path: Path, **settings: Any) -> dict[str, Any]:
         if isinstance(each, Episode) and (each.name, each.camera) in used:
             frames_THWC = np.stack([frame_HWC for _, frame_HWC in each.footage.frames(range(each.frames))])
             found[f"{each.name} {each.camera}"] = Recording(
-                frames_THWC, each.fps, (each.task or each.caption,), each.states, each.actions
+                frames_THWC, each.fps, (each.task or each.caption,), each.states, each.actions, exact
             )
     return found
 
@@ -111,12 +116,12 @@ def _demo(demo: Any, rate: float, task: str) -> Recording:
     frames_THWC, states, actions = (np.asarray(array) for array in arrays)
     if frames_THWC.dtype != np.uint8 or frames_THWC.ndim != 4:
         raise RefusedError("its pictures are none")
-    rows = [np.asarray(part, np.float32).reshape(len(part), -1) for part in (states, actions)]
-    return Recording(frames_THWC, rate, (task,), *rows)
+    states_TS, actions_TA = (np.asarray(part, np.float32).reshape(len(part), -1) for part in (states, actions))
+    return Recording(frames_THWC, rate, (task,), states_TS, actions_TA)
 
 
-def reading(name: str, **settings: Any) -> Callable[[Path], Any]:
-    return lambda folder: read(folder / name, **settings)
+def reading(name: str, *, exact: bool = False, **settings: Any) -> Callable[[Path], Any]:
+    return lambda folder: read(folder / name, exact=exact, **settings)
 
 
-READERS = (Reader("HDF5", "h5py", _make_hdf5, reading("demos.hdf5"), _hdf5_of, agree=agree),)
+READERS = (Reader("HDF5", "h5py", _make_hdf5, reading("demos.hdf5", exact=True), _hdf5_of, agree=agree),)

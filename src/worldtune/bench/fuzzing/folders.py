@@ -55,7 +55,7 @@ def _texts_of(folder: Path, caption: Callable[[int], str]) -> dict[str, Any]:
 
 
 def _videos_of(folder: Path) -> dict[str, Any]:
-    return _texts_of(folder, lambda n: (folder / "d/metas" / f"{n}.txt").read_bytes().decode("utf-8-sig").strip())
+    return _texts_of(folder, lambda n: (folder / "d/metas" / f"{n}.txt").read_text("utf-8-sig").strip())
 
 
 def _json_of(folder: Path) -> dict[str, Any]:

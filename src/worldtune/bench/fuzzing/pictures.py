@@ -115,7 +115,7 @@ def _picture_of(path: Path) -> np.ndarray:
 
 
 def _picture(ending: str) -> Reader:
-    name = f"a.{ending}"
+    name, agree = f"a.{ending}", np.array_equal if ending in ("png", "bmp") else near
 
     def make(folder: Path) -> None:
         picture = cv2.GaussianBlur(clip(0)[0], (0, 0), 2)
@@ -124,7 +124,7 @@ def _picture(ending: str) -> Reader:
     def on(act: Callable[[Path], Any]) -> Callable[[Path], Any]:
         return lambda folder: act(folder / name)
 
-    return Reader(f"{ending} as input", "OpenCV's decoder", make, on(_read_picture), on(_picture_of), agree=near)
+    return Reader(f"{ending} as input", "OpenCV's decoder", make, on(_read_picture), on(_picture_of), agree=agree)
 
 
 def _on_video(act: Callable[[Path], Any]) -> Callable[[Path], Any]:

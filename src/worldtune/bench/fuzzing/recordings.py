@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from worldtune.bench.fuzzing.attempt import attempt
-from worldtune.bench.fuzzing.datasets import Recording, agree, read
+from worldtune.bench.fuzzing.datasets import Recording, agree, reading
 from worldtune.bench.fuzzing.pictures import FPS, clip
 from worldtune.bench.fuzzing.reader import Reader, RefusedError
 
@@ -98,7 +98,7 @@ def _pixels(message: Any) -> np.ndarray:
 
 def _reader(name: str, storage: str) -> Reader:
     return Reader(name, "the rosbags package itself, message by message", _make(storage),
-                  lambda folder: read(folder / "d", height=32, width=32), _recordings_of, agree=agree)  # fmt: skip
+                  reading("d", exact=True, height=32, width=32), _recordings_of, agree=agree)  # fmt: skip
 
 
 READERS = (_reader("ROS 2, MCAP", "MCAP"), _reader("ROS 2, SQLite", "SQLITE3"), _reader("ROS 1", "ROS1"))

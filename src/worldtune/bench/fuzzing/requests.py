@@ -79,8 +79,7 @@ def _requests_of(name: str) -> Callable[[Path], Any]:
 
 def _values(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
-        text = path.read_bytes().decode("utf-8", "replace")
-        return [json_in(line) for line in text.splitlines() if line.strip()]
+        return [json_in(line) for line in path.read_bytes().decode().split("\n") if line.strip()]
     value = json_of(path) if path.suffix == ".json" else yaml_of(path)
     return value if isinstance(value, list) else [value]
 
