@@ -16,7 +16,7 @@ from worldtune.evaluation.report.figures import Figure, figure
 
 MUTATIONS, FEW = 5000, 6
 SECONDS = 20.0  # after which a reader is taken to hang
-SHOWN = 60  # characters of a mutation
+SHOWN = 40, 100  # characters of a mutation, and of what came of it
 Advance = Callable[[int, int], None]
 
 
@@ -97,5 +97,6 @@ def figures(found: Sequence[Trial], readers: Sequence[Reader], goal: int | None)
             kinds.setdefault((trial.reader, trial.outcome, trial.what.split(":")[0]), []).append(trial)
     for (name, _, _), alike in kinds.items():
         first = alike[0]
-        what = f"{first.outcome}, first by number {first.number} ({first.mutation[:SHOWN]}): {first.what}"
-        yield figure(f"{name}: {what}", len(alike), "", "lower", 0)
+        mutation, what = first.mutation[: SHOWN[0]], first.what[: SHOWN[1]]
+        told = f"{name}: {first.outcome}, first by number {first.number} ({mutation}): {what}"
+        yield figure(told, len(alike), "", "lower", 0)

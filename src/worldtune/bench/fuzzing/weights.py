@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -11,7 +12,6 @@ from worldtune.adapters.formats import METADATA
 from worldtune.bench.fuzzing.pickles import entries_of, old_pt_of, pt_of
 from worldtune.bench.fuzzing.reader import Reader
 from worldtune.bench.fuzzing.tensors import Tensors, meaning_of, safetensors_of
-from worldtune.distributed_checkpoint import save_tensors
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.tensor_files import read_tensors
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
@@ -61,8 +61,7 @@ def _are_entries(found: Any, expected: Any) -> bool:
 
 
 def _make_dcp(folder: Path) -> None:
-    (folder / "model").mkdir()
-    save_tensors(folder / "model", _tensors())
+    dcp.save(dict(_tensors()), checkpoint_id=folder / "model", no_dist=True)
 
 
 def _make_latents(folder: Path) -> None:
