@@ -57,7 +57,7 @@ def _dcp_of(folder: Path) -> dict[str, Any]:
 
 def _are_entries(found: Any, expected: Any) -> bool:
     """Is every tensor of the checkpoint an entry of its files, and every entry read? Or is it the sound one?"""
-    return sorted(found.values()) == sorted(expected["entries"]) if "entries" in expected else bool(found == expected)
+    return set(found.values()) == set(expected["entries"]) if "entries" in expected else bool(found == expected)
 
 
 def _make_dcp(folder: Path) -> None:
