@@ -30,7 +30,8 @@ def test_nothing_unfinished_is_shipped() -> None:
 
 def test_no_broad_except() -> None:
     broad = {"None", "Exception", "BaseException"}
-    assert [where for where, node in nodes(ast.ExceptHandler) if broad & caught(node)] == []
+    found = [where.rpartition(":")[0] for where, node in nodes(ast.ExceptHandler) if broad & caught(node)]
+    assert found == ["src/worldtune/bench/fuzzing/attempt.py"], "where whatever a reader raises is a finding"
 
 
 def test_no_torchvision() -> None:
@@ -39,7 +40,8 @@ def test_no_torchvision() -> None:
 
 def test_no_pickle_is_loaded() -> None:
     found = {where.rpartition(":")[0] for where, node in nodes(ast.Import, ast.ImportFrom) if PICKLES & packages(node)}
-    assert found == {f"src/worldtune/{name}.py" for name in ("distributed_checkpoint", "tensor_files")}
+    names = ("distributed_checkpoint", "tensor_files", "bench/fuzzing/pickles")  # the last: an oracle beside the others
+    assert found == {f"src/worldtune/{name}.py" for name in names}
     assert [where for where, node in nodes(ast.keyword) if node.arg in {"allow_pickle", "trust_remote_code"}] == []
     loads = [(where, node) for where, node in nodes(ast.Call) if ast.unparse(node.func) == "torch.load"]
     ours = {where.rpartition(":")[0] for where, _ in loads if where.startswith("src")}
@@ -55,7 +57,7 @@ def test_json_and_yaml_are_read_by_the_strict_reader_alone() -> None:
         for where, node in nodes(ast.Attribute)
         if node.attr in {"model_validate_json", "validate_json"}
     ]
-    others = ("src/worldtune/registry/", "src/worldtune/cli/registry", "src/worldtune/bench/", "pretraining/")
+    others = ("src/worldtune/bench/", "pretraining/")
     found = {file for file in calls if not file.startswith(others)}
     assert found - {"src/worldtune/tensor_files.py"} == {"src/worldtune/core/strict_io.py"}
 

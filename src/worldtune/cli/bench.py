@@ -15,6 +15,7 @@ BENCHES = {
     "gpu": "a GPU's memory and time against what was planned, on the 2B with weights drawn at random",
     "evaluate": "an evaluation's time, and what its metrics make of planted faults",
     "registry": "the registry under a crowd, kill -9, ten thousand releases and attacks",
+    "fuzz": "5,000 seeded mutations of every kind of file that is read: tracebacks, hangs, other values in silence",
     "data": "decoding against diffusers' example, encoding, the store and the ledger",
 }
 
@@ -31,7 +32,7 @@ def bench(
 
         worldtune bench pocket --json
     """
-    from worldtune.bench import data, evaluate, generate, gpu, pocket, registry, speed, train
+    from worldtune.bench import data, evaluate, fuzz, generate, gpu, pocket, registry, speed, train
     from worldtune.bench.machine import machine
     from worldtune.cli.figures import say
     from worldtune.cli.progress import progress
@@ -48,8 +49,9 @@ def bench(
         make_folder(plot)  # before the long work
     if name == "speed":
         figures = speed.measure("pocket", quick=quick)
-    elif name in ("generate", "train", "data", "registry", "gpu"):
-        measured = {"generate": generate, "train": train, "data": data, "registry": registry, "gpu": gpu}[name]
+    elif name in ("generate", "train", "data", "registry", "gpu", "fuzz"):
+        parts = {"generate": generate, "train": train, "data": data, "registry": registry, "gpu": gpu, "fuzz": fuzz}
+        measured = parts[name]
         with progress(f"bench {name}") as advance:
             figures = measured.measure(quick=quick, on_part=advance)
     elif name == "evaluate":

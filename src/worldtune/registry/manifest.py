@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from worldtune.core import strict_io
 from worldtune.errors import RecipeError, RegistryError, first_line
 from worldtune.files import digest_bytes, digest_file
 from worldtune.strict import Strict, parse
@@ -67,18 +68,8 @@ def canonical(value: Any) -> bytes:
 
 
 def parse_json(content: bytes | str, where: str) -> Any:
-    """Raises RegistryError for what is no JSON, or holds a key twice, of which readers see one or the other."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("it holds a key twice")
-        return found
-
-    try:
-        return json.loads(content, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise RegistryError(f"no JSON that is taken: {first_line(error)}", where=where, mend=_MEND) from error
+    """Raises RegistryError for what is no JSON, or what the strict reader refuses."""
+    return strict_io.parse_json(content, where, error=RegistryError, mend=_MEND)
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:

@@ -12,10 +12,10 @@ channels:
 from functools import cached_property
 from pathlib import Path
 
-import yaml
 from pydantic import Field, model_validator
 
-from worldtune.errors import RecipeError, RegistryError, first_line
+from worldtune.core.strict_io import read_yaml
+from worldtune.errors import RecipeError, RegistryError
 from worldtune.files import digest_bytes
 from worldtune.registry.manifest import canonical
 from worldtune.registry.names import is_channel
@@ -59,13 +59,7 @@ DEFAULT = Policy(channels={"production": Rule(approvals=1, evidence=True), OTHER
 def read_policy(path: Path) -> Policy:
     """Raises RegistryError when the file cannot be read, or is no policy."""
     mend = "Write a file as docs/registry.md shows."
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RegistryError(f"no YAML{line}: {error.problem}", where=str(path), mend=mend) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RegistryError(f"the policy cannot be read: {first_line(error)}", where=str(path), mend=mend) from error
+    found = read_yaml(path, error=RegistryError, mend=mend)
     if not isinstance(found, dict):
         raise RegistryError("the policy is empty, or no mapping", where=str(path), mend=mend)
     try:

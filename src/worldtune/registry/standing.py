@@ -3,7 +3,6 @@
 The rules of promotion and rollback are here, and are asked by the reducer alone and by what shows them to people.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from worldtune.errors import RegistryError
 from worldtune.registry.facts import Approved, BaseRevoked, Evaluated, Released, Revoked
 from worldtune.registry.log.event_log import Event
 from worldtune.registry.log.state import State
-from worldtune.registry.manifest import canonical
+from worldtune.registry.manifest import canonical, parse_json
 from worldtune.registry.policy import Policy
 from worldtune.registry.releases import channel_head, check_not_revoked, moves_of, revocation
 from worldtune.registry.statements import said
@@ -59,7 +58,7 @@ def policy_now(state: State) -> Policy:
 
 @lru_cache(maxsize=64)
 def _policy(content: bytes) -> Policy:
-    return parse(Policy, json.loads(content), "policy")
+    return parse(Policy, parse_json(content, "policy"), "policy")
 
 
 def expectations(state: State, adapter: str) -> dict[str, str]:

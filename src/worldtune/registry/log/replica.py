@@ -20,6 +20,7 @@ from worldtune.errors import RegistryError, UserError
 from worldtune.files import cache_folder, digest_bytes, make_folder
 from worldtune.registry.log.event_log import Head
 from worldtune.registry.log.state import State
+from worldtune.registry.manifest import parse_json
 
 Note = Callable[[str], None]
 WAIT_S = 2
@@ -46,8 +47,8 @@ class Entries:
             for key, value, digest in self.connection.execute(query, values):
                 if digest != _digest(table, key, value):
                     raise self._damaged()
-                yield key, json.loads(value)
-        except (sqlite3.Error, ValueError) as error:
+                yield key, parse_json(value, str(self.path))
+        except (sqlite3.Error, RegistryError) as error:
             raise self._damaged() from error
 
     def _damaged(self) -> RegistryError:
