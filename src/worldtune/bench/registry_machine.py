@@ -1,10 +1,7 @@
 """Random histories by hypothesis: which act comes next, by whom, on which database. A failing one is made shorter."""
 
-import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,19 +100,3 @@ def _begin(place: Path, database: str | None) -> _Beginning:
         keys[person] = make_key(path)
         enrol(registry, keys["ann"], person, public_path(path), roles, None)
     return _Beginning(place, registry, keys)
-
-
-@contextmanager
-def own_folders(place: Path) -> Iterator[None]:
-    """What this user keeps of registries is below `place` meanwhile."""
-    names = {"XDG_CACHE_HOME": place / "cache", "XDG_STATE_HOME": place / "state"}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: str(path) for name, path in names.items()})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,6 +1,7 @@
 """A registry with people in it, and adapters to put into it, for the figures of the registry."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,3 +93,19 @@ def new_database(server: str, name: str) -> Iterator[str]:
         with engine.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         engine.dispose()
+
+
+@contextmanager
+def own_folders(place: Path) -> Iterator[None]:
+    """What this user keeps of registries is below `place` meanwhile."""
+    names = {"XDG_CACHE_HOME": place / "cache", "XDG_STATE_HOME": place / "state"}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: str(path) for name, path in names.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -10,7 +10,7 @@ from typing import Any
 from worldtune.bench.fuzzing.reader import Reader
 from worldtune.bench.fuzzing.tars import read_members, write_members
 from worldtune.bench.fuzzing.text import changed_json
-from worldtune.bench.registry_site import NAME, make_adapter, make_site
+from worldtune.bench.registry_site import NAME, make_adapter, make_site, own_folders
 from worldtune.files import digest_bytes
 from worldtune.registry.add import add
 from worldtune.registry.bring_in import bring_in
@@ -29,20 +29,20 @@ def _make_bundle(folder: Path) -> None:
     export(there, f"{NAME}@1", folder / "sent.tar")
     enrol(registry, here.key("ann"), "sam", public_path(sender.folder / "keys" / "sam.pem"), ("submitter",), None)
     for one in (there, registry):
-        one.record.engine.dispose()
+        one.engine.dispose()
     for path in (adapter, sender.folder):
         shutil.rmtree(path)
 
 
 def _read_bundle(folder: Path) -> dict[str, Any]:
     """Import it, into a copy of the other site."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, own_folders(Path(place)):  # no copy is the same registry cut off
         here = Path(shutil.copytree(folder / "here", Path(place) / "here"))
         registry = open_registry(here)
         try:
             found = bring_in(registry, load_key(here / "keys" / "sam.pem"), folder / "sent.tar")
         finally:
-            registry.record.engine.dispose()
+            registry.engine.dispose()
         fact = found.release.fact
         stated = {
             key: getattr(fact, key) for key in ("digest", "weights", "card", "base", "provenance", "size", "statement")

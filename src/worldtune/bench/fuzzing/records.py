@@ -15,11 +15,11 @@ from worldtune.bench.fuzzing.settings import RECIPE
 from worldtune.bench.registry_site import make_adapter
 from worldtune.evaluation.case import Case, held
 from worldtune.evaluation.compare import compare
-from worldtune.evaluation.gates import Ruling
 from worldtune.evaluation.report.folder import ReportContent, write_report
 from worldtune.evaluation.report.saved_report import read_report
 from worldtune.evaluation.report.votes import FORMAT, identity, read_votes
 from worldtune.evaluation.runs import read_runs
+from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.files import write_json
 from worldtune.training.recipe import Recipe
 from worldtune.training.run import RunFolder
@@ -50,7 +50,7 @@ def _make_report(folder: Path) -> None:
             figures=[{"name": "gain", "value": 3.0, "unit": "dB", "goal": 2.5, "better": "higher", "reached": True}],
             curves={"LoRA": [{"step": k, "loss": 1 / (1 + k), "held_out_loss": 0.5} for k in range(3)]},
             lineage={"LoRA": LINEAGE}, forgetting=[{"candidate": "LoRA", "loss": 0.05}], reproduce="make demo",
-            rulings={"LoRA": [Ruling("moves", "pass", "0.9, of 8 episodes")]}, suite="ab" * 32, gates="cd" * 32,
+            loaded={"LoRA": "all of it"}, plan=SamplingPlan(),
         ),
     )  # fmt: skip
     vote = {"case": cases[0].name, "left": "LoRA", "right": "base", "choice": "left"}
