@@ -67,8 +67,8 @@ def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str |
             counted, left_out = [], []
             for envelope, kind in _others(bundle):
                 try:
-                    if found := _statement(writer, bundle, card, envelope, kind, release.fact):
-                        counted.append(writer.append(found))
+                    if statement := _statement(writer, bundle, card, envelope, kind, release.fact):
+                        counted.append(writer.append(statement))
                 except UserError as error:
                     left_out.append(str(error))
     return Imported(release, tuple(counted), tuple(left_out))
