@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from worldtune.errors import RegistryError, UserError
+from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.registry.database import reading
 from worldtune.registry.evidence import judged
 from worldtune.registry.facts import Evaluated, Released
-from worldtune.registry.log.event_log import Event, Head, read_event, rows_from, verified_history
+from worldtune.registry.log.event_log import MEND, Event, Head, read_event, rows_from, verified_history
 from worldtune.registry.log.heads import cut_off, read_seen
 from worldtune.registry.log.reducer import apply
 from worldtune.registry.log.schema import EVENTS
@@ -78,6 +78,9 @@ def _replay(
             here = Head(event.sequence, event.hash)
             state = apply(state, event, partial(verified_history, connection, here, identity[0]))
             on_event(found.events, total)
+        if found.events != total:
+            what = f"{total - found.events} rows stand before the first event"
+            raise TamperError(what, where="event 0", mend=MEND)
     except RegistryError as error:
         found.faults.append(str(error))
         if left := total - found.events:
