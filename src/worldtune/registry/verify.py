@@ -78,13 +78,14 @@ def _replay(
             here = Head(event.sequence, event.hash)
             state = apply(state, event, partial(verified_history, connection, here, identity[0]))
             on_event(found.events, total)
-        if found.events != total:
-            what = f"{total - found.events} rows stand before the first event"
-            raise TamperError(what, where="event 0", mend=MEND)
     except RegistryError as error:
         found.faults.append(str(error))
         if left := total - found.events:
             found.faults.append(f"{left} events after it cannot be judged [event {state.head.sequence + 2} and on]")
+    else:
+        if found.events != total:
+            what = f"{total - found.events} rows stand before the first event"
+            found.faults.append(str(TamperError(what, where="event 1", mend=MEND)))
     found.events, found.head = total, state.head
     return state, events
 
