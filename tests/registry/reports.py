@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from worldtune.adapters.card import read_card
+from worldtune.adapters.card import AdapterCard, read_card
 from worldtune.evaluation.case import Case, held
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.gates import Ruling
@@ -45,8 +45,8 @@ def _template(adapter: Path) -> dict[str, Any]:
     return found
 
 
-def results_of(adapter: Path, like: Path, outcome: str = "pass") -> bytes:
-    """The results of an evaluation of `adapter`; `like` is one for which they were made before, if they were."""
-    found = _template(like) | {"lineage": lineage_of({"new": read_card(adapter)})}
+def results_of(card: AdapterCard, like: Path, outcome: str = "pass") -> bytes:
+    """The results of an evaluation of an adapter; `like` is one for which they were made before, if they were."""
+    found = _template(like) | {"lineage": lineage_of({"new": card})}
     found["rulings"]["new"][0]["outcome"] = outcome
     return json.dumps(found).encode()

@@ -14,14 +14,15 @@ from worldtune.registry.bring_in import bring_in
 from worldtune.registry.bundle import export
 from worldtune.registry.enrolment import retire
 from worldtune.registry.facts import Released, Revoked
+from worldtune.registry.log.event_log import Event
 from worldtune.registry.manifest import canonical
 from worldtune.registry.promotion import promote
-from worldtune.registry.record import Event
 from worldtune.registry.releases import resolve
 from worldtune.registry.revocations import bring_revocations, write_revocations
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
+from .log_support import delete, events_of, faults_of, forget, rogue
 
 
 @pytest.fixture
@@ -36,8 +37,7 @@ def told(local: Team, tmp_path: Path) -> Path:
 
 
 def revoked(team: Team) -> list[Revoked]:
-    with team.registry.view() as view:
-        return [event.fact for event in view.facts(Revoked)]
+    return [event.fact for event in events_of(team.registry, Revoked)]
 
 
 def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Pat
     (event,) = brought.revoked
     told_ = f"line/wrist/pick@1 ({event.fact.digest[:12]}) is REVOKED, as another registry says: it hits the fixture"
     assert event.fact.told == told_
-    with away.registry.view() as view, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
-        resolve(view, "line/wrist/pick@staging")
+    with away.registry.view() as state, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
+        resolve(state, "line/wrist/pick@staging")
     assert verify(away.registry).faults == []
 
 
@@ -105,35 +105,31 @@ def test_a_changed_statement_does_not_hold(away: Team, told: Path, part: str) ->
     text = held[part]
     held[part] = text[:-9] + ("A" if text[-9] != "A" else "B") + text[-8:]
     told.write_bytes(canonical(content))
-    with away.registry.writer(away["sam"]) as writer:
-        before = writer.head()
+    with away.registry.view() as state:
+        before = state.head
     brought = bring_revocations(away.registry, away["sam"], told)
     assert brought.revoked == ()
     assert len(brought.left_out) == 1
-    with away.registry.view() as view:
-        assert view.head() == before
+    with away.registry.view() as state:
+        assert state.head == before
 
 
 def test_nobody_writes_a_revocation_that_was_never_said(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
-    """Whoever imports writes the row, and what counts is the statement in it. Where it does not hold all stops, until
-    the key that wrote it is known as stolen.
-    """
+    """Whoever imports writes the event, and what counts is the statement in it: if it does not hold, nothing."""
     bring_in(away.registry, away["sam"], _another_tar(local, tmp_path))
     brought = bring_revocations(away.registry, away["sam"], told).revoked[0].fact
-    with away.registry.view() as view:
-        mine = resolve(view, f"{NAME}@1").release.fact
+    with away.registry.view() as state:
+        mine = resolve(state, f"{NAME}@1").release.fact
     for statement in (brought.statement, "x"):
-        with away.registry.writer(away["bea"]) as writer:
-            writer.append(brought.model_copy(update=mine.identity | {"statement": statement}))
-    with away.registry.view() as view, pytest.raises(TamperError, match="it is not what bob signed"):
-        resolve(view, f"{NAME}@1")
-    with pytest.raises(TamperError):
-        write_revocations(away.registry, tmp_path / "no.json")
-    retire(away.registry, away["ann"], away["bea"].public_key.keyid, "she forges", stolen=True)
-    with away.registry.view() as view:
-        assert resolve(view, f"{NAME}@1").release.fact == mine
+        forged = brought.model_copy(update=mine.identity | {"statement": statement})
+        with pytest.raises(RegistryError), away.registry.writer(away["bea"]) as writer:
+            writer.append(forged)
+        rogue(away.registry, away["bea"], forged)
+    with away.registry.view() as state:
+        assert resolve(state, f"{NAME}@1").release.fact == mine
     assert len(write_revocations(away.registry, tmp_path / "passed-on.json")) == 1
-    assert any("it is not what bob signed" in fault for fault in verify(away.registry).faults)
+    assert "it is not what bob signed" in faults_of(away)
+    assert len(verify(away.registry).faults) == 2
 
 
 def test_what_another_signer_says_of_the_same_bytes_is_kept_too(
@@ -149,20 +145,14 @@ def test_what_another_signer_says_of_the_same_bytes_is_kept_too(
 
 def revoke_again(team: Team) -> Event[Revoked]:
     """bob, of this site, says it of bytes that were added before."""
-    with team.registry.view() as view:
-        (release,) = view.facts(Released)
+    (release,) = events_of(team.registry, Released)
     return revoke(team.registry, team["bob"], release.fact.name, "here too")
 
 
 def test_ones_own_that_the_record_lost_is_missed(local: Team, told: Path) -> None:
-    with local.registry.engine.begin() as connection:
-        for table in ("revoked", "event"):
-            connection.exec_driver_sql(f"DROP TRIGGER keep_{table}_delete")
-        (last,) = connection.exec_driver_sql("SELECT max(sequence) FROM event").one()
-        connection.exec_driver_sql("DELETE FROM revoked")
-        connection.exec_driver_sql(f"DELETE FROM event WHERE sequence = {last}")
-    (local.registry.folder / "seen.json").unlink()
-    with pytest.raises(TamperError, match="was said here, and is not in the record any more"):
+    delete(local.registry, *events_of(local.registry, Revoked))
+    forget(local.registry)
+    with pytest.raises(TamperError, match="was said here, and is not in the log any more"):
         bring_revocations(local.registry, local["sam"], told)
 
 
