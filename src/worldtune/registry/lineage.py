@@ -123,7 +123,7 @@ def derive(
         raise RegistryError(f"{what!r} is no kind of thing", where=name, mend=f"One of {', '.join(KINDS)}.")
     with registry.writer(signer) as writer:
         state = writer.state
-        found = [source if source in state.made else find(state, source).digest for source in sources]
+        found = [find(state, source).digest if "@" in source else source for source in sources]
         stated = {"what": what, "name": name, "digest": digest, "sources": found}
         return writer.append(as_fact(Derived, stated))
 
