@@ -367,10 +367,15 @@ def test_full_database_is_said_and_nothing_is_lost(local: Team) -> None:
 def test_facts_are_all_or_none(team: Team) -> None:
     release = released(team)
     move = release.identity | {"channel": "staging", "generation": 1, "how": "promotion"}
-    with pytest.raises(RegistryError, match="the policy is"), team.registry.writer(team["sam"]) as writer:
-        writer.append(Labelled(adapter=NAME, labels={"a": "b"}))
-        assert writer.state.labels[NAME] == {"a": "b"}
-        writer.append(Moved.model_validate(move | {"policy": "0" * 64}))
+
+    def twice() -> None:
+        with team.registry.writer(team["sam"]) as writer:
+            writer.append(Labelled(adapter=NAME, labels={"a": "b"}))
+            assert writer.state.labels[NAME] == {"a": "b"}
+            writer.append(Moved.model_validate(move | {"policy": "0" * 64}))
+
+    with pytest.raises(RegistryError, match="the policy is"):
+        twice()
     with team.registry.view() as state:
         assert (state.labels[NAME], state.head.sequence) == ({}, 7)
     assert verify(team.registry).sound

@@ -303,9 +303,7 @@ def other_facts(team: Team) -> dict[str, tuple[str, Fact, str]]:
             "eva speaks for bea",
         ),
         "an approval of what is revoked": ("bob", Approved(**revoked.identity, **approved), "is revoked"),
-        "an approval by an administrator": (
-            "ann", Approved(**of, **(approved | {"person": "ann"})), "it takes approver",
-        ),
+        "an approval by an evaluator": ("eva", Approved(**of, **(approved | {"person": "eva"})), "it takes approver"),
         "an approval by a retired key": ("bea", Approved(**of, **(approved | {"person": "bea"})), "was retired"),
         "a withdrawal of nothing": (
             "bob", Withdrawn(**of, channel="production", reason="a"), "did not approve it",
