@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from worldtune.adapters.card import read_card
+from worldtune.adapters.card import AdapterCard, read_card
 from worldtune.evaluation.case import Case, Video, held
 from worldtune.evaluation.compare import compare
 from worldtune.evaluation.comparison import CaseRow, Comparison
@@ -47,8 +47,8 @@ def _scored(row: CaseRow, values: dict[str, float | None]) -> CaseRow:
 SUITE = suite_digest(_compared("pass")[2].rows, PLAN)
 
 
-def _loaded(adapter: Path, outcome: str = "pass") -> str | None:
-    return None if outcome == "not enough evidence" else f"all of it ({read_card(adapter).weights_digest[:12]})"
+def _loaded(card: AdapterCard, outcome: str = "pass") -> str | None:
+    return None if outcome == "not enough evidence" else f"all of it ({card.weights_digest[:12]})"
 
 
 def report_of(adapter: Path, folder: Path, outcome: str = "pass", plan: SamplingPlan | None = PLAN) -> Path:
@@ -57,7 +57,7 @@ def report_of(adapter: Path, folder: Path, outcome: str = "pass", plan: Sampling
     lineage = lineage_of({"new": read_card(adapter)})
     content = ReportContent(
         "Title", "new", comparison, cases, clips, [], {}, lineage, [], "", 16.0,
-        loaded={"new": _loaded(adapter, outcome), "other": "all of it"}, plan=plan,
+        loaded={"new": _loaded(read_card(adapter), outcome), "other": "all of it"}, plan=plan,
     )  # fmt: skip
     write_report(folder, content)
     return folder
@@ -76,10 +76,10 @@ def _template(adapter: Path, outcome: str) -> str:
         return (report_of(adapter, Path(place) / "report", outcome) / "results.json").read_text()
 
 
-def results_of(adapter: Path, like: Path, outcome: str = "pass") -> bytes:
-    """The results of an evaluation of `adapter`; `like` is one for which they were made before, if they were."""
+def results_of(card: AdapterCard, like: Path, outcome: str = "pass") -> bytes:
+    """The results of an evaluation of an adapter; `like` is one for which they were made before, if they were."""
     found: dict[str, Any] = json.loads(_template(like, outcome))
-    found["lineage"] = lineage_of({"new": read_card(adapter)})
-    if loaded := _loaded(adapter, outcome):
+    found["lineage"] = lineage_of({"new": card})
+    if loaded := _loaded(card, outcome):
         found["loaded"]["new"] = found["rulings"]["new"][0]["why"] = loaded
     return json.dumps(found).encode()

@@ -16,6 +16,7 @@ from worldtune.registry.statements import opened
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
+from .log_support import events_of
 
 
 def test_numbers_go_on_from_name_to_name(team: Team) -> None:
@@ -61,8 +62,8 @@ def test_its_provenance_is_slsa_signed_by_who_added_it(team: Team) -> None:
     lineage = {"code": "c0ffee", "seed": 3, "datasets": {"data": "1" * 64, "forgetting": None},
                "base": {"source": "nvidia/x", "revision": "abc", "digest": "2" * 64}}  # fmt: skip
     release = add(team.registry, team["sam"], NAME, team.another(lineage=lineage)).fact
-    with team.registry.view() as view:
-        key = view.people.holders[team["sam"].public_key.keyid].key
+    with team.registry.view() as state:
+        key = state.identities[team["sam"].public_key.keyid].public
     content = opened(team.registry.store.read(release.provenance), key, "provenance")
     assert content["predicateType"] == PROVENANCE
     subjects = {one["name"]: one["digest"]["sha256"] for one in content["subject"]}
@@ -116,8 +117,7 @@ def test_a_store_that_went_away_leaves_the_record_as_it_was(team: Team, monkeypa
         add(team.registry, team["sam"], NAME, team.another())
     assert error.value.mend
     blobs.unlink()
-    with team.registry.view() as view:
-        assert view.facts(Released) == []
+    assert events_of(team.registry, Released) == []
     assert add(team.registry, team["sam"], NAME, team.another()).fact.number == 1
 
 

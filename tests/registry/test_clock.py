@@ -9,12 +9,14 @@ from worldtune.errors import RegistryError
 from worldtune.registry import clock
 from worldtune.registry.add import add
 from worldtune.registry.enrolment import enrol, set_clock
+from worldtune.registry.facts import Labelled
 from worldtune.registry.keys import make_key, public_path
 from worldtune.registry.labels import label
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
-from .test_record import released
+from .log_support import faults_of, rogue
+from .prepared import released
 
 
 class TestTime:
@@ -74,6 +76,11 @@ class TestTime:
     ) -> None:
         released(team)
         earlier = clock.text_of(clock.now() - timedelta(days=1))
-        monkeypatch.setattr("worldtune.registry.record.time_after", lambda last: earlier)
-        label(team.registry, team["sam"], NAME, {"a": "b"})
-        assert any("it is older than the event before" in fault for fault in verify(team.registry).faults)
+        with monkeypatch.context() as wrong:
+            wrong.setattr("worldtune.registry.log.writer.time_after", lambda last: earlier)
+            with pytest.raises(RegistryError, match="it is older than the event before"):
+                label(team.registry, team["sam"], NAME, {"a": "b"})
+        rogue(team.registry, team["sam"], Labelled(adapter=NAME, labels={"a": "b"}), at=earlier)
+        with team.registry.view() as state:
+            assert state.labels[NAME] == {}
+        assert "it is older than the event before" in faults_of(team)

@@ -17,6 +17,7 @@ from worldtune.registry.facts import Evaluated, Released
 from worldtune.registry.standing import standing
 
 from .conftest import NAME, Team
+from .log_support import events_of
 from .reports import GATES, SUITE, edit, report_of
 
 
@@ -41,8 +42,8 @@ def test_what_the_gates_ruled_is_attached_with_the_results(
     assert (fact.digest, fact.base, fact.suite, fact.gates) == (release.digest, release.base, SUITE, GATES)
     assert time_of(fact.expires) - time_of(event.at) == timedelta(days=3)
     assert team.registry.store.read(fact.results) == (report / "results.json").read_bytes()
-    with team.registry.view() as view:
-        counts = standing(view, release).evidence
+    with team.registry.view() as state:
+        counts = standing(state, release, None, event.at).evidence
     assert (counts is not None) == (outcome == "pass")
 
 
@@ -58,8 +59,7 @@ def test_an_evaluation_of_another_card_or_other_weights_is_refused(
         changed = edit(report, lineage={"new": lineage["new"] | {key: "0" * 64}})
         with pytest.raises(RegistryError, match="it judges no adapter of weights"):
             attach(team.registry, team["eva"], release.name, changed)
-    with team.registry.view() as view:
-        assert view.facts(Evaluated) == []
+    assert events_of(team.registry, Evaluated) == []
 
 
 def results(report: Path) -> Any:

@@ -15,6 +15,7 @@ from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
 from .hub import Hub, serving
+from .log_support import events_of
 
 
 @pytest.fixture
@@ -75,8 +76,7 @@ def test_a_refused_commit_leaves_no_fact(local: Team, hub: Hub) -> None:
     hub.refuses = 403
     with pytest.raises(RegistryError, match="the Hub refuses"):
         push(local.registry, local["sam"], release.name, "team/pick")
-    with local.registry.view() as view:
-        assert view.facts(Published) == []
+    assert events_of(local.registry, Published) == []
 
 
 def test_who_may_not_and_what_is_revoked_is_not_sent(local: Team, hub: Hub) -> None:

@@ -11,9 +11,8 @@ from worldtune.files import digest_bytes
 from worldtune.registry import clock
 from worldtune.registry.add import About, add
 from worldtune.registry.approval import approve, revoke, withdraw
-from worldtune.registry.clock import text_of, time_of
 from worldtune.registry.enrolment import expect, set_clock, set_policy
-from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.facts import Approved, Evaluated
 from worldtune.registry.policy import Policy, Rule
 from worldtune.registry.promotion import BreakGlass, promote, rollback
 from worldtune.registry.releases import channel_head, resolve
@@ -21,45 +20,27 @@ from worldtune.registry.standing import standing
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
-from .reports import GATES, SUITE, results_of
-
-PRODUCTION = f"{NAME}@production"
-
-
-def judged(team: Team, release: Released, source: Path | None = None, **changed: Any) -> None:
-    """Attach evidence as `evidence.attach` does, without an evaluation; of the adapter in `source`, if that matters."""
-    with team.registry.writer(team["eva"]) as writer:
-        results = team.registry.store.put_bytes(results_of(source, team.adapter) if source else b"{}")
-        fields: dict[str, Any] = {
-            "adapter": release.adapter, "number": release.number, "digest": release.digest,
-            "person": writer.holder.person, "base": release.base, "suite": SUITE, "gates": GATES,
-            "results": results, "candidate": "new", "outcome": "pass",
-            "expires": text_of(time_of(writer.at) + timedelta(days=1)),
-        }  # fmt: skip
-        writer.append(Evaluated(**(fields | changed)))
-
-
-def ready(team: Team, **about: Any) -> Released:
-    """A release that may go to production."""
-    source = team.another()
-    release = add(team.registry, team["sam"], NAME, source, About(**about)).fact
-    judged(team, release, source)
-    approve(team.registry, team["bob"], release.name, "production", "good")
-    return release
+from .log_support import events_of
+from .prepared import PRODUCTION, judged, ready
 
 
 def test_what_is_judged_and_approved_is_promoted_and_resolves(team: Team) -> None:
     release = ready(team)
-    move = promote(team.registry, team["sam"], release.name, "production").fact
-    assert (move.generation, move.how, len(move.evidence), len(move.approvals)) == (1, "promotion", 1, 1)
-    with team.registry.view() as view:
+    event = promote(team.registry, team["sam"], release.name, "production")
+    assert (event.fact.generation, event.fact.how) == (1, "promotion")
+    with team.registry.view() as state:
+        move = channel_head(state, NAME, "production")
+        assert move is not None
+        assert move.event == event
+        assert move.evidence == events_of(team.registry, Evaluated)[0].hash
+        assert move.approvals == (events_of(team.registry, Approved)[0].hash,)
         for text in (
             PRODUCTION,
             f"{NAME}@1",
             f"{NAME}@sha256:{release.digest}",
             f"{NAME}@sha256:{release.digest[:12]}",
         ):
-            assert resolve(view, text).release.fact == release
+            assert resolve(state, text).release.fact == release
     assert verify(team.registry).faults == []
 
 
@@ -80,7 +61,6 @@ def test_what_is_missing_is_all_said_at_once(team: Team) -> None:
         ({"outcome": "fail"}, "evidence: the gates say fail"),
         ({"outcome": "not enough evidence"}, "evidence: the gates say not enough evidence"),
         ({"expires": "2020-01-01T00:00:00.000000Z"}, "evidence: it expired on 2020-01-01"),
-        ({"base": "7" * 64}, "base: the evaluation was of another base"),
     ],
 )
 def test_evidence_that_does_not_count_is_none(team: Team, changed: dict[str, Any], why: str) -> None:
@@ -89,6 +69,12 @@ def test_evidence_that_does_not_count_is_none(team: Team, changed: dict[str, Any
     judged(team, release, **changed)
     with pytest.raises(RegistryError, match=why):
         promote(team.registry, team["sam"], release.name, "production")
+
+
+def test_evidence_of_another_base_is_refused(team: Team) -> None:
+    release = add(team.registry, team["sam"], NAME, team.another()).fact
+    with pytest.raises(RegistryError, match="base: the evaluation was of another base"):
+        judged(team, release, base="7" * 64)
 
 
 def test_the_newest_evaluation_decides_not_the_best(team: Team) -> None:
@@ -118,7 +104,11 @@ def test_nobody_approves_their_own_and_two_keys_are_one_person(team: Team) -> No
     with pytest.raises(RegistryError, match="approvals: 1 of 2"):
         promote(team.registry, team["ann"], release.name, "production")
     approve(team.registry, team["bea"], release.name, "production", "good")
-    assert len(promote(team.registry, team["ann"], release.name, "production").fact.approvals) == 2
+    promote(team.registry, team["ann"], release.name, "production")
+    with team.registry.view() as state:
+        move = channel_head(state, NAME, "production")
+        assert move is not None
+        assert len(move.approvals) == 2
 
 
 def test_an_approval_that_was_taken_back_does_not_count(team: Team) -> None:
@@ -181,10 +171,10 @@ def test_a_revoked_release_does_not_resolve_whatever_points_to_it(team: Team) ->
     release = ready(team)
     promote(team.registry, team["sam"], release.name, "production")
     revoke(team.registry, team["bob"], release.name, "it drops the cube")
-    with team.registry.view() as view:
+    with team.registry.view() as state:
         for text in (PRODUCTION, release.name, f"{NAME}@sha256:{release.digest}"):
             with pytest.raises(RegistryError, match="is revoked: it drops the cube"):
-                resolve(view, text)
+                resolve(state, text)
     with pytest.raises(RegistryError, match="revoked already"):
         revoke(team.registry, team["bob"], release.name, "again")
 
@@ -209,8 +199,9 @@ class TestRollback:
         assert move.fact.number == first.number, "never one that was rolled away from"
         with pytest.raises(RegistryError, match="it never held another before"):
             rollback(team.registry, team["bob"], PRODUCTION, "and again")
-        move, _ = rollback(team.registry, team["bob"], PRODUCTION, "it was not that", to=third.number)
-        assert move.fact.number == third.number
+        with pytest.raises(RegistryError, match="3 is one that was rolled away from: promote it again"):
+            rollback(team.registry, team["bob"], PRODUCTION, "it was not that", to=third.number)
+        assert promote(team.registry, team["sam"], third.name, "production").fact.generation == 6
         with pytest.raises(BusyError, match="at generation 6, not 4"):
             rollback(team.registry, team["bob"], PRODUCTION, "late", generation=4)
         assert verify(team.registry).sound
@@ -247,29 +238,27 @@ class TestBreakGlass:
         move = promote(team.registry, team["ann"], release.name, "production", glass=glass).fact
         assert (move.how, move.reason) == ("break-glass", "line 3 is down")
         assert "BREAK-GLASS" in move.told
-        with team.registry.view() as view:
-            (warning,) = resolve(view, PRODUCTION).warnings
+        with team.registry.view() as state:
+            (warning,) = resolve(state, PRODUCTION).warnings
             assert warning.startswith(f"BREAK-GLASS: {PRODUCTION} is {release.name} without approval until ")
-        from worldtune.registry import clock
-
         later = clock.now() + timedelta(hours=9)
         monkeypatch.setattr(clock, "now", lambda: later)
-        with team.registry.view() as view, pytest.raises(RegistryError, match="which has passed"):
-            resolve(view, PRODUCTION)
+        with team.registry.view() as state, pytest.raises(RegistryError, match="which has passed"):
+            resolve(state, PRODUCTION)
 
     def test_it_does_not_let_in_what_is_revoked_or_changed(self, team: Team) -> None:
         release = add(team.registry, team["sam"], NAME, team.another()).fact
         revoke(team.registry, team["bob"], release.name, "bad")
         with pytest.raises(RegistryError, match="is revoked"):
             promote(team.registry, team["ann"], release.name, "production", glass=BreakGlass("x", timedelta(hours=1)))
-        with team.registry.view() as view:
-            assert channel_head(view, NAME, "production") is None
+        with team.registry.view() as state:
+            assert channel_head(state, NAME, "production") is None
 
 
 def test_digests_of_results_are_of_what_was_kept(team: Team) -> None:
     release = ready(team)
-    with team.registry.view() as view:
-        (event,) = view.facts(Evaluated, digest=release.digest)
+    (event,) = events_of(team.registry, Evaluated)
+    assert event.fact.digest == release.digest
     assert digest_bytes(team.registry.store.read(event.fact.results)) == event.fact.results
 
 
@@ -280,19 +269,22 @@ def test_what_a_clock_that_was_ahead_dated_does_not_last(team: Team, monkeypatch
         release = ready(team)
         promote(team.registry, team["ann"], release.name, "production", glass=BreakGlass("down", timedelta(hours=8)))
     set_clock(team.registry, team["ann"], "it was September")
-    with team.registry.view() as view, pytest.raises(RegistryError, match="or by a clock that was ahead"):
-        resolve(view, PRODUCTION)
+    with team.registry.view() as state, pytest.raises(RegistryError, match="or by a clock that was ahead"):
+        resolve(state, PRODUCTION)
     with pytest.raises(RegistryError) as error:
         promote(team.registry, team["sam"], release.name, "production")
     assert error.value.what.count("a clock that was ahead dated it") == 2
-    with monkeypatch.context() as later, team.registry.view() as view:  # nor when that time has come
+    with monkeypatch.context() as later, team.registry.view() as state:  # nor when that time has come
         later.setattr(clock, "now", lambda: real + timedelta(days=300, hours=1))
         with pytest.raises(RegistryError, match="or by a clock that was ahead"):
-            resolve(view, PRODUCTION)
-        assert "evidence: a clock that was ahead dated it" in standing(view, release, "production").lapsed
+            resolve(state, PRODUCTION)
+        assert (
+            "evidence: a clock that was ahead dated it"
+            in standing(state, release, "production", clock.time_here()).lapsed
+        )
     judged(team, release)
     approve(team.registry, team["bob"], release.name, "production", "still good")
     promote(team.registry, team["sam"], release.name, "production")
-    with team.registry.view() as view:
-        assert resolve(view, PRODUCTION).warnings == ()
+    with team.registry.view() as state:
+        assert resolve(state, PRODUCTION).warnings == ()
     assert verify(team.registry).faults == []

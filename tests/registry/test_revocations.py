@@ -5,23 +5,28 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from worldtune.registry.record import Event
 
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry import clock
 from worldtune.registry.add import add
-from worldtune.registry.approval import revoke
+from worldtune.registry.approval import approve, revoke, revoke_base
 from worldtune.registry.bring_in import bring_in
 from worldtune.registry.bundle import export
 from worldtune.registry.enrolment import retire
-from worldtune.registry.facts import Released, Revoked
+from worldtune.registry.facts import BaseRevoked, Released, Revoked
+from worldtune.registry.log.event_log import Event
 from worldtune.registry.manifest import canonical
-from worldtune.registry.promotion import promote
-from worldtune.registry.releases import resolve
+from worldtune.registry.promotion import BreakGlass, promote
+from worldtune.registry.releases import check_not_revoked, resolve
 from worldtune.registry.revocations import bring_revocations, write_revocations
+from worldtune.registry.use import use
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
+from .log_support import delete, events_of, faults_of, forget, rogue
+from .prepared import ready, released
+
+GLASS = BreakGlass("down", timedelta(hours=1))
 
 
 @pytest.fixture
@@ -36,8 +41,7 @@ def told(local: Team, tmp_path: Path) -> Path:
 
 
 def revoked(team: Team) -> list[Revoked]:
-    with team.registry.view() as view:
-        return [event.fact for event in view.facts(Revoked)]
+    return [event.fact for event in events_of(team.registry, Revoked)]
 
 
 def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
@@ -48,8 +52,8 @@ def test_what_is_in_use_there_is_used_no_more(local: Team, away: Team, told: Pat
     (event,) = brought.revoked
     told_ = f"line/wrist/pick@1 ({event.fact.digest[:12]}) is REVOKED, as another registry says: it hits the fixture"
     assert event.fact.told == told_
-    with away.registry.view() as view, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
-        resolve(view, "line/wrist/pick@staging")
+    with away.registry.view() as state, pytest.raises(RegistryError, match="line/wrist/pick@1 is revoked: it hits"):
+        resolve(state, "line/wrist/pick@staging")
     assert verify(away.registry).faults == []
 
 
@@ -105,35 +109,31 @@ def test_a_changed_statement_does_not_hold(away: Team, told: Path, part: str) ->
     text = held[part]
     held[part] = text[:-9] + ("A" if text[-9] != "A" else "B") + text[-8:]
     told.write_bytes(canonical(content))
-    with away.registry.writer(away["sam"]) as writer:
-        before = writer.head()
+    with away.registry.view() as state:
+        before = state.head
     brought = bring_revocations(away.registry, away["sam"], told)
     assert brought.revoked == ()
     assert len(brought.left_out) == 1
-    with away.registry.view() as view:
-        assert view.head() == before
+    with away.registry.view() as state:
+        assert state.head == before
 
 
 def test_nobody_writes_a_revocation_that_was_never_said(local: Team, away: Team, told: Path, tmp_path: Path) -> None:
-    """Whoever imports writes the row, and what counts is the statement in it. Where it does not hold all stops, until
-    the key that wrote it is known as stolen.
-    """
+    """Whoever imports writes the event, and what counts is the statement in it: if it does not hold, nothing."""
     bring_in(away.registry, away["sam"], _another_tar(local, tmp_path))
     brought = bring_revocations(away.registry, away["sam"], told).revoked[0].fact
-    with away.registry.view() as view:
-        mine = resolve(view, f"{NAME}@1").release.fact
+    with away.registry.view() as state:
+        mine = resolve(state, f"{NAME}@1").release.fact
     for statement in (brought.statement, "x"):
-        with away.registry.writer(away["bea"]) as writer:
-            writer.append(brought.model_copy(update=mine.identity | {"statement": statement}))
-    with away.registry.view() as view, pytest.raises(TamperError, match="it is not what bob signed"):
-        resolve(view, f"{NAME}@1")
-    with pytest.raises(TamperError):
-        write_revocations(away.registry, tmp_path / "no.json")
-    retire(away.registry, away["ann"], away["bea"].public_key.keyid, "she forges", stolen=True)
-    with away.registry.view() as view:
-        assert resolve(view, f"{NAME}@1").release.fact == mine
+        forged = brought.model_copy(update=mine.identity | {"statement": statement})
+        with pytest.raises(RegistryError), away.registry.writer(away["bea"]) as writer:
+            writer.append(forged)
+        rogue(away.registry, away["bea"], forged)
+    with away.registry.view() as state:
+        assert resolve(state, f"{NAME}@1").release.fact == mine
     assert len(write_revocations(away.registry, tmp_path / "passed-on.json")) == 1
-    assert any("it is not what bob signed" in fault for fault in verify(away.registry).faults)
+    assert "it is not what bob signed" in faults_of(away)
+    assert len(verify(away.registry).faults) == 2
 
 
 def test_what_another_signer_says_of_the_same_bytes_is_kept_too(
@@ -149,20 +149,14 @@ def test_what_another_signer_says_of_the_same_bytes_is_kept_too(
 
 def revoke_again(team: Team) -> Event[Revoked]:
     """bob, of this site, says it of bytes that were added before."""
-    with team.registry.view() as view:
-        (release,) = view.facts(Released)
+    (release,) = events_of(team.registry, Released)
     return revoke(team.registry, team["bob"], release.fact.name, "here too")
 
 
 def test_ones_own_that_the_record_lost_is_missed(local: Team, told: Path) -> None:
-    with local.registry.engine.begin() as connection:
-        for table in ("revoked", "event"):
-            connection.exec_driver_sql(f"DROP TRIGGER keep_{table}_delete")
-        (last,) = connection.exec_driver_sql("SELECT max(sequence) FROM event").one()
-        connection.exec_driver_sql("DELETE FROM revoked")
-        connection.exec_driver_sql(f"DELETE FROM event WHERE sequence = {last}")
-    (local.registry.folder / "seen.json").unlink()
-    with pytest.raises(TamperError, match="was said here, and is not in the record any more"):
+    delete(local.registry, *events_of(local.registry, Revoked))
+    forget(local.registry)
+    with pytest.raises(TamperError, match="was said here, and is not in the log any more"):
         bring_revocations(local.registry, local["sam"], told)
 
 
@@ -201,6 +195,91 @@ def test_a_file_that_is_none_is_refused(away: Team, tmp_path: Path, content: byt
     (tmp_path / "no.json").write_bytes(content)
     with pytest.raises(RegistryError, match=why):
         bring_revocations(away.registry, away["sam"], tmp_path / "no.json")
+
+
+class TestBase:
+    """A base in which a fault was found: everything that stands on it, now and later."""
+
+    def test_what_stands_on_it_is_used_no_more_now_and_later(self, team: Team) -> None:
+        release, source = ready(team), team.another()
+        promote(team.registry, team["sam"], release.name, "production")
+        export(team.registry, release.name, team.folder / "one.tar")
+        event = revoke_base(team.registry, team["bob"], release.base[:12], "its VAE was converted wrongly")
+        assert event.fact.base == release.base
+        why = "revoked with its base .* its VAE was converted wrongly"
+        for reference in (release.name, f"{NAME}@production", f"{NAME}@sha256:{release.digest}"):
+            with team.registry.view() as state, pytest.raises(RegistryError, match=why):
+                resolve(state, reference)
+        for act in (
+            lambda: promote(team.registry, team["sam"], release.name, "staging"),
+            lambda: promote(team.registry, team["ann"], release.name, "staging", glass=GLASS),
+            lambda: approve(team.registry, team["bea"], release.name, "production", "still"),
+            lambda: export(team.registry, release.name, team.folder / "two.tar"),
+            lambda: use(release.name, pytest.fail, team.registry.folder),
+        ):
+            with pytest.raises(RegistryError, match=why):
+                act()
+        with pytest.raises(RegistryError, match=r"its base \w+ is revoked: its VAE was converted wrongly"):
+            add(team.registry, team["sam"], "cell8/pick", source)
+        assert verify(team.registry).sound
+
+    def test_it_is_revoked_once_and_by_who_may(self, local: Team) -> None:
+        base = released(local).base
+        with pytest.raises(RegistryError, match="sam is submitter, and it takes approver"):
+            revoke_base(local.registry, local["sam"], base, "bad")
+        revoke_base(local.registry, local["bob"], f"sha256:{base}", "bad")
+        with pytest.raises(RegistryError, match="it is revoked already: bad"):
+            revoke_base(local.registry, local["bea"], base, "again")
+
+    @pytest.mark.parametrize("begins", ["", "a", "0" * 12, "0" * 63, "sha256:", "x" * 64, "%", "\n" * 64])
+    def test_what_begins_no_base_is_refused(self, local: Team, begins: str) -> None:
+        released(local)
+        with pytest.raises(RegistryError):
+            revoke_base(local.registry, local["bob"], begins, "bad")
+        assert events_of(local.registry, BaseRevoked) == []
+
+    def test_base_that_nothing_stands_on_yet_is_revoked_by_all_its_digits(self, local: Team) -> None:
+        base = released(local).base
+        revoke_base(local.registry, local["bob"], "7" * 64, "heard of it")
+        with local.registry.view() as state:
+            assert resolve(state, f"{NAME}@1").release.fact.base == base
+
+    def test_it_is_told_and_holds_at_another_site_for_what_comes_later(
+        self, local: Team, away: Team, tmp_path: Path
+    ) -> None:
+        release = released(local)
+        export(local.registry, release.name, tmp_path / "one.tar")
+        own = add(away.registry, away["sam"], "line/pick", local.another()).fact
+        promote(away.registry, away["sam"], own.name, "staging")
+        revoke_base(local.registry, local["bob"], release.base, "bad")
+        assert len(write_revocations(local.registry, tmp_path / "revoked.json")) == 1
+        (brought,) = bring_revocations(away.registry, away["sam"], tmp_path / "revoked.json").revoked
+        assert "as another registry says: bad" in brought.fact.told
+        with away.registry.view() as state, pytest.raises(RegistryError, match="is revoked with its base"):
+            resolve(state, "line/pick@staging")
+        with pytest.raises(RegistryError, match=r"its base \w+ is revoked: bad"):
+            bring_in(away.registry, away["sam"], tmp_path / "one.tar")
+        again = bring_revocations(away.registry, away["sam"], tmp_path / "revoked.json")
+        assert (again.revoked, again.left_out) == ((), ())
+        write_revocations(away.registry, tmp_path / "on.json")
+        assert (tmp_path / "on.json").read_bytes() == (tmp_path / "revoked.json").read_bytes()
+        revoke_base(away.registry, away["bob"], release.base, "here too")
+        assert verify(away.registry).sound
+
+    def test_base_that_a_stolen_key_revoked_stays_revoked(self, local: Team) -> None:
+        release = released(local)
+        revoke_base(local.registry, local["bob"], release.base, "bad")
+        retire(local.registry, local["ann"], local["bob"].public_key.keyid, "gone", stolen=True)
+        with local.registry.view() as state, pytest.raises(RegistryError, match="is revoked with its base"):
+            resolve(state, release.name)
+
+    def test_child_on_another_base_of_a_parent_that_stood_on_it_goes_nowhere(self, local: Team) -> None:
+        parent = released(local)
+        child = parent.model_copy(update={"number": 2, "digest": "1" * 64, "base": "9" * 64, "parent": parent.digest})
+        rogue(local.registry, local["sam"], child)
+        revoke_base(local.registry, local["bob"], parent.base, "bad")
+        with local.registry.view() as state, pytest.raises(RegistryError, match=r"it came from .* is revoked: bad"):
+            check_not_revoked(state, child)
 
 
 def test_a_file_that_is_not_there_is_said(away: Team, tmp_path: Path) -> None:

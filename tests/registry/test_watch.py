@@ -15,6 +15,7 @@ from worldtune.registry.registry import open_registry
 from worldtune.registry.watch import Watch
 
 from .conftest import NAME, Team
+from .log_support import forget, tampered
 
 STAGING = f"{NAME}@staging"
 REVOKE = "from worldtune.cli.main import main; main()"
@@ -60,8 +61,7 @@ def test_break_glass_ends_without_anybody_writing(team: Team, monkeypatch: pytes
 
 def test_a_record_that_was_changed_is_no_mere_refusal(local: Team) -> None:
     release = add(local.registry, local["sam"], NAME, local.another()).fact
-    with local.registry.engine.begin() as connection:
-        connection.exec_driver_sql("DROP TRIGGER keep_released_update")
-        connection.exec_driver_sql("UPDATE released SET author = 'eve'")
+    tampered(local.registry, "UPDATE event SET envelope = replace(envelope, 'A', 'B') WHERE sequence = 3")
+    forget(local.registry)
     with pytest.raises(TamperError):
         Watch(local.registry, [release.name]).look()

@@ -21,11 +21,10 @@ from worldtune.registry.names import check_name
 from worldtune.registry.provenance import provenance
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find, revocation, same_bytes, why_revoked
-from worldtune.registry.stated import check_stated
+from worldtune.registry.stated import check_lineage, check_stated
 from worldtune.registry.statements import sign
 
 ADAPTER = "adapter"
-MAPPINGS = ("base", "datasets", "clips", "versions", "machine")
 OF_RUN = ("recipe.yaml", "lineage.json", "ledger.parquet", "environment.txt")
 
 
@@ -94,9 +93,7 @@ def sound_card(folder: Path) -> AdapterCard:
         canonical(card.lineage)
     except ValueError as error:
         raise RegistryError(f"its lineage is no JSON: {error}", where=str(folder), mend="Export it anew.") from error
-    if strange := [part for part in MAPPINGS if not isinstance(card.lineage.get(part, {}), dict)]:
-        what = f"its lineage says nothing that is known of {strange[0]}"
-        raise RegistryError(what, where=str(folder), mend="Export it anew.")
+    check_lineage(card, str(folder))
     run = folder / "lineage.json"
     if run.is_file() and not isinstance(parse_json(run.read_bytes(), str(run)), dict):
         raise RegistryError("lineage.json says nothing that is known", where=str(folder), mend="Leave it out.")

@@ -53,24 +53,21 @@ def bring_in(registry: Registry, signer: CryptoSigner, source: Path, name: str |
         bundle = unpack(source, folder)
         card = _card(bundle, place / "adapter")
         with registry.writer(signer) as writer:  # who may not is refused before the work
-            if not _made_here(writer, bundle, name, str(source)):
-                writer.check(_released(writer, bundle, card, name, str(source)))
+            found = _release(writer, bundle, card, name, str(source))
+            if isinstance(found, Released):
+                writer.check(found)
         for entry in bundle.manifest.files:
             registry.store.put(bundle.blob(entry.sha256), entry)
         for text in (bundle.manifest.content, bundle.provenance, *bundle.results):
             registry.store.put_bytes(text)
         with registry.writer(signer) as writer:
-            if own := _made_here(writer, bundle, name, str(source)):
-                release = own
-            else:
-                fact = _released(writer, bundle, card, name, str(source))
-                known = [one for one in same_bytes(writer.state, fact.digest) if one.fact.adapter == fact.adapter]
-                release = known[0] if known else writer.append(fact)
+            found = _release(writer, bundle, card, name, str(source))
+            release = writer.append(found) if isinstance(found, Released) else found
             counted, left_out = [], []
             for envelope, kind in _others(bundle):
                 try:
-                    if found := _statement(writer, bundle, card, envelope, kind, release.fact):
-                        counted.append(writer.append(found))
+                    if statement := _statement(writer, bundle, card, envelope, kind, release.fact):
+                        counted.append(writer.append(statement))
                 except UserError as error:
                     left_out.append(str(error))
     return Imported(release, tuple(counted), tuple(left_out))
@@ -82,6 +79,17 @@ def _card(bundle: Bundle, folder: Path) -> AdapterCard:
     for entry in bundle.manifest.files:
         (folder / entry.name).symlink_to(bundle.blob(entry.sha256))
     return sound_card(folder)
+
+
+def _release(
+    writer: Writer, bundle: Bundle, card: AdapterCard, name: str | None, where: str
+) -> Event[Released] | Released:
+    """The release that is here already, else as it will stand here. Raises RegistryError when nobody here signed it."""
+    if own := _made_here(writer, bundle, name, where):
+        return own
+    fact = _released(writer, bundle, card, name, where)
+    known = [one for one in same_bytes(writer.state, fact.digest) if one.fact.adapter == fact.adapter]
+    return known[0] if known else fact
 
 
 def _made_here(writer: Writer, bundle: Bundle, name: str | None, where: str) -> Event[Released] | None:

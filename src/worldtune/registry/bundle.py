@@ -32,7 +32,7 @@ from worldtune.registry.manifest import (
 )  # fmt: skip
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import check_not_revoked, find
-from worldtune.registry.standing import approval_key
+from worldtune.registry.standing import approval_key, is_taken_back
 from worldtune.registry.stated import check_stated
 
 MEDIA = "application/vnd.oci.image.manifest.v1+json"
@@ -193,8 +193,8 @@ def _speaking_for(state: State, release: Released) -> Iterator[Event[Any]]:
     """Evaluations, and approvals that were not taken back."""
     yield from state.evaluations.get(release.digest) or ()
     for key, approvals in state.approvals.items(approval_key(release, "")):
-        taken = {event.actor: event.sequence for event in state.withdrawals.get(key) or ()}
-        yield from (event for event in approvals if event.sequence > taken.get(event.fact.person, 0))
+        withdrawals = state.withdrawals.get(key) or ()
+        yield from (event for event in approvals if not is_taken_back(event, withdrawals))
 
 
 def signed(connection: Connection, event: Event[Any]) -> bytes:

@@ -8,15 +8,14 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.adapters.card import CARD
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file, digest_json
 from worldtune.registry.facts import Derived, Released, as_fact
 from worldtune.registry.log.event_log import Event
 from worldtune.registry.log.state import State, place
-from worldtune.registry.manifest import parse_json
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import ancestors, find, revocation, same_bytes
+from worldtune.registry.stated import card_of, check_lineage
 
 KINDS = ("episodes", "dataset", "policy")
 
@@ -124,7 +123,7 @@ def derive(
         raise RegistryError(f"{what!r} is no kind of thing", where=name, mend=f"One of {', '.join(KINDS)}.")
     with registry.writer(signer) as writer:
         state = writer.state
-        found = [source if source in state.made else find(state, source).digest for source in sources]
+        found = [find(state, source).digest if "@" in source else source for source in sources]
         stated = {"what": what, "name": name, "digest": digest, "sources": found}
         return writer.append(as_fact(Derived, stated))
 
@@ -159,24 +158,25 @@ def _release_node(state: State, release: Released) -> Node:
 
 def _materials(registry: Registry, release: Released) -> Iterator[Node]:
     """What its card says that it was made from."""
-    card = parse_json(registry.store.read(release.card), CARD)
-    its: dict[str, Any] = card["lineage"]
+    card = card_of(registry.store, release.card, release)
+    check_lineage(card, release.name)
+    its: dict[str, Any] = card.lineage
     base = its.get("base", {})
     told = {key: str(base[key]) for key in ("source", "revision", "licence") if base.get(key)}
     yield Node("base", release.base_name, release.base, told)
     for part, digest in its.get("datasets", {}).items():
         if digest:
             clips = its.get("clips", {}) if part == "data" else {}
-            yield Node("dataset", part, digest, {key: f"{count} clips" for key, count in clips.items()})
+            yield Node("dataset", part, str(digest), {key: f"{count} clips" for key, count in clips.items()})
     if its.get("recipe"):
-        yield Node("recipe", card["name"], its["recipe"], {"seed": str(its.get("seed"))})
+        yield Node("recipe", card.name, str(its["recipe"]), {"seed": str(its.get("seed"))})
     if its.get("code"):
-        told = {"diff": its["diff"][:12]} if its.get("diff") else {}
-        told |= {"libraries": its["environment"][:12]} if its.get("environment") else {}
-        yield Node("code", f"worldtune {its.get('worldtune')} {its['code'][:12]}", None, told)
+        told = {"diff": str(its["diff"])[:12]} if its.get("diff") else {}
+        told |= {"libraries": str(its["environment"])[:12]} if its.get("environment") else {}
+        yield Node("code", f"worldtune {its.get('worldtune')} {str(its['code'])[:12]}", None, told)
     if machine := its.get("machine"):
         known = {key: str(value) for key, value in machine.items() if value is not None}
-        yield Node("machine", machine.get("gpu") or machine.get("device") or "machine", None, known)
+        yield Node("machine", str(machine.get("gpu") or machine.get("device") or "machine"), None, known)
 
 
 def content_of(path: Path) -> str:

@@ -22,10 +22,11 @@ from worldtune.files import locked, make_folder, write_json
 from worldtune.registry.database import engine_of, migrate, reading, schema_of, writing
 from worldtune.registry.facts import Founded, PolicySet
 from worldtune.registry.keys import public_pem
+from worldtune.registry.log.entries import Entries, Note
 from worldtune.registry.log.event_log import Event, Head, verified_history
 from worldtune.registry.log.heads import cut_off, keep_seen, read_seen, seen_path
 from worldtune.registry.log.replay import replay
-from worldtune.registry.log.replica import Entries, Note, Replica
+from worldtune.registry.log.replica import Replica
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.log.state import State
 from worldtune.registry.log.writer import Writer
@@ -122,7 +123,19 @@ class Registry:
     def _kept(self, replica: Replica, entries: Entries | None) -> State:
         if self.from_nothing:
             return State(self.place.registry, self.place.founder)
-        return replica.load(entries)
+        state = replica.load(entries)
+        if entries is not None:
+            entries.rebuild = partial(self._rebuilt, state.head)
+        return state
+
+    def _rebuilt(self, head: Head) -> State:
+        """The state at a head that was verified before, from the first event."""
+        state = State(self.place.registry, self.place.founder)
+        with reading(self.engine) as connection:
+            for event in verified_history(connection, head, self.place.registry):
+                here = Head(event.sequence, event.hash)
+                state = apply(state, event, partial(verified_history, connection, here, self.place.registry))
+        return state
 
     def _reduce(self, connection: Connection, state: State, seen: Head) -> State:
         """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
@@ -141,7 +154,7 @@ class Registry:
         return state
 
     def _keep(self, replica: Replica, entries: Entries | None, before: Head, state: State) -> None:
-        if state.head != before:
+        if state.head != before or (entries is not None and entries.rebuilt is not None):
             replica.save(entries, state)
             keep_seen(self.seen, state.head, self.listener.note)
 

@@ -17,6 +17,7 @@ from worldtune.registry.database import reading
 from worldtune.registry.facts import KIND, BaseRevoked, Revoked
 from worldtune.registry.log.event_log import MEND as LOST
 from worldtune.registry.log.event_log import Event
+from worldtune.registry.log.permissions import check_may
 from worldtune.registry.log.state import State
 from worldtune.registry.log.statements_of_others import brought_key, identity_of, spoken
 from worldtune.registry.log.writer import Writer
@@ -66,6 +67,8 @@ def bring_revocations(registry: Registry, signer: CryptoSigner, source: Path) ->
     """
     envelopes = _read(source)
     with registry.writer(signer) as writer:
+        any_of_them = BaseRevoked(base="0" * 64, reason="import", statement="")
+        check_may(writer.state, writer.identity, any_of_them, writer.at, "import")
         revoked, left_out = [], []
         for envelope in envelopes:
             try:

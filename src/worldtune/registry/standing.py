@@ -3,7 +3,7 @@
 The rules of promotion and rollback are here, and are asked by the reducer alone and by what shows them to people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,7 +144,7 @@ def weighed_approvals(
     withdrawals = state.withdrawals.get(key) or ()
     for event in state.approvals.get(key) or ():
         person, why = event.fact.person, None
-        if any(taken.actor == person and _is_taken_back(event, taken) for taken in withdrawals):
+        if is_taken_back(event, withdrawals):
             why = f"{person} took it back"
         elif over := _over(state, event, at):
             why = f"that of {person}: {over}"
@@ -223,9 +223,13 @@ def still_approved(state: State, release: Released, channel: str, at: str) -> li
     return [event for event, why in latest.values() if why is None]
 
 
-def _is_taken_back(approval: Event[Approved], taken: Event[Any]) -> bool:
+def is_taken_back(approval: Event[Approved], withdrawals: Iterable[Event[Any]]) -> bool:
     """One that was given elsewhere before it was taken back here does not come back by an import."""
-    return taken.sequence > approval.sequence or (approval.fact.brought is not None and made_at(approval) <= taken.at)
+    return any(
+        taken.sequence > approval.sequence or (approval.fact.brought is not None and made_at(approval) <= taken.at)
+        for taken in withdrawals
+        if taken.actor == approval.fact.person
+    )
 
 
 def _over(state: State, event: Event[Any], at: str) -> str | None:

@@ -9,6 +9,7 @@ from worldtune.registry.manifest import Manifest, parse_json
 from worldtune.registry.statements import opened, said, signed_by
 from worldtune.registry.store import Store
 
+MAPPINGS = ("base", "datasets", "clips", "versions", "machine")
 MEND = "Do not use it: whoever released it stated what is not in it. See `worldtune registry audit`."
 
 
@@ -42,6 +43,13 @@ def card_of(store: Store, digest: str, release: Released) -> AdapterCard:
         return AdapterCard.model_validate(content)
     except ValueError as error:
         raise TamperError(f"the card of {release.name} is none", where=release.name, mend=MEND) from error
+
+
+def check_lineage(card: AdapterCard, where: str) -> None:
+    """Raises RegistryError for a card whose lineage says nothing that is known of what it was made from."""
+    if strange := [part for part in MAPPINGS if not isinstance(card.lineage.get(part, {}), dict)]:
+        what = f"its lineage says nothing that is known of {strange[0]}"
+        raise RegistryError(what, where=where, mend="Export it anew.")
 
 
 def verify_bytes(store: Store, state: State, release: Released) -> Manifest:

@@ -10,6 +10,7 @@ from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
 from worldtune.registry.names import is_reference
 from worldtune.registry.registry import PLACE, Registry, default_folder, open_registry
 from worldtune.registry.releases import Resolved, adapter_names, channels, resolve
+from worldtune.registry.stated import check_stated
 
 Warn = Callable[[str], None]
 
@@ -57,8 +58,11 @@ def _refuse_bare_name(text: str, registry: Path | None) -> None:
 
 
 def checkout(registry: Registry, found: Resolved) -> Path:
-    """The release's files in the user's cache, by its digest; verified every time, written anew when they are not."""
-    manifest = registry.store.manifest(found.digest)
+    """The release's files in the user's cache, by its digest; verified every time, written anew when they are not.
+
+    Raises TamperError when they are not what the release states.
+    """
+    manifest = check_stated(registry.store, found.release.fact)
     folder = cache_folder() / "releases" / found.digest
     with locked(folder.parent / f".{found.digest}", wait=True):
         if not _holds(folder, manifest):

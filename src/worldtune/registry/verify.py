@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from worldtune.errors import RegistryError, UserError
+from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.registry.database import reading
 from worldtune.registry.evidence import judged
 from worldtune.registry.facts import Evaluated, Released
-from worldtune.registry.log.event_log import Event, Head
+from worldtune.registry.log.event_log import MEND, Event, Head
 from worldtune.registry.log.heads import cut_off, read_seen
 from worldtune.registry.log.replay import replay
 from worldtune.registry.log.schema import EVENTS
@@ -78,6 +78,10 @@ def _replay(
         found.faults.append(str(error))
         if left := total - len(events) - 1:
             found.faults.append(f"{left} events after it cannot be judged [event {state.head.sequence + 2} and on]")
+    else:
+        if len(events) != total:
+            what = f"{total - len(events)} rows stand before the first event"
+            found.faults.append(str(TamperError(what, where="event 1", mend=MEND)))
     found.events, found.head = total, state.head
     return state, events
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from worldtune.errors import RecipeError, RegistryError, TamperError, UserError
 from worldtune.files import write_json
+from worldtune.registry.log.entries import Note
 from worldtune.registry.log.event_log import MEND, Head
-from worldtune.registry.log.replica import Note
 from worldtune.registry.manifest import parse_json
 from worldtune.strict import Strict, parse
 

@@ -9,51 +9,22 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import worldtune
-from worldtune.errors import RegistryError, UserError
+from worldtune.errors import UserError
 from worldtune.files import cache_folder, digest_bytes, make_folder
+from worldtune.registry.log.entries import DamagedError, Entries, Note, digest_of
 from worldtune.registry.log.event_log import Head
 from worldtune.registry.log.state import State
-from worldtune.registry.manifest import parse_json
 
-Note = Callable[[str], None]
 WAIT_S = 2
 TABLE = "CREATE TABLE entry (part TEXT, key TEXT, value TEXT, digest TEXT, PRIMARY KEY (part, key)) WITHOUT ROWID"
 SCALARS = "state"
-
-
-class Entries:
-    """The entries of a replica as one snapshot holds them: JSON by table and key, each with its digest."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self.connection, self.path = connection, path
-
-    def get(self, table: str, key: str) -> Any | None:
-        query = "SELECT key, value, digest FROM entry WHERE part = ? AND key = ?"
-        return next((value for _, value in self._read(table, query, (table, key))), None)
-
-    def scan(self, table: str, prefix: str) -> Iterator[tuple[str, Any]]:
-        query = "SELECT key, value, digest FROM entry WHERE part = ? AND key >= ? AND key < ? ORDER BY key"
-        yield from self._read(table, query, (table, prefix, prefix + "\U0010ffff"))
-
-    def _read(self, table: str, query: str, values: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-        try:
-            for key, value, digest in self.connection.execute(query, values):
-                if digest != _digest(table, key, value):
-                    raise self._damaged()
-                yield key, parse_json(value, str(self.path))
-        except (sqlite3.Error, RegistryError) as error:
-            raise self._damaged() from error
-
-    def _damaged(self) -> RegistryError:
-        mend = "Verify from the first event: worldtune registry --verify list."
-        return RegistryError("this machine's replica of the registry is damaged", where=str(self.path), mend=mend)
 
 
 class Replica:
@@ -69,16 +40,20 @@ class Replica:
         try:
             connection = self._open()
         except (sqlite3.Error, OSError, UserError) as error:
-            self.note(f"the registry is verified from its first event, as the replica cannot be used: {error}")
+            self.note(f"the registry is verified from its first event, as {self._named} cannot be used: {error}")
             yield None
             return
         with closing(connection):
-            yield Entries(connection, self.path)
+            yield Entries(connection, self.path, self.note)
 
     def load(self, entries: Entries | None) -> State:
         """The state that is kept; an empty one where there is none, or that of another founder or other rules."""
         empty = State(self.registry, self.founder)
-        found = entries.get(SCALARS, self._binding()) if entries else None
+        try:
+            found = entries.entry(SCALARS, self._binding()) if entries else None
+        except DamagedError as error:
+            self.note(f"the registry is verified from its first event, as {self._named} is damaged: {error}")
+            return empty
         if entries is None or found is None:
             return empty
         state = State(self.registry, self.founder, entries)
@@ -91,26 +66,31 @@ class Replica:
         if entries is None:
             return
         connection = entries.connection
+        is_whole = state.stored is None or entries.rebuilt is not None
         rows = [
-            (part, key, text, _digest(part, key, text))
-            for part, key, value in self._content(state)
+            (part, key, text, digest_of(part, key, text))
+            for part, key, value in self._content(state, is_whole)
             for text in [json.dumps(value, separators=(",", ":"))]
         ]
         try:
-            if state.stored is None:
+            if is_whole:
                 connection.execute("DELETE FROM entry")
             connection.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
-                self.note(f"the replica of the registry is not kept: {error}")
+                self.note(f"{self._named} is not kept: {error}")
         except sqlite3.Error as error:
-            self.note(f"the replica of the registry is not kept: {error}")
+            self.note(f"{self._named} is not kept: {error}")
 
-    def _content(self, state: State) -> Iterator[tuple[str, str, Any]]:
+    @property
+    def _named(self) -> str:
+        return f"the replica {self.path}"
+
+    def _content(self, state: State, is_whole: bool) -> Iterator[tuple[str, str, Any]]:
         yield SCALARS, self._binding(), state.scalars()
         for name, table in state.tables.items():
-            for key, value in table.changed.items():
+            for key, value in table.items() if is_whole else table.changed.items():
                 yield name, key, table.encode(value)
 
     def _binding(self) -> str:
@@ -143,7 +123,3 @@ def code_digest() -> str:
     registry = Path(__file__).parent.parent
     files = [*sorted(registry.glob("*.py")), *sorted((registry / "log").glob("*.py"))]
     return digest_bytes(b"".join(path.read_bytes() for path in files) + worldtune.__version__.encode())[:16]
-
-
-def _digest(part: str, key: str, value: str) -> str:
-    return digest_bytes(f"{part}\0{key}\0{value}".encode(errors="surrogatepass"))[:16]

@@ -1,0 +1,341 @@
+"""The verified replica: a help and no more. Whatever becomes of it, what this machine answers is right."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from worldtune.errors import RegistryError, TamperError, UserError
+from worldtune.files import cache_folder
+from worldtune.registry.approval import revoke
+from worldtune.registry.facts import Labelled
+from worldtune.registry.keys import make_key
+from worldtune.registry.labels import label
+from worldtune.registry.log import replica
+from worldtune.registry.log.reducer import reduce
+from worldtune.registry.log.state import State
+from worldtune.registry.promotion import promote
+from worldtune.registry.registry import Listener, Registry, open_registry
+from worldtune.registry.releases import resolve
+from worldtune.registry.verify import verify
+
+from ..conftest import NAME, Team
+from ..log_support import delete, events_of, forget, replica_of, rogue, tampered
+from ..prepared import PRODUCTION, ready
+from .every_kind import one_of_every_kind
+
+
+class Heard:
+    """A registry as it is opened anew, what it notes, and how many events it verifies."""
+
+    def __init__(self, folder: Path, *, from_nothing: bool = False) -> None:
+        self.notes: list[str] = []
+        self.verified: list[int] = []
+        listener = Listener(self.notes.append, lambda done, total: self.verified.append(done))
+        self.registry = open_registry(folder, listener, from_nothing=from_nothing)
+
+    def resolved(self) -> str:
+        with self.registry.view() as state:
+            return resolve(state, PRODUCTION).digest
+
+
+@pytest.fixture
+def digest(local: Team) -> str:
+    """What production holds."""
+    release = ready(local)
+    promote(local.registry, local["sam"], release.name, "production")
+    return release.digest
+
+
+def rebuilt(registry: Registry) -> State:
+    """The state from nothing."""
+    with registry.history() as (_, events):
+        return reduce(State(registry.place.registry, registry.place.founder), iter(events))
+
+
+def test_state_that_is_kept_is_the_state(team: Team) -> None:
+    one_of_every_kind(team)
+    with team.registry.view() as state:
+        kept = state.dump()
+        assert state.stored is not None
+        assert not any(table.changed for table in state.tables.values())
+    assert kept == rebuilt(team.registry).dump()
+    empty = [name for name, table in rebuilt(team.registry).tables.items() if not list(table.items())]
+    assert empty == []
+    heard = Heard(team.registry.folder)
+    label(heard.registry, team["sam"], NAME, {"last": "one"})
+    with heard.registry.view() as state:
+        assert state.dump() == rebuilt(team.registry).dump()
+    heard.registry.engine.dispose()
+
+
+def test_what_was_verified_is_not_verified_again(local: Team, digest: str) -> None:
+    heard = Heard(local.registry.folder)
+    assert (heard.resolved(), heard.verified, heard.notes) == (digest, [], [])
+    label(local.registry, local["sam"], NAME, {"a": "b"})
+    forget(local.registry, seen=False)
+    assert (heard.resolved(), heard.verified) == (digest, list(range(1, 12)))
+
+
+def test_from_nothing_verifies_all_again_and_keeps_it(local: Team, digest: str) -> None:
+    heard = Heard(local.registry.folder, from_nothing=True)
+    for turn in (1, 2):
+        assert heard.resolved() == digest
+        assert len(heard.verified) == 10 * turn
+    tampered(local.registry, "UPDATE event SET hash = 'x' WHERE sequence = 4")
+    assert Heard(local.registry.folder).resolved() == digest
+    with pytest.raises(TamperError, match="event 4"):
+        heard.resolved()
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"x" * 40_000)
+
+
+def scribbled(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for place in range(4096, len(content), 97):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+
+
+def other_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE entry (a TEXT)")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def writable_by_all(path: Path) -> None:
+    path.chmod(0o666)
+
+
+@pytest.mark.parametrize("damage", [deleted, emptied])
+def test_replica_that_is_gone_is_made_again(local: Team, digest: str, damage: Callable[[Path], None]) -> None:
+    checkpoint(replica_of(local.registry).path)
+    damage(replica_of(local.registry).path)
+    heard = Heard(local.registry.folder)
+    assert (heard.resolved(), len(heard.verified), heard.notes) == (digest, 10, [])
+    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+
+
+@pytest.mark.parametrize("damage", [cut, no_database, scribbled, other_tables, a_folder, a_link, writable_by_all])
+def test_replica_that_is_damaged_is_not_used_and_noted(
+    local: Team, digest: str, damage: Callable[[Path], None]
+) -> None:
+    checkpoint(replica_of(local.registry).path)
+    damage(replica_of(local.registry).path)
+    heard = Heard(local.registry.folder)
+    assert heard.resolved() == digest
+    assert len(heard.verified) == 10
+    assert "replica" in heard.notes[0]
+    revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+    with pytest.raises(RegistryError, match="is revoked: bad"):
+        heard.resolved()
+
+
+@pytest.mark.parametrize("part", ["releases", "heads", "moves", "policies", "identities", "state"])
+def test_entry_that_was_changed_decides_nothing(local: Team, digest: str, part: str) -> None:
+    """The disk turned a bit of it. Who can write here and puts the digest right decides what this user is answered."""
+    path = replica_of(local.registry).path
+    with sqlite3.connect(path) as connection:
+        changed = connection.execute("UPDATE entry SET value = value || ' ' WHERE part = ?", (part,)).rowcount
+    assert changed
+    heard = Heard(local.registry.folder)
+    assert heard.resolved() == digest
+    second = ready(local)
+    promote(heard.registry, local["sam"], second.name, "production")
+    assert heard.resolved() == second.digest
+    if part not in ("policies", "identities"):
+        assert any("damaged" in note for note in heard.notes)
+    assert verify(local.registry).sound
+
+
+def test_damaged_entry_does_not_hide_what_others_wrote_since(local: Team, digest: str) -> None:
+    path = replica_of(local.registry).path
+    checkpoint(path)
+    kept = path.read_bytes()
+    revoke(local.registry, local["bob"], f"{NAME}@1", "bad")
+    forget(local.registry, seen=False)
+    path.write_bytes(kept)
+    path.chmod(0o600)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entry SET value = value || ' ' WHERE part != 'state'")
+    heard = Heard(local.registry.folder)
+    for _ in range(2):
+        with pytest.raises(RegistryError, match="is revoked: bad"):
+            heard.resolved()
+    assert len(heard.notes) == 1
+    delete(local.registry, events_of(local.registry)[2])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entry SET value = value || ' ' WHERE part != 'state'")
+    with pytest.raises(UserError, match="it is not the event that this machine verified"):
+        heard.resolved()
+
+
+def test_replica_of_another_founder_or_of_older_rules_is_not_used(
+    local: Team, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = replica_of(local.registry).path
+    monkeypatch.setattr(replica, "code_digest", lambda: "other rules")
+    heard = Heard(local.registry.folder)
+    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+    monkeypatch.undo()
+    with sqlite3.connect(path) as connection:  # only one is kept: that of the newest rules to be used
+        (scalars,) = connection.execute("SELECT key FROM entry WHERE part = 'state'").fetchall()
+    assert "other rules" in scalars[0]
+    checkpoint(path)
+    eve = path.with_name(path.name.replace(local.registry.place.founder[:16], "0" * 16))
+    path.rename(eve)
+    eve.rename(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entry SET key = replace(key, ?, ?)", (local.registry.place.founder, "0" * 64))
+    assert heard.resolved() == digest
+
+
+def test_cache_that_cannot_be_written_is_noted(local: Team, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = cache_folder() / "registry"
+    for path in cache.iterdir():
+        path.unlink()
+    cache.rmdir()
+    cache.write_text("a file where a folder was")
+    heard = Heard(local.registry.folder)
+    assert heard.resolved() == digest
+    assert "cannot be used: " in heard.notes[0]
+    second = ready(local)
+    promote(heard.registry, local["sam"], second.name, "production")
+    assert heard.resolved() == second.digest
+
+
+@pytest.mark.parametrize("statement", ["INSERT OR REPLACE", "COMMIT"])
+def test_full_disk_of_the_cache_is_noted_and_nothing_fails(
+    local: Team, digest: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """The disk cannot be filled here: the replica's connection says what SQLite says then."""
+    connect = sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+            if sql.startswith(statement):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *values)  # type: ignore[arg-type]
+
+        def executemany(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+            if sql.startswith(statement):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().executemany(sql, *values)  # type: ignore[arg-type]
+
+    def full(path: Path, **options: object) -> sqlite3.Connection:
+        return connect(path, **options, factory=Full)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(replica.sqlite3, "connect", full)
+    heard = Heard(local.registry.folder)
+    revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+    assert heard.notes
+    assert all("is not kept: database or disk is full" in note for note in heard.notes)
+    with pytest.raises(RegistryError, match="is revoked: bad"):
+        heard.resolved()
+    monkeypatch.undo()
+    with pytest.raises(RegistryError, match="is revoked: bad"):
+        Heard(local.registry.folder).resolved()
+
+
+def test_another_process_that_keeps_it_meanwhile_hinders_nobody(
+    local: Team, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "WAIT_S", 0.05)
+    with sqlite3.connect(replica_of(local.registry).path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        heard = Heard(local.registry.folder)
+        revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+        with pytest.raises(RegistryError, match="is revoked: bad"):
+            heard.resolved()
+        assert heard.notes == []
+        other.execute("ROLLBACK")
+
+
+def test_two_machines_at_one_log_say_the_same(
+    local: Team, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other-state"))
+    other = Heard(local.registry.folder)
+    assert (other.resolved(), len(other.verified)) == (digest, 10)
+    monkeypatch.undo()
+    assert other.registry.seen.is_file()
+
+
+@pytest.mark.parametrize("keeps_replica", [True, False])
+def test_log_that_was_cut_off_is_refused_by_who_saw_its_end(team: Team, keeps_replica: bool) -> None:
+    release = ready(team)
+    promote(team.registry, team["sam"], release.name, "production")
+    last = events_of(team.registry)[-1]
+    delete(team.registry, last)
+    if not keeps_replica:
+        forget(team.registry, seen=False)
+    for act in (lambda: Heard(team.registry.folder).resolved(), lambda: label(team.registry, team["sam"], NAME, {})):
+        with pytest.raises(TamperError, match=f"the event {last.sequence} that this machine saw is not in the log"):
+            act()
+    assert any(f"the event {last.sequence} that this machine saw" in fault for fault in verify(team.registry).faults)
+
+
+@pytest.mark.parametrize("keeps_replica", [True, False])
+def test_end_of_the_log_that_was_written_anew_is_refused_by_who_saw_it(local: Team, keeps_replica: bool) -> None:
+    release = ready(local)
+    promote(local.registry, local["sam"], release.name, "production")
+    last, seen = events_of(local.registry)[-1], local.registry.seen.read_bytes()
+    content = replica_of(local.registry).path
+    checkpoint(content)
+    kept = content.read_bytes()
+    delete(local.registry, last)
+    forget(local.registry)
+    label(local.registry, local["sam"], NAME, {"another": "end"})
+    label(local.registry, local["sam"], NAME, {"and": "more"})
+    forget(local.registry)
+    local.registry.seen.write_bytes(seen)
+    if keeps_replica:
+        content.write_bytes(kept)
+        content.chmod(0o600)
+    with pytest.raises(TamperError, match="that this machine saw is not in the log any more"):
+        Heard(local.registry.folder).resolved()
+    assert not verify(local.registry).sound
+
+
+def test_junk_after_what_was_verified_is_found_with_the_replica(local: Team, digest: str, tmp_path: Path) -> None:
+    rogue(local.registry, make_key(tmp_path / "eve.pem"), Labelled(adapter=NAME, labels={"a": "b"}))
+    with pytest.raises(TamperError, match="signed by a key that nobody has"):
+        Heard(local.registry.folder).resolved()
+
+
+def checkpoint(path: Path) -> None:
+    """All of it in one file."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for kind in ("-wal", "-shm"):
+        path.with_name(path.name + kind).unlink(missing_ok=True)
+    assert os.path.getsize(path)

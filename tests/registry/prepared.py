@@ -1,0 +1,42 @@
+"""Releases that are judged, approved, ready for production."""
+
+from datetime import timedelta
+from typing import Any
+
+from worldtune.registry.add import About, add
+from worldtune.registry.approval import approve
+from worldtune.registry.clock import text_of, time_of
+from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.stated import card_of
+
+from .conftest import NAME, Team
+from .reports import GATES, SUITE, results_of
+
+PRODUCTION = f"{NAME}@production"
+LATER = "2999-01-01T00:00:00.000000Z"
+
+
+def released(team: Team, **about: Any) -> Released:
+    """A release of which nothing is said."""
+    return add(team.registry, team["sam"], NAME, team.another(), About(**about)).fact
+
+
+def judged(team: Team, release: Released, **changed: Any) -> None:
+    """Attach evidence as `evidence.attach` does, without an evaluation."""
+    card = card_of(team.registry.store, release.card, release)
+    results = team.registry.store.put_bytes(results_of(card, team.adapter, changed.get("outcome", "pass")))
+    with team.registry.writer(team["eva"]) as writer:
+        fields: dict[str, Any] = release.identity | {
+            "person": writer.identity.person, "base": release.base, "suite": SUITE, "gates": GATES,
+            "results": results, "candidate": "new", "outcome": "pass",
+            "expires": text_of(time_of(writer.at) + timedelta(days=1)),
+        }  # fmt: skip
+        writer.append(Evaluated(**(fields | changed)))
+
+
+def ready(team: Team, **about: Any) -> Released:
+    """A release that may go to production."""
+    release = released(team, **about)
+    judged(team, release)
+    approve(team.registry, team["bob"], release.name, "production", "good")
+    return release
