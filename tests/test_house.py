@@ -39,12 +39,26 @@ def test_no_torchvision() -> None:
 
 def test_no_pickle_is_loaded() -> None:
     found = {where.rpartition(":")[0] for where, node in nodes(ast.Import, ast.ImportFrom) if PICKLES & packages(node)}
-    assert found == {f"src/worldtune/{name}.py" for name in ("distributed_checkpoint", "tensor_files")}
-    assert [where for where, node in nodes(ast.keyword) if node.arg in {"allow_pickle", "trust_remote_code"}] == []
+    assert found == {"src/worldtune/core/torch_pickle.py"}
+    assert [where for where, node in nodes(ast.keyword) if node.arg == "allow_pickle"] == []
     loads = [(where, node) for where, node in nodes(ast.Call) if ast.unparse(node.func) == "torch.load"]
     ours = {where.rpartition(":")[0] for where, _ in loads if where.startswith("src")}
-    assert ours == {"src/worldtune/tensor_files.py"}
+    assert ours == {"src/worldtune/core/torch_pickle.py"}
     assert [where for where, node in loads if "weights_only=True" not in ast.unparse(node)] == []
+
+
+def test_no_model_brings_code_or_pickles() -> None:
+    """SAFE says trust_remote_code=False. Processors and tokenizers have no weights."""
+    calls = [(where, node) for where, node in nodes(ast.Call) if called(node) == "from_pretrained"]
+    loads = [(where, ast.unparse(node)) for where, node in calls if where.startswith("src")]
+    assert loads
+    assert [where for where, text in loads if "trust_remote_code=False" not in text and "**SAFE" not in text] == []
+    bare = re.compile(r"AutoProcessor|kind\.from_pretrained\(folder")
+    assert [where for where, text in loads if "use_safetensors=True" not in text and not bare.match(text)] == []
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:

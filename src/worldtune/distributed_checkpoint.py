@@ -7,7 +7,6 @@ its files, which are compared before anything is loaded: `sha256sum -c checkpoin
 
 import hashlib
 import os
-import pickle
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Set
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from worldtune.core.checkpoint_index import Part, StoredTensor, read_index
+from worldtune.core.inert_pickle import DamagedError
 from worldtune.core.torch_pickle import load_pickle
 from worldtune.errors import UserError, first_line
 
@@ -118,7 +118,7 @@ def _opened(folder: Path, *, with_digests: bool) -> Iterator[Opened]:
                     raise _changed(name)
             _check_places(index, files)
             yield index, files
-    except (pickle.UnpicklingError, OSError) as error:
+    except (DamagedError, OSError) as error:
         what = f"the checkpoint cannot be read: {_told(error)}"
         raise UserError(what, where=str(folder), mend=_MEND) from error
 
@@ -129,14 +129,14 @@ def _told(error: Exception) -> str:
     return first_line(error)
 
 
-def _changed(name: str) -> pickle.UnpicklingError:
-    return pickle.UnpicklingError(f"{name} is not what {DIGESTS} says that was written")
+def _changed(name: str) -> DamagedError:
+    return DamagedError(f"{name} is not what {DIGESTS} says that was written")
 
 
 def _open_file(folder: Path, name: str, stack: ExitStack) -> BinaryIO:
     path = folder / name
     if path.exists() and not path.is_file():
-        raise pickle.UnpicklingError(f"{name} is no file")
+        raise DamagedError(f"{name} is no file")
     return stack.enter_context(path.open("rb"))
 
 
@@ -147,13 +147,13 @@ def _read_digests(folder: Path) -> dict[str, str]:
     matches = [_LINE.fullmatch(line) for line in text.removesuffix("\n").split("\n")]
     found = {match[2]: match[1] for match in matches if match}
     if len(found) != len(matches) or not text.endswith("\n"):
-        raise pickle.UnpicklingError(f"{DIGESTS} is damaged")
+        raise DamagedError(f"{DIGESTS} is damaged")
     return found
 
 
 def _there(folder: Path, names: Set[str]) -> Set[str]:
     if gone := sorted(name for name in names if not (folder / name).exists()):
-        raise pickle.UnpicklingError(f"{gone[0]}, which {DIGESTS} names, is not there")
+        raise DamagedError(f"{gone[0]}, which {DIGESTS} names, is not there")
     return names
 
 
@@ -165,15 +165,15 @@ def _digest(file: BinaryIO) -> str:
 
 
 def _check_places(index: dict[str, StoredTensor | None], files: Mapping[str, BinaryIO]) -> None:
-    """Raises UnpicklingError when a part is larger than its bytes, or they lie outside of its file or in another's."""
+    """Raises DamagedError when a part is larger than its bytes, or they lie outside of its file or in another's."""
     ends = dict.fromkeys(files, 0)
     sizes = {name: os.fstat(file.fileno()).st_size for name, file in files.items()}
     parts = [(part, stored.dtype.itemsize) for stored in index.values() if stored for part in stored.parts]
     for part, itemsize in sorted(parts, key=lambda pair: pair[0].start):
         if part.start < ends[part.file] or part.start + part.length > sizes[part.file]:
-            raise pickle.UnpicklingError(f"a part lies outside of {part.file}, or in the middle of another")
+            raise DamagedError(f"a part lies outside of {part.file}, or in the middle of another")
         if _volume(part) * itemsize > part.length:
-            raise pickle.UnpicklingError(f"a part is larger than its bytes in {part.file}")
+            raise DamagedError(f"a part is larger than its bytes in {part.file}")
         ends[part.file] = part.start + part.length
 
 
@@ -191,8 +191,8 @@ def _fill(target: Tensor, stored: StoredTensor, files: Mapping[str, BinaryIO]) -
         file.seek(part.start)
         found = load_pickle(BytesIO(file.read(part.length)))
         if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_quantized:
-            raise pickle.UnpicklingError(f"a part in {part.file} is no dense tensor")
+            raise DamagedError(f"a part in {part.file} is no dense tensor")
         if tuple(found.shape) != part.sizes or found.dtype != stored.dtype:
-            raise pickle.UnpicklingError(f"a part in {part.file} is not of the shape or kind that the index says")
+            raise DamagedError(f"a part in {part.file} is not of the shape or kind that the index says")
         box = tuple(slice(offset, offset + size) for offset, size in zip(part.offsets, part.sizes, strict=True))
         target.detach()[box].copy_(found)

@@ -6,7 +6,6 @@ newest of them.
 """
 
 import json
-import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from worldtune.core.inert_pickle import DamagedError
 from worldtune.core.torch_pickle import load_pickle, refuse_unfounded
 from worldtune.distributed_checkpoint import read_all
 from worldtune.errors import UserError, first_line
@@ -123,7 +123,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             value = load_pickle(file, path)
-    except (OSError, pickle.UnpicklingError) as error:
+    except (OSError, DamagedError) as error:
         raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
     if isinstance(value, dict) and set(value) in ({"model"}, {"state_dict"}):
         (value,) = value.values()
@@ -135,7 +135,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     tensors = {name: entry for name, entry in value.items() if isinstance(entry, Tensor)}
     try:
         refuse_unfounded(list(tensors.values()), path.stat().st_size)
-    except pickle.UnpicklingError as error:
+    except DamagedError as error:
         raise UserError(f"the file cannot be read: {error}", where=str(path), mend=_MEND) from error
     return tensors
 

@@ -5,7 +5,6 @@ parts of a tensor tile it, and each lies in a file of its own folder.
 Source: torch `distributed/checkpoint/metadata.py` and `filesystem.py`, `_StorageInfo`.
 """
 
-import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from worldtune.core.inert_pickle import Name, Node, read_inert
+from worldtune.core.inert_pickle import DamagedError, Name, Node, read_inert
 from worldtune.core.torch_pickle import is_dtype
 
 _NAMES = {
@@ -60,14 +59,14 @@ class StoredTensor:
 def read_index(content: bytes) -> dict[str, StoredTensor | None]:
     """Every entry of an index by its name; None for one that is no tensor.
 
-    Raises UnpicklingError when it is damaged, names anything but an index's own classes, or makes no sense.
+    Raises DamagedError when it is damaged, names anything but an index's own classes, or makes no sense.
     """
     try:
         index = _fields(read_inert(BytesIO(content), _admits), "Metadata")
         places = _places(index["storage_data"])
         return {name: _entry(name, entry, places) for name, entry in _texts(index["state_dict_metadata"]).items()}
     except (KeyError, TypeError) as error:
-        raise pickle.UnpicklingError(f"the index is damaged ({type(error).__name__})") from error
+        raise DamagedError(f"the index is damaged ({type(error).__name__})") from error
 
 
 def _admits(name: Name) -> bool:
@@ -123,9 +122,9 @@ def _places(value: Any) -> dict[tuple[str, Sizes], tuple[str, int, int]]:
         if not isinstance(name, str) or not isinstance(file, str):
             raise TypeError
         if file in ("", "..") or Path(file).name != file or "\0" in file:
-            raise pickle.UnpicklingError(f"the index leads out of its folder, to {file[:100]!r}")
+            raise DamagedError(f"the index leads out of its folder, to {file[:100]!r}")
         if place.get("transform_descriptors"):
-            raise pickle.UnpicklingError(f"{name[:100]!r} is packed")
+            raise DamagedError(f"{name[:100]!r} is packed")
         if offset is not None and (name, _sizes(offset)) in found:
             raise TypeError
         if offset is not None:
@@ -142,7 +141,7 @@ def _entry(name: str, value: Any, places: dict[tuple[str, Sizes], tuple[str, int
     parts = [Part(_sizes(box["offsets"]), _sizes(box["sizes"])) for box in boxes]
     parts = sorted((part for part in parts if prod(part.sizes)), key=lambda part: part.offsets)
     if prod(shape) and not _tile(parts, shape, 0):
-        raise pickle.UnpicklingError(f"the parts of {name[:100]!r} overlap, or some are missing")
+        raise DamagedError(f"the parts of {name[:100]!r} overlap, or some are missing")
     return StoredTensor(shape, dtype, tuple(Part(p.offsets, p.sizes, *places[name, p.offsets]) for p in parts))
 
 
@@ -159,7 +158,7 @@ def _dtype(value: Any) -> torch.dtype:
     if not isinstance(named, Name) or not is_dtype(named):
         raise TypeError
     if not _WHOLE.fullmatch(named.name):
-        raise pickle.UnpicklingError(f"a tensor is of the kind {named.name}")
+        raise DamagedError(f"a tensor is of the kind {named.name}")
     found: torch.dtype = vars(torch)[named.name]
     return found
 

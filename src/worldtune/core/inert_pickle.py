@@ -4,7 +4,6 @@ What a pickle would make of a name and arguments becomes a `Node`, a dictionary 
 themselves. Source of the operations: CPython `Lib/pickletools.py`.
 """
 
-import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,10 @@ _VALUES = {
     "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 _SIZES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class DamagedError(ValueError):
+    """A file of tensors, or a part of one, that is damaged or holds what it must not; says so in a line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class Outside:
 def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
     """The next pickle of a file, as data, in time and memory in proportion to its bytes.
 
-    Raises UnpicklingError when it is damaged, or has a name that `admits` refuses.
+    Raises DamagedError when it is damaged, or has a name that `admits` refuses.
     """
     reading = _Reading(admits)
     try:
@@ -59,9 +62,11 @@ def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
             if operation.name == "STOP":
                 return reading.pop()
             reading.do(operation.name, argument)
+    except DamagedError:
+        raise
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        raise pickle.UnpicklingError(f"the pickle is damaged ({type(error).__name__})") from error
-    raise pickle.UnpicklingError("the pickle is cut short")
+        raise DamagedError(f"the pickle is damaged ({type(error).__name__})") from error
+    raise DamagedError("the pickle is cut short")
 
 
 class _Reading:
@@ -162,25 +167,25 @@ class _Reading:
             case "BINPERSID":
                 self._stack.append(Outside(self.pop()))
             case _:
-                raise pickle.UnpicklingError(f"it holds the operation {name}")
+                raise DamagedError(f"it holds the operation {name}")
 
     def _popped_name(self) -> Name:
         found = self.pop()
         if not isinstance(found, Name):
-            raise pickle.UnpicklingError("it calls what is no name")
+            raise DamagedError("it calls what is no name")
         return found
 
     def _name(self, module: Any, name: Any = None) -> Name:
         found = Name(module, name)
         if not isinstance(module, str) or not isinstance(name, str) or not self._admits(found):
-            raise pickle.UnpicklingError(f"it names {str(found)[:100]!r}")
+            raise DamagedError(f"it names {str(found)[:100]!r}")
         return found
 
     def _tuple(self, items: list[Any]) -> tuple[Any, ...]:
         below = [self._tuples[id(item)][1:] for item in items if isinstance(item, tuple) and item]
         deep, wide = 1 + max((deep for deep, _ in below), default=0), len(items) + sum(wide for _, wide in below)
         if deep > DEEPEST_TUPLE or (below and wide > WIDEST_TUPLE):
-            raise pickle.UnpicklingError("a tuple holds too many others")
+            raise DamagedError("a tuple holds too many others")
         made = tuple(items)
         self._tuples[id(made)] = made, deep, wide
         return made

@@ -15,7 +15,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 import torch
 from torch import Tensor
 
-from worldtune.core.inert_pickle import Name, read_inert
+from worldtune.core.inert_pickle import DamagedError, Name, read_inert
 from worldtune.errors import first_line
 
 # What torch.load raises for a damaged file, beside its own: its unpickler and its tensors check nothing beforehand.
@@ -50,7 +50,7 @@ def is_dtype(name: Name) -> bool:
 def load_pickle(file: BinaryIO, path: Path | None = None) -> Any:
     """The object in a file that can be sought in; with its `path`, large tensors stay on the disk until they are used.
 
-    Raises UnpicklingError, with one line, when it is damaged, holds anything but tensors and plain data, or a tensor
+    Raises DamagedError, with one line, when it is damaged, holds anything but tensors and plain data, or a tensor
     is not wholly and densely in the file.
     """
     size = file.seek(0, 2)
@@ -61,16 +61,16 @@ def load_pickle(file: BinaryIO, path: Path | None = None) -> Any:
         file.seek(0)
         return torch.load(path or file, map_location="cpu", weights_only=True, mmap=zipped and path is not None)
     except (*MALFORMED, BadZipFile) as error:
-        raise pickle.UnpicklingError(first_line(error)) from error
+        raise DamagedError(first_line(error)) from error
 
 
 def refuse_unfounded(tensors: list[Tensor], size: int) -> None:
-    """Raises UnpicklingError for a tensor that is not dense, or when all together are far more than `size` bytes."""
+    """Raises DamagedError for a tensor that is not dense, or when all together are far more than `size` bytes."""
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise pickle.UnpicklingError("a tensor is not a dense one")
+            raise DamagedError("a tensor is not a dense one")
     if sum(prod(tensor.shape) * tensor.element_size() for tensor in tensors) > SHARED * size:
-        raise pickle.UnpicklingError("its tensors are larger than the file")
+        raise DamagedError("its tensors are larger than the file")
 
 
 def _look_at_zip(file: BinaryIO, size: int) -> None:
@@ -79,13 +79,13 @@ def _look_at_zip(file: BinaryIO, size: int) -> None:
     end = 0
     for member in members:
         if member.compress_type != ZIP_STORED or member.compress_size != member.file_size:
-            raise pickle.UnpicklingError(f"{member.filename[:100]!r} is packed")
+            raise DamagedError(f"{member.filename[:100]!r} is packed")
         if member.header_offset < end:
-            raise pickle.UnpicklingError(f"{member.filename[:100]!r} overlaps another member")
+            raise DamagedError(f"{member.filename[:100]!r} overlaps another member")
         end = member.header_offset + _LOCAL_HEADER + member.file_size
     names = [member.filename for member in members]
     if end > size or len(set(names)) != len(names):
-        raise pickle.UnpicklingError("its members are not all in it, or one is twice")
+        raise DamagedError("its members are not all in it, or one is twice")
     for member in members:
         if member.filename.endswith("data.pkl"):
             read_inert(BytesIO(_content(file, member.header_offset, member.file_size)), _admits)

@@ -70,7 +70,7 @@ def check_layout(folder: Path, source: str) -> None:
             mend="Name 'pocket' or a folder in diffusers' layout; `worldtune bases` lists the known ones.",
         )
     pipeline = read_json(folder / "model_index.json").get("_class_name")
-    if pipeline not in CLASSES:
+    if not isinstance(pipeline, str) or pipeline not in CLASSES:
         what = f"model_index.json is of a {pipeline}, not a {' or '.join(CLASSES)}"
         raise BaseError(what, where=source, mend="See `worldtune bases`.")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")

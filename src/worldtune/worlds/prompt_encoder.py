@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Tokenizer, T5Tokenizer, TokenizersBackend
 
-from worldtune.errors import BaseError, RecipeError, first_line
+from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.config_file import read_json
+from worldtune.worlds.foreign_config import OneLine, refuse_endless, refuse_larger
 from worldtune.worlds.weights import read_weights, refuse
 
 MAX_TOKENS = 512
@@ -23,8 +24,6 @@ _CHOICES = {
     "auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "fusion_config",
     "transformers_weights", "distributed_config", "name_or_path", "_name_or_path",
 }  # fmt: skip
-# What transformers raises for a damaged file: it checks little beforehand.
-_LIBRARY = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 _COPY = "Copy the model again."
 
 
@@ -90,15 +89,9 @@ def _load_tokenizer(folder: Path) -> Any:
     if kind is None:
         what = f"this is a {str(named)[:SHOWN]}, not a {' or '.join(TOKENIZERS)}"
         raise BaseError(what, where=str(folder), mend=_COPY)
-    try:
+    with OneLine("the tokenizer cannot be read", folder):
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        longest = tokenizer.model_max_length
-    except _LIBRARY as error:
-        raise _unreadable("the tokenizer", error, folder) from error
-    except Exception as error:  # tokenizers, written in Rust, raises that very class
-        if type(error) is not Exception:
-            raise
-        raise _unreadable("the tokenizer", error, folder) from error
+    longest = tokenizer.model_max_length
     if not isinstance(longest, int | float) or longest < 1:
         raise BaseError(f"model_max_length is {longest!r:.60}", where=str(folder), mend=_COPY)
     return tokenizer
@@ -112,15 +105,16 @@ def _load_encoder(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
         raise BaseError(f"this is a {str(found)[:SHOWN]}, not a {own}", where=str(folder), mend=_COPY)
     if said.get("quantization_config"):
         raise BaseError("the text encoder is quantised", where=str(folder), mend="Copy the model as it was trained.")
+    refuse_endless(said, folder)
     tensors = read_weights(folder)
-    try:
+    with OneLine("the text encoder cannot be read", folder):
         config = kind.config_class.from_dict(_plain(said))
+        with torch.device("meta"):
+            refuse_larger(kind(config), tensors, folder)
         model, report = kind.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True,
             ignore_mismatched_sizes=True, use_safetensors=True, trust_remote_code=False,
         )  # fmt: skip
-    except _LIBRARY as error:
-        raise _unreadable("the text encoder", error, folder) from error
     faults = [f"{name} is missing" for name in sorted(report["missing_keys"])]
     faults += [f"{name} is unknown" for name in sorted(report["unexpected_keys"])]
     faults += [f"{name} is {tuple(found)}, not {tuple(own)}" for name, found, own in sorted(report["mismatched_keys"])]
@@ -133,7 +127,3 @@ def _plain(said: Any) -> Any:
     if not isinstance(said, dict):
         return said
     return {key: _plain(value) for key, value in said.items() if key not in _CHOICES}
-
-
-def _unreadable(part: str, error: Exception, folder: Path) -> BaseError:
-    return BaseError(f"{part} cannot be read: {first_line(error)}", where=str(folder), mend=_COPY)

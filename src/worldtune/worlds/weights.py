@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from worldtune.errors import BaseError, UserError, first_line
+from worldtune.errors import BaseError, UserError
 from worldtune.tensor_files import read_safetensors
 from worldtune.worlds.config_file import read_json
+from worldtune.worlds.foreign_config import MEND, OneLine, refuse_endless
 
 if TYPE_CHECKING:  # whoever only looks at a config does not wait for diffusers
     from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 
 Shape = tuple[int, ...]
 LISTED = 20  # faults in a message
-MEND = "Use the weights and config.json of one and the same model."
 
 
 def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> "CosmosTransformer3DModel | AutoencoderKLWan":
@@ -48,12 +48,9 @@ def fill_module(
 
 def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> Any:
     """The module of a config, without memory. Raises BaseError when the config makes none."""
-    try:
-        with torch.device("meta"):
-            return kind.from_config(config)
-    except (TypeError, ValueError) as error:
-        what = f"config.json makes no {kind.__name__}: {first_line(error)}"
-        raise BaseError(what, where=str(folder), mend=MEND) from error
+    refuse_endless(config, folder)
+    with OneLine(f"config.json makes no {kind.__name__}", folder), torch.device("meta"):
+        return kind.from_config(config)
 
 
 def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
