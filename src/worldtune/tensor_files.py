@@ -80,7 +80,7 @@ def _read_newest(folder: Path) -> dict[str, Tensor]:
 def _latest(folder: Path) -> Path:
     with (folder / LATEST).open("rb") as file:
         name = file.read(LONGEST_NAME + 2).decode("utf-8", errors="replace").strip()
-    if not name or Path(name).name != name or len(name) > LONGEST_NAME or not (folder / name).is_dir():
+    if name in ("", "..") or Path(name).name != name or len(name) > LONGEST_NAME or not (folder / name).is_dir():
         raise UserError(
             f"{LATEST} names {name[:100]!r}, which is not here", where=str(folder), mend="Name the folder itself."
         )
@@ -102,7 +102,7 @@ def refuse_twice(path: Path) -> None:
         raise ValueError("it is no file")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > min(path.stat().st_size, LARGEST_HEADER):
+        if 8 + length > path.stat().st_size or length > LARGEST_HEADER:
             raise ValueError("it is cut short")
         header = file.read(length)
     try:

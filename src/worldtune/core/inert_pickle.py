@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 DEEPEST_TUPLE, WIDEST_TUPLE = 32, 100_000  # whoever hashes or prints a tuple goes through all that is below it
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE",
     "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
-_SIZES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class DamagedError(ValueError):
@@ -56,12 +54,17 @@ def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
 
     Raises DamagedError when it is damaged, or has a name that `admits` refuses.
     """
-    reading = _Reading(admits)
+    machine = _Machine(admits)
     try:
         for operation, argument, _ in pickletools.genops(file):
             if operation.name == "STOP":
-                return reading.pop()
-            reading.do(operation.name, argument)
+                return machine.pop()
+            if operation.name in _VALUES:
+                machine.stack.append(argument)
+            elif operation.name in _OPERATIONS:
+                _OPERATIONS[operation.name](machine, argument)
+            else:
+                raise DamagedError(f"it holds the operation {operation.name}")
     except DamagedError:
         raise
     except (ValueError, IndexError, KeyError, OverflowError) as error:
@@ -69,127 +72,133 @@ def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
     raise DamagedError("the pickle is cut short")
 
 
-class _Reading:
-    """The stack of a pickle machine, and what it remembers."""
+class _Machine:
+    """A pickle's stack, and what it remembers."""
 
     def __init__(self, admits: Callable[[Name], bool]) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
         self._admits = admits
-        self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
         self._tuples: dict[int, tuple[Any, int, int]] = {}  # by its id: each, how deep it is, how wide with all below
 
     def pop(self) -> Any:
-        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise IndexError
-        return self._stack.pop()
+        return self.stack.pop()
 
-    def _top(self, kind: type) -> Any:
-        self._stack.append(found := self.pop())
+    def top(self, kind: type = object) -> Any:
+        self.stack.append(found := self.pop())
         if not isinstance(found, kind):
             raise ValueError
         return found
 
-    def _since_mark(self) -> list[Any]:
-        mark = self._marks.pop()
-        items = self._stack[mark:]
-        del self._stack[mark:]
+    def since_mark(self) -> list[Any]:
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
         return items
 
-    def do(self, name: str, argument: Any) -> None:
-        push = self._stack.append
-        match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "MARK":
-                self._marks.append(len(self._stack))
-            case "POP":
-                self.pop()
-            case "POP_MARK":
-                self._since_mark()
-            case "DUP":
-                push(self._top(object))
-            case _ if name in _CONSTANTS:
-                push(_CONSTANTS[name])
-            case _ if name in _VALUES:
-                push(argument)
-            case "TUPLE":
-                push(self._tuple(self._since_mark()))
-            case _ if name in _SIZES:
-                push(self._tuple([self.pop() for _ in range(_SIZES[name])][::-1]))
-            case "EMPTY_LIST" | "EMPTY_SET":
-                push([])
-            case "LIST" | "FROZENSET":
-                push(self._since_mark())
-            case "EMPTY_DICT":
-                push(Node(None))
-            case "DICT":
-                push(Node(None, pairs=_paired(self._since_mark())))
-            case "APPEND":
-                item = self.pop()
-                self._top(list).append(item)
-            case "APPENDS" | "ADDITEMS":
-                items = self._since_mark()
-                self._top(list).extend(items)
-            case "SETITEM":
-                value, key = self.pop(), self.pop()
-                self._top(Node).pairs.append((key, value))
-            case "SETITEMS":
-                items = self._since_mark()
-                self._top(Node).pairs.extend(_paired(items))
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = self._top(object)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = self._top(object)
-            case "GET" | "BINGET" | "LONG_BINGET":
-                push(self._memo[argument])
-            case _:
-                self._do_more(name, argument)
-
-    def _do_more(self, name: str, argument: Any) -> None:
-        """What stands for things that are no plain data."""
-        match name:
-            case "GLOBAL":
-                self._stack.append(self._name(*argument.split(" ")))
-            case "STACK_GLOBAL":
-                attribute, module = self.pop(), self.pop()
-                self._stack.append(self._name(module, attribute))
-            case "REDUCE" | "NEWOBJ":
-                args = self.pop()
-                self._stack.append(Node(self._popped_name(), args))
-            case "BUILD":
-                state, node = self.pop(), self._top(Node)
-                if node.state is not None:
-                    raise ValueError
-                node.state = state
-            case "PERSID":
-                self._stack.append(Outside(argument))
-            case "BINPERSID":
-                self._stack.append(Outside(self.pop()))
-            case _:
-                raise DamagedError(f"it holds the operation {name}")
-
-    def _popped_name(self) -> Name:
-        found = self.pop()
-        if not isinstance(found, Name):
-            raise DamagedError("it calls what is no name")
-        return found
-
-    def _name(self, module: Any, name: Any = None) -> Name:
+    def name(self, module: Any, name: Any = None) -> None:
         found = Name(module, name)
         if not isinstance(module, str) or not isinstance(name, str) or not self._admits(found):
             raise DamagedError(f"it names {str(found)[:100]!r}")
-        return found
+        self.stack.append(found)
 
-    def _tuple(self, items: list[Any]) -> tuple[Any, ...]:
+    def call(self, args: Any) -> None:
+        if not isinstance(name := self.pop(), Name):
+            raise DamagedError("it calls what is no name")
+        self.stack.append(Node(name, args))
+
+    def build(self, state: Any) -> None:
+        node = self.top(Node)
+        if node.state is not None:
+            raise ValueError
+        node.state = state
+
+    def tuple_of(self, items: list[Any]) -> None:
         below = [self._tuples[id(item)][1:] for item in items if isinstance(item, tuple) and item]
         deep, wide = 1 + max((deep for deep, _ in below), default=0), len(items) + sum(wide for _, wide in below)
         if deep > DEEPEST_TUPLE or (below and wide > WIDEST_TUPLE):
             raise DamagedError("a tuple holds too many others")
         made = tuple(items)
         self._tuples[id(made)] = made, deep, wide
-        return made
+        self.stack.append(made)
+
+    def last(self, count: int) -> list[Any]:
+        return [self.pop() for _ in range(count)][::-1]
+
+    def put(self, place: Any) -> None:
+        self.memo[place] = self.top()
 
 
 def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
     return list(zip(items[::2], items[1::2], strict=True))
+
+
+def _pop_attribute(machine: _Machine, _: Any) -> None:
+    module, name = machine.last(2)
+    machine.name(module, name)
+
+
+def _extend(machine: _Machine, _: Any) -> None:
+    items = machine.since_mark()
+    machine.top(list).extend(items)
+
+
+def _set_items(machine: _Machine, _: Any) -> None:
+    items = machine.since_mark()
+    machine.top(Node).pairs.extend(_paired(items))
+
+
+def _set_item(machine: _Machine, _: Any) -> None:
+    pair = machine.last(2)
+    machine.top(Node).pairs.append((pair[0], pair[1]))
+
+
+def _append(machine: _Machine, _: Any) -> None:
+    item = machine.pop()
+    machine.top(list).append(item)
+
+
+_OPERATIONS: dict[str, Callable[[_Machine, Any], Any]] = {
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.since_mark(),
+    "DUP": lambda machine, _: machine.stack.append(machine.top()),
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
+    "TUPLE": lambda machine, _: machine.tuple_of(machine.since_mark()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(machine.last(1)),
+    "TUPLE2": lambda machine, _: machine.tuple_of(machine.last(2)),
+    "TUPLE3": lambda machine, _: machine.tuple_of(machine.last(3)),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_SET": lambda machine, _: machine.stack.append([]),
+    "LIST": lambda machine, _: machine.stack.append(machine.since_mark()),
+    "FROZENSET": lambda machine, _: machine.stack.append(machine.since_mark()),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append(Node(None)),
+    "DICT": lambda machine, _: machine.stack.append(Node(None, pairs=_paired(machine.since_mark()))),
+    "APPEND": _append,
+    "APPENDS": _extend,
+    "ADDITEMS": _extend,
+    "SETITEM": _set_item,
+    "SETITEMS": _set_items,
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
+    "PUT": lambda machine, place: machine.put(place),
+    "BINPUT": lambda machine, place: machine.put(place),
+    "LONG_BINPUT": lambda machine, place: machine.put(place),
+    "GET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "GLOBAL": lambda machine, named: machine.name(*named.split(" ", 1)),
+    "STACK_GLOBAL": _pop_attribute,
+    "REDUCE": lambda machine, _: machine.call(machine.pop()),
+    "NEWOBJ": lambda machine, _: machine.call(machine.pop()),
+    "BUILD": lambda machine, _: machine.build(machine.pop()),
+    "PERSID": lambda machine, key: machine.stack.append(Outside(key)),
+    "BINPERSID": lambda machine, _: machine.stack.append(Outside(machine.pop())),
+}

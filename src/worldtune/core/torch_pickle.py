@@ -6,6 +6,7 @@ zip, names that no file of weights has, tuples whose hash takes hours.
 
 import pickle
 import struct
+import warnings
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -59,7 +60,9 @@ def load_pickle(file: BinaryIO, path: Path | None = None) -> Any:
     try:
         _look_at_zip(file, size) if zipped else _look_at_legacy(file)
         file.seek(0)
-        return torch.load(path or file, map_location="cpu", weights_only=True, mmap=zipped and path is not None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path or file, map_location="cpu", weights_only=True, mmap=zipped and path is not None)
     except (*MALFORMED, BadZipFile) as error:
         raise DamagedError(first_line(error)) from error
 
