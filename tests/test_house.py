@@ -40,12 +40,12 @@ def test_no_torchvision() -> None:
 
 def test_no_pickle_is_loaded() -> None:
     found = {where.rpartition(":")[0] for where, node in nodes(ast.Import, ast.ImportFrom) if PICKLES & packages(node)}
-    names = ("distributed_checkpoint", "tensor_files", "bench/fuzzing/pickles")  # the last: an oracle beside the others
+    names = ("core/torch_pickle", "bench/fuzzing/pickles")  # the latter: an oracle beside the former
     assert found == {f"src/worldtune/{name}.py" for name in names}
-    assert [where for where, node in nodes(ast.keyword) if node.arg in {"allow_pickle", "trust_remote_code"}] == []
+    assert [where for where, node in nodes(ast.keyword) if node.arg == "allow_pickle"] == []
     loads = [(where, node) for where, node in nodes(ast.Call) if ast.unparse(node.func) == "torch.load"]
     ours = {where.rpartition(":")[0] for where, _ in loads if where.startswith("src")}
-    assert ours == {"src/worldtune/tensor_files.py"}
+    assert ours == {"src/worldtune/core/torch_pickle.py"}
     assert [where for where, node in loads if "weights_only=True" not in ast.unparse(node)] == []
 
 
@@ -60,6 +60,20 @@ def test_json_and_yaml_are_read_by_the_strict_reader_alone() -> None:
     others = ("src/worldtune/bench/", "pretraining/")
     found = {file for file in calls if not file.startswith(others)}
     assert found - {"src/worldtune/tensor_files.py"} == {"src/worldtune/core/strict_io.py"}
+
+
+def test_no_model_brings_code_or_pickles() -> None:
+    """SAFE says trust_remote_code=False. Processors and tokenizers have no weights."""
+    calls = [(where, node) for where, node in nodes(ast.Call) if called(node) == "from_pretrained"]
+    loads = [(where, ast.unparse(node)) for where, node in calls if where.startswith("src")]
+    assert loads
+    assert [where for where, text in loads if "trust_remote_code=False" not in text and "**SAFE" not in text] == []
+    bare = re.compile(r"AutoProcessor|kind\.from_pretrained\(folder")
+    assert [where for where, text in loads if "use_safetensors=True" not in text and not bare.match(text)] == []
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import random
 import struct
 import warnings
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from worldtune.errors import UserError
-from worldtune.tensor_files import read_tensors
+from worldtune.tensor_files import read_tensors, refuse_twice
 
 TENSORS = {
     "net.a.weight": torch.arange(12.0).view(3, 4),
@@ -42,6 +45,8 @@ def write(folder: Path, kind: str) -> Path:
                 save_file({name: tensor}, path / f"model-{number}.safetensors")
         case "model.pt":
             torch.save(TENSORS, path)
+        case "old.pt":
+            torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
         case "nested.pt":
             torch.save({"model": {**TENSORS, "net.q._extra_state": None}}, path)
         case "dcp":
@@ -54,7 +59,7 @@ def write(folder: Path, kind: str) -> Path:
     return path
 
 
-KINDS = ("model.safetensors", "sharded", "model.pt", "nested.pt", "dcp", "iteration", "run")
+KINDS = ("model.safetensors", "sharded", "model.pt", "nested.pt", "old.pt", "dcp", "iteration", "run")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,11 +117,93 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     assert "two files hold net.c" in refusal(path)
 
 
-@pytest.mark.parametrize("named", ["gone", "../elsewhere", "", "/etc"])
+def test_a_header_of_sixty_thousand_names_is_read(tmp_path: Path) -> None:
+    """In time that grows with its length: by its square it would be minutes."""
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    write_header(tmp_path / "model.safetensors", json.dumps({f"name {number}": entry for number in range(60_000)}))
+    reader = get_context("fork").Process(target=refuse_twice, args=(tmp_path / "model.safetensors",))
+    reader.start()
+    reader.join(60)
+    reader.kill()
+    assert reader.exitcode == 0
+
+
+def write_header(path: Path, header: str) -> None:
+    content = header.encode()
+    path.write_bytes(struct.pack("<Q", len(content)) + content)
+
+
+HEADERS = {
+    "nested": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "a list": "[" * 100_000,
+    "no object": "[]",
+    "a shape of 2^60": '{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4]}}',
+    "a shape below zero": '{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}',
+    "a number of 5000 digits": '{"a":{"dtype":"F32","shape":[' + "9" * 5000 + '],"data_offsets":[0,4]}}',
+    "offsets past the end": '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+    "offsets from behind": '{"a":{"dtype":"F32","shape":[1],"data_offsets":[8,4]}}',
+    "no such kind": '{"a":{"dtype":"F31","shape":[0],"data_offsets":[0,0]}}',
+    "a kind that torch lacks": '{"a":{"dtype":"F6_E2M3","shape":[0],"data_offsets":[0,0]}}',
+    "half a letter": '{"\\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}',
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_makes_no_sense_is_refused(tmp_path: Path, header: str) -> None:
+    write_header(tmp_path / "model.safetensors", HEADERS[header])
+    assert "cannot be read" in refusal(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("length", [(1 << 64) - 1, 1 << 40, 100_000_001, 9])
+def test_a_header_longer_than_the_file_is_refused(tmp_path: Path, length: int) -> None:
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", length) + b"{}")
+    assert "cut short" in refusal(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "sharded/model.safetensors"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    (tmp_path / "sharded").mkdir()
+    make(tmp_path / name)
+    refusal(tmp_path / name.split("/")[0])
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "model.pt", "nested.pt", "old.pt"])
+def test_a_mutated_file_is_one_line_or_no_larger_than_it_was(tmp_path: Path, kind: str) -> None:
+    path, generator = write(tmp_path, kind), random.Random(0)
+    whole = path.read_bytes()
+    pickled = max(whole.find(b"data.pkl"), 0)
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(generator.choice([1, 1, 3])):
+            content[pickled + generator.randrange(min(600, len(whole) - pickled))] = generator.randrange(256)
+        path.write_bytes(content)
+        try:
+            found = read_tensors(path)
+        except UserError as error:
+            assert "\n" not in str(error)  # noqa: PT017  it may be whole enough to be read, too
+        else:
+            assert sum(tensor.numel() * tensor.element_size() for tensor in found.values()) < 10_000
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(1).expand(10**9), torch.eye(3).to_sparse()])
+def test_tensors_that_a_pickle_only_claims_are_refused(tmp_path: Path, tensor: Tensor) -> None:
+    torch.save({"a": tensor}, tmp_path / "model.pt")
+    assert "cannot be read" in refusal(tmp_path / "model.pt")
+
+
+def test_a_newest_checkpoint_that_is_the_folder_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to(".")
+    (tmp_path / "latest_checkpoint.txt").write_text("here")
+    assert "no checkpoint in this folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["gone", "../elsewhere", "", "/etc", "a" * 300, "\0", "..", "\udcff"])
 def test_a_run_whose_newest_is_elsewhere_is_refused(tmp_path: Path, named: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     path = write(tmp_path, "run")
-    (path / "latest_checkpoint.txt").write_text(named)
+    (path / "latest_checkpoint.txt").write_bytes(named.encode(errors="surrogateescape"))
     assert "which is not here" in refusal(path)
 
 

@@ -6,20 +6,22 @@ newest of them.
 """
 
 import json
-import pickle
+from collections import Counter
 from pathlib import Path
-from zipfile import is_zipfile
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from worldtune.distributed_checkpoint import load_tensors, tensors_in
+from worldtune.core.inert_pickle import DamagedError
+from worldtune.core.torch_pickle import load_pickle, refuse_unfounded
+from worldtune.distributed_checkpoint import read_all
 from worldtune.errors import UserError, first_line
 
 LATEST = "latest_checkpoint.txt"
 PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
+LARGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+LONGEST_NAME = 255  # bytes of a file's name
 _MEND = "Copy it again."
 
 
@@ -38,7 +40,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError("there is no such file", where=str(path), mend="Correct the path.")
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return read_safetensors(path)
     if path.suffix in PICKLES:
         return _read_pickle(path)
     raise UserError(
@@ -50,13 +52,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
     if (folder / LATEST).is_file():
-        return _read_folder(_latest(folder))
+        return _read_newest(_latest(folder))
+    return _read_newest(folder)
+
+
+def _read_newest(folder: Path) -> dict[str, Tensor]:
     if (folder / ".metadata").is_file():
-        tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in tensors_in(folder).items()}
-        load_tensors(folder, tensors)
-        return tensors
+        return read_all(folder)
     if (folder / "model" / ".metadata").is_file():
-        return _read_folder(folder / "model")
+        return read_all(folder / "model")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
@@ -64,9 +68,9 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
             where=str(folder),
             mend=f"Name a folder with .safetensors, .metadata or {LATEST}.",
         )
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for file in files:
-        part = _read_safetensors(file)
+        part = read_safetensors(file)
         if twice := sorted(tensors.keys() & part.keys()):
             raise UserError(f"two files hold {twice[0]}", where=str(folder), mend="Keep the files of one model.")
         tensors |= part
@@ -74,43 +78,52 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
 
 
 def _latest(folder: Path) -> Path:
-    name = (folder / LATEST).read_text(encoding="utf-8").strip()
-    if not name or Path(name).name != name or not (folder / name).is_dir():
+    with (folder / LATEST).open("rb") as file:
+        name = file.read(LONGEST_NAME + 2).decode("utf-8", errors="replace").strip()
+    if name in ("", "..") or Path(name).name != name or len(name) > LONGEST_NAME or not (folder / name).is_dir():
         raise UserError(
-            f"{LATEST} names {name!r}, which is not here", where=str(folder), mend="Name the folder itself."
+            f"{LATEST} names {name[:100]!r}, which is not here", where=str(folder), mend="Name the folder itself."
         )
     return folder / name
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a safetensors file. Raises UserError when it is damaged or names one twice."""
     try:
         refuse_twice(path)
         return dict(load_file(path))
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"the file cannot be read: {error}", where=str(path), mend=_MEND) from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:  # KeyError: an element type that torch lacks
+        raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
 
 
 def refuse_twice(path: Path) -> None:
-    """Raises ValueError when a safetensors header is cut short or holds one name twice, which parsers hide."""
+    """Raises ValueError when a safetensors header is cut short, nested, or holds one name twice, which parsers hide."""
+    if not path.is_file():
+        raise ValueError("it is no file")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
+        if 8 + length > path.stat().st_size or length > LARGEST_HEADER:
             raise ValueError("it is cut short")
         header = file.read(length)
+    try:
+        json.loads(header, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("its header is nested too deeply") from error
 
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        names = [name for name, _ in pairs]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"it holds {twice} twice")
-        return dict(pairs)
 
-    json.loads(header, object_pairs_hook=unique)
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"it holds {twice[:100]} twice")
+    return found
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with path.open("rb") as file:
+            value = load_pickle(file, path)
+    except (OSError, DamagedError) as error:
         raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
     if isinstance(value, dict) and set(value) in ({"model"}, {"state_dict"}):
         (value,) = value.values()
@@ -118,8 +131,13 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise UserError("this is no mapping of names to tensors", where=str(path), mend="Give a model's weights.")
     strange = [name for name, entry in value.items() if not isinstance(entry, Tensor) and not _is_extra(name)]
     if strange:
-        raise UserError(f"{strange[0]} is no tensor", where=str(path), mend="Give a model's weights.")
-    return {name: entry for name, entry in value.items() if isinstance(entry, Tensor)}
+        raise UserError(f"{strange[0][:100]} is no tensor", where=str(path), mend="Give a model's weights.")
+    tensors = {name: entry for name, entry in value.items() if isinstance(entry, Tensor)}
+    try:
+        refuse_unfounded(list(tensors.values()), path.stat().st_size)
+    except DamagedError as error:
+        raise UserError(f"the file cannot be read: {error}", where=str(path), mend=_MEND) from error
+    return tensors
 
 
 def _is_extra(name: str) -> bool:

@@ -12,7 +12,14 @@ from support.adapters import SPECS, make_card, train_by_hand
 from support.safetensors_header import name_twice
 from support.tiny_world import make_denoiser
 from worldtune.adapters.card import CARD, AdapterCard, read_card
-from worldtune.adapters.folder import WEIGHTS, load_adapter, load_adapters, remove_adapter, save_adapter
+from worldtune.adapters.folder import (
+    WEIGHTS,
+    load_adapter,
+    load_adapters,
+    read_any_layers,
+    remove_adapter,
+    save_adapter,
+)
 from worldtune.adapters.inject import wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.errors import AdapterError
@@ -229,3 +236,25 @@ def test_weights_that_are_not_the_card_s_are_not_added_up(world: World, tmp_path
     with pytest.raises(AdapterError, match="not those of the card"):
         load_adapters([(tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
     assert wrapped_modules(world.denoiser) == []
+
+
+def test_what_lies_beside_the_weights_is_not_loaded(world: World, tmp_path: Path) -> None:
+    """Neither another file of weights nor another tool's configuration, of which the card says nothing."""
+    train_by_hand(world.denoiser, SPECS["lora"])
+    folder = tmp_path / "one"
+    save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
+    remove_adapter(world.denoiser)
+    x, sigma, known = torch.randn(1, 16, 3, 4, 4), torch.full((1, 3), 0.5), torch.zeros(1, 3)
+    found = []
+    for _ in range(2):
+        load_adapters([(folder, 0.5)], world.denoiser, world.card.digest)
+        found.append(world.velocity(x, sigma, known, torch.ones(1, 8, 32)))
+        remove_adapter(world.denoiser)
+        layers = read_any_layers(folder).layers
+        found.append(torch.cat([layer.product().flatten() for layer in layers.values()]))
+        name = "transformer.transformer_blocks.1.ff.net.2"
+        beside = {f"{name}.lora_{part}.weight": torch.ones(shape) for part, shape in (("A", (1, 192)), ("B", (48, 1)))}
+        save_file(beside, folder / "more.safetensors")
+        (folder / "adapter_config.json").write_text(json.dumps({"lora_alpha": 99, "r": 4}))
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])

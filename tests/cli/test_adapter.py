@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from support.adapters import SPECS, make_card, train_by_hand
+from worldtune.adapters.folder import WEIGHTS as ADAPTER_WEIGHTS
 from worldtune.adapters.folder import save_adapter
 from worldtune.adapters.formats import read_layers
 from worldtune.worlds.load import open_world
@@ -177,3 +178,24 @@ def test_several_adapters_are_rounded_once(in_process: Verb, adapters: Path, tin
         exact = halves[f"{module}.weight"].float() + 1.5 * layer.product()
         wrong = found[f"{module}.weight"] != exact.bfloat16()
         assert wrong.float().mean() < 0.01  # where the two sums of floats differ beside a rounding's edge
+
+
+@pytest.mark.parametrize("verb", ["show", "convert", "merge", "blend", "diff"])
+@pytest.mark.parametrize("of", ["the folder", "the file"])
+def test_every_verb_sees_a_flipped_bit_of_the_weights(
+    in_process: Verb, adapters: Path, tiny_world: Path, verb: str, of: str
+) -> None:
+    weights = adapters / "lora" / ADAPTER_WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    source = weights.parent if of == "the folder" else weights
+    arguments = {
+        "show": [source],
+        "convert": [source, "--to", "comfyui", "-o", "out.safetensors"],
+        "merge": [tiny_world, source, "-o", "out"],
+        "blend": [source, adapters / "lora", "-o", "out"],
+        "diff": [source, adapters / "dora"],
+    }[verb]
+    assert "the weights are not those of the card" in refused(in_process, verb, *arguments)
+    assert not any(path.name.startswith("out") for path in Path.cwd().iterdir())

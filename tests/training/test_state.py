@@ -110,6 +110,25 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
         start(1, Train())[1].load(tmp_path / "step-000001")
 
 
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp", "checkpoint.sha256"])
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.99])
+def test_a_flipped_bit_is_named_by_whoever_reads_the_checkpoint(tmp_path: Path, name: str, place: float) -> None:
+    """Resuming, and the export of the weights or of an average; the weights they would fill stay as they were."""
+    parameters, state = start(0, settings_with("adamw"))
+    take_steps(parameters, state, 0, 1)
+    state.save(tmp_path, 1)
+    path = tmp_path / "step-000001" / name
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    fresh, other = start(1, settings_with("adamw"))
+    before = {name: parameter.detach().clone() for name, parameter in fresh.items()}
+    for read in (other.load, lambda folder: other.load_weights(folder, "decay-0.9")):
+        with pytest.raises(UserError, match=rf"({name}|checkpoint\.sha256).*remove it, and the one before is taken"):
+            read(tmp_path / "step-000001")
+    assert all(torch.equal(fresh[name], before[name]) for name in fresh)
+
+
 def test_a_checkpoint_of_another_adapter_is_refused(tmp_path: Path) -> None:
     parameters, state = start(0, Train())
     take_steps(parameters, state, 0, 1)

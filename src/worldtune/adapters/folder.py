@@ -18,8 +18,8 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 
-from worldtune.adapters.card import AdapterCard, read_card, write_card
-from worldtune.adapters.formats import METADATA, header_config, read_layers
+from worldtune.adapters.card import CARD, AdapterCard, read_card, write_card
+from worldtune.adapters.formats import METADATA, ForeignAdapter, header_config, read_layers
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
 from worldtune.adapters.spec import AdapterSpec
@@ -124,7 +124,7 @@ def load_adapters(
     for (path, _), card in zip(weighted, cards, strict=True):
         _refuse_other_header(path, card)
         _refuse_changed(path, card)
-    layers = blended_adapters([(read_layers(path).layers, weight) for path, weight in weighted])
+    layers = blended_adapters([(read_layers(path / WEIGHTS).layers, weight) for path, weight in weighted])
     inject_ranks(denoiser, {name: layer.rank for name, layer in layers.items()})
     for name, layer in layers.items():
         wrapped = denoiser.get_submodule(name)
@@ -134,8 +134,20 @@ def load_adapters(
     return cards
 
 
+def read_any_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
+    """`read_layers` of any adapter; of one with a card, the weights that the card names and nothing beside them.
+
+    Raises AdapterError as `read_layers` does, and when the weights are not those of the card.
+    """
+    folder = path.parent if path.name == WEIGHTS else path
+    if not (folder / CARD).is_file():
+        return read_layers(path, alpha)
+    _refuse_changed(folder, read_card(folder))
+    return read_layers(folder / WEIGHTS, alpha)
+
+
 def _refuse_changed(folder: Path, card: AdapterCard) -> None:
-    if digest_file(folder / WEIGHTS) != card.weights_digest:
+    if not (folder / WEIGHTS).is_file() or digest_file(folder / WEIGHTS) != card.weights_digest:
         raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
 
 

@@ -61,14 +61,18 @@ def torchvision_names() -> Iterator[None]:
 
 def stock_pipeline(folder: Path) -> Cosmos2_5_PredictBasePipeline:
     """The pipeline of `folder` in fp32."""
-    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.float32)
+    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(
+        folder, safety_checker=Unguarded(), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def stock_predict2(folder: Path) -> Cosmos2VideoToWorldPipeline:
     """Predict 2's pipeline of `folder` in fp32."""
-    pipe = Cosmos2VideoToWorldPipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.float32)
+    pipe = Cosmos2VideoToWorldPipeline.from_pretrained(
+        folder, safety_checker=Unguarded(), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -33,7 +33,9 @@ Read = Callable[[], tuple[Tensor, Tensor]]  # z_BCTHW, embeddings_BNE
 
 def training_pipeline(folder: Path) -> Cosmos2_5_PredictBasePipeline:
     """The pipeline of `folder` in bf16, frozen."""
-    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(folder, safety_checker=Unguarded(), dtype=torch.bfloat16)
+    pipe = Cosmos2_5_PredictBasePipeline.from_pretrained(
+        folder, safety_checker=Unguarded(), dtype=torch.bfloat16, use_safetensors=True, trust_remote_code=False
+    )
     for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
         part.requires_grad_(False)
     return pipe

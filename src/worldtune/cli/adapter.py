@@ -212,9 +212,9 @@ PARTS = {
 
 
 def _read(source: Path, alpha: float | None) -> "ForeignAdapter":
-    from worldtune.adapters.formats import read_layers
+    from worldtune.adapters.folder import read_any_layers
 
-    return read_layers(source, alpha)
+    return read_any_layers(source, alpha)
 
 
 def _check_format(to: str) -> None:

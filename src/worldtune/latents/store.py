@@ -5,6 +5,8 @@ of processes write at once, on any number of machines: each writes shards and pa
 their content, the shard before the part that names it. What a crash leaves is a shard that nothing names.
 """
 
+import hashlib
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,14 +26,16 @@ from worldtune.errors import BusyError, DataError, first_line
 from worldtune.files import atomic_file, digest_bytes, digest_json, locked
 
 Key = dict[str, Any]
-SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "shard", "name", "sha256")])
+SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "shard", "name", "digest")])
 SHARD_BYTES, SHARD_SECONDS = 64 << 20, 30.0  # after which a shard is written; at first after one second
 MANY_PARTS = 64
+_SHARD = re.compile(r"[0-9a-f]{64}\.safetensors")
+_DELETE = "Delete the file: what it names is encoded again."
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of the store: its name in a shard, and the SHA-256 of its bytes."""
+    """A tensor of the store: its name in a shard, and the SHA-256 of its kind, shape and bytes."""
 
     shard: Path
     name: str
@@ -64,14 +68,15 @@ class LatentStore:
     def _take_in(self, path: Path) -> bool:
         """Was the part still there?"""
         try:
-            rows = _read_part(path).to_pydict()
+            rows = _read_part(path)
         except FileNotFoundError:
             return False
         self._parts.add(path.name)
-        for key, shard, name, sha256 in zip(*rows.values(), strict=True):
-            entry, known = Entry(self.folder / "shards" / shard, name, sha256), self._entries.get(key)
+        for row in rows:
+            entry = Entry(self.folder / "shards" / row["shard"], row["name"], row["digest"])
+            known = self._entries.get(row["key"])
             if known is None or (known.shard != entry.shard and not known.shard.is_file()):
-                self._entries[key] = entry
+                self._entries[row["key"]] = entry
         return True
 
     def find(self, key: Key) -> Entry | None:
@@ -128,7 +133,7 @@ class LatentStore:
 
     def _row(self, key: str) -> dict[str, str]:
         entry = self._entries[key]
-        return {"key": key, "shard": entry.shard.name, "name": entry.name, "sha256": entry.sha256}
+        return {"key": key, "shard": entry.shard.name, "name": entry.name, "digest": entry.sha256}
 
     def _write_shard(self) -> None:
         if not self._unwritten:
@@ -142,7 +147,7 @@ class LatentStore:
         self._unwritten.clear()
 
     def _write_part(self, rows: list[dict[str, str]]) -> Path:
-        path = self.folder / "index" / f"{digest_json(rows)[:32]}.parquet"
+        path = self.folder / "index" / _part_name(rows)
         with atomic_file(path) as partial:
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
         return path
@@ -151,22 +156,29 @@ class LatentStore:
         """Many small parts become one, which is written before they go; not while another process does the same."""
         with suppress(BusyError), locked(self.folder / "index"):
             paths = self._listed()
-            found = pa.concat_tables(map(_read_part, paths)).to_pylist()
+            found = [row for path in paths for row in _read_part(path)]
             rows = {row["key"]: row for row in sorted(found, key=self._is_there)}
             joined = self._write_part([rows[key] for key in sorted(rows)])
             for path in set(paths) - {joined}:
                 path.unlink()
 
 
-def _read_part(path: Path) -> pa.Table:
-    """A part of the index. Raises DataError when it is damaged, FileNotFoundError when it is not there."""
+def _part_name(rows: list[dict[str, str]]) -> str:
+    return f"{digest_json(rows)[:32]}.parquet"
+
+
+def _read_part(path: Path) -> list[dict[str, str]]:
+    """The rows of a part of the index. Raises DataError when it is damaged, FileNotFoundError when it is not there."""
+    fault = "a part of the latent store's index cannot be read"
     try:
-        return pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA)
+        rows: list[dict[str, str]] = pq.ParquetFile(path).read().select(SCHEMA.names).cast(SCHEMA).to_pylist()
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, KeyError) as error:
-        what = f"a part of the latent store's index cannot be read: {first_line(error)}"
-        raise DataError(what, where=str(path), mend="Delete the file: what it names is encoded again.") from error
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # ValueError: a text that is no UTF-8
+        raise DataError(f"{fault}: {first_line(error)}", where=str(path), mend=_DELETE) from error
+    if _part_name(rows) != path.name or not all(_SHARD.fullmatch(str(row["shard"])) for row in rows):
+        raise DataError(f"{fault}: it is not what was written", where=str(path), mend=_DELETE)
+    return rows
 
 
 @lru_cache(maxsize=256)
@@ -181,11 +193,13 @@ def load_tensor(entry: Entry) -> Tensor:
         if _digest(tensor) == entry.sha256:
             return tensor
         fault = "its bytes are not those that were written"
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:  # of a damaged header
         fault = first_line(error)
     what = f"a tensor of the latent store cannot be read: {fault}"
     raise DataError(what, where=str(entry.shard), mend="Delete the file: what it held is encoded again.")
 
 
 def _digest(tensor: Tensor) -> str:
-    return digest_bytes(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    sha = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

@@ -66,7 +66,8 @@ class BlankReader:
 
     def __init__(self, base: KnownBase, dtype: torch.dtype) -> None:
         self._is_t5 = base.text_encoder == T5
-        config = QWEN_7B if base.repo else Qwen2_5_VLConfig.from_pretrained(pocket_folder() / "text_encoder")
+        pocket = read_json(pocket_folder() / "text_encoder" / "config.json")
+        config = QWEN_7B if base.repo else Qwen2_5_VLConfig.from_dict(pocket)
         with default_dtype(dtype):
             self.model: Any = T5EncoderModel(T5_11B) if self._is_t5 else Qwen2_5_VLForConditionalGeneration(config)
         self.model.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,12 @@ class Registry:
         """The state at a head that was verified before, from the first event."""
         state = State(self.place.registry, self.place.founder)
         with reading(self.engine) as connection:
-            for event in verified_history(connection, head, self.place.registry):
-                here = Head(event.sequence, event.hash)
-                state = apply(state, event, partial(verified_history, connection, here, self.place.registry))
+            for _, after in replay(connection, state):
+                state = after
+                if state.head.sequence == head.sequence:
+                    break
+        if state.head != head:
+            raise cut_off(head.sequence, self.place.database)
         return state
 
     def _reduce(self, connection: Connection, state: State, seen: Head) -> State:

@@ -25,8 +25,8 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor]) -> N
 
 
 def load_checkpoint(checkpoint: Path, into: Mapping[str, Tensor]) -> None:
-    """Fill `into` in place. Raises UserError when the checkpoint cannot be read or lacks a tensor."""
-    load_tensors(checkpoint, into)
+    """Fill `into` in place. Raises UserError when a byte of the checkpoint is not what was written, or it lacks one."""
+    load_tensors(checkpoint, into, with_digests=True)
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:

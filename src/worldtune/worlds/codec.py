@@ -6,6 +6,8 @@ Shapes: B clips, T frames, C channels, H×W pixels; latents have 1 + (T−1)/4 f
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`.
 """
 
+from math import inf, isfinite
+
 import torch
 from torch import Tensor
 
@@ -16,11 +18,18 @@ WHOLE_CLIP_PIXELS = 2_000_000  # of B·T·H·W: above, features of all frames at
 
 
 class Codec:
-    """A frozen VAE, `whole_clip` or in chunks; what goes in and comes out is on `device`."""
+    """A frozen VAE, `whole_clip` or in chunks; what goes in and comes out is on `device`.
+
+    Raises ValueError when its config's statistics are none, TypeError when they are no numbers.
+    """
 
     def __init__(self, whole_clip: WholeClipVae, device: torch.device) -> None:
         self.vae, self.whole_clip = whole_clip.vae, whole_clip
         config = self.vae.config
+        if not len(config.latents_mean) == len(config.latents_std) == config.z_dim or not all(
+            isfinite(mean) and 0 < std < inf for mean, std in zip(config.latents_mean, config.latents_std, strict=True)
+        ):
+            raise ValueError("latents_mean and latents_std are no statistics of its channels")
         self.mean = torch.tensor(config.latents_mean, device=device).view(1, -1, 1, 1, 1)
         self.std = torch.tensor(config.latents_std, device=device).view(1, -1, 1, 1, 1)
 

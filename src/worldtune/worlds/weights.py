@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from worldtune.errors import BaseError, first_line
-from worldtune.tensor_files import refuse_twice
+from worldtune.errors import BaseError, UserError
+from worldtune.tensor_files import read_safetensors
 from worldtune.worlds.config_file import read_json
+from worldtune.worlds.foreign_config import MEND, OneLine, refuse_endless
 
 if TYPE_CHECKING:  # whoever only looks at a config does not wait for diffusers
     from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 
 Shape = tuple[int, ...]
 LISTED = 20  # faults in a message
-MEND = "Use the weights and config.json of one and the same model."
 
 
 def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> "CosmosTransformer3DModel | AutoencoderKLWan":
@@ -29,12 +28,10 @@ def load_module(kind: type[Any], folder: Path, dtype: torch.dtype) -> "CosmosTra
 
     Raises BaseError when its config or a tensor is missing, unknown or of another shape, or a file damaged.
     """
-    config = read_json(folder / "config.json")
-    if config.get("_class_name") != kind.__name__:
-        raise BaseError(f"this is a {config.get('_class_name')}, not a {kind.__name__}", where=str(folder), mend=MEND)
-    expected = {name: tuple(t.shape) for name, t in _empty(kind, config, folder).state_dict().items()}
-    refuse(find_faults(expected, _shapes_on_disk(folder)), folder)
-    return kind.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+    found = read_json(folder / "config.json").get("_class_name")
+    if found != kind.__name__:
+        raise BaseError(f"this is a {found}, not a {kind.__name__}", where=str(folder), mend=MEND)
+    return fill_module(kind, folder, read_weights(folder), dtype, folder)
 
 
 def fill_module(
@@ -51,12 +48,9 @@ def fill_module(
 
 def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> Any:
     """The module of a config, without memory. Raises BaseError when the config makes none."""
-    try:
-        with torch.device("meta"):
-            return kind.from_config(config)
-    except (TypeError, ValueError) as error:
-        what = f"config.json makes no {kind.__name__}: {first_line(error)}"
-        raise BaseError(what, where=str(folder), mend=MEND) from error
+    refuse_endless(config, folder)
+    with OneLine(f"config.json makes no {kind.__name__}", folder), torch.device("meta"):
+        return kind.from_config(config)
 
 
 def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
@@ -75,10 +69,28 @@ def refuse(faults: list[str], folder: Path) -> None:
         raise BaseError(f"{len(faults)} tensors do not fit: {listed}{more}", where=str(folder), mend=MEND)
 
 
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a model's folder by its name: what is loaded is what was read here, and no other file.
+
+    Raises BaseError when it is not clear which files are meant, one is damaged, or two hold one tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        try:
+            part = read_safetensors(path)
+        except UserError as error:
+            what = f"a weight file cannot be read: {error.what}"
+            raise BaseError(what, where=error.where, mend="Copy it again.") from error
+        if twice := sorted(tensors.keys() & part.keys()):
+            raise BaseError(f"two files hold {twice[0]}", where=str(folder), mend="Copy the model again.")
+        tensors |= part
+    return tensors
+
+
 def _weight_files(folder: Path) -> list[Path]:
-    """The files that an index names, or the only one. Raises BaseError when there are others, or one lacks."""
+    """The .safetensors that an index names, or the only one. Raises BaseError when there are others, or one lacks."""
     found, indices = sorted(folder.glob("*.safetensors")), sorted(folder.glob("*.safetensors.index.json"))
-    named = {str(name) for index in indices for name in read_json(index).get("weight_map", {}).values()}
+    named = {name for index in indices for name in _named_files(index)}
     if indices and (other := sorted(named ^ {path.name for path in found})):
         what = f"{other[0]} is {'missing' if other[0] in named else 'not in the index'}"
         raise BaseError(what, where=str(folder), mend="Copy the model again.")
@@ -88,13 +100,8 @@ def _weight_files(folder: Path) -> list[Path]:
     return found
 
 
-def _shapes_on_disk(folder: Path) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for path in _weight_files(folder):
-        try:
-            refuse_twice(path)
-            with safe_open(path, "pt") as file:
-                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError) as error:
-            raise BaseError(f"a weight file cannot be read: {error}", where=str(path), mend="Copy it again.") from error
-    return shapes
+def _named_files(index: Path) -> set[str]:
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise BaseError(f"{index.name} has no weight_map", where=str(index), mend="Copy the model again.")
+    return set(files.values())

@@ -17,6 +17,7 @@ from worldtune.errors import UserError
 from worldtune.worlds.catalog import KnownBase, Schedule
 from worldtune.worlds.codec import Codec
 from worldtune.worlds.denoiser import PLAIN, Execution, ReadText, denoise, project_text, read_text
+from worldtune.worlds.foreign_config import OneLine
 from worldtune.worlds.offload import Offload, Turns, stay, visit_one_by_one
 from worldtune.worlds.prompt_encoder import PromptEncoder
 from worldtune.worlds.quantised import Kind, quantise
@@ -115,7 +116,8 @@ class World:
     @cached_property
     def codec(self) -> Codec:
         vae = load_module(AutoencoderKLWan, self.folder / "vae", self.dtype).to(self._turns.home)
-        return Codec(WholeClipVae(vae), self.device)
+        with OneLine("this VAE cannot be used", self.folder / "vae"):
+            return Codec(WholeClipVae(vae), self.device)
 
     @cached_property
     def text(self) -> PromptEncoder:
