@@ -8,9 +8,10 @@ newest of them.
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from worldtune.core.inert_pickle import DamagedError
@@ -96,6 +97,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"the file cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
 
 
+def parse_safetensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Every tensor of a safetensors file in memory, and its metadata. Raises UserError as `read_safetensors`."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        if 8 + length > len(content) or length > LARGEST_HEADER:
+            raise ValueError("it is cut short")
+        metadata = _unique_header(content[8 : 8 + length]).get("__metadata__") or {}
+        return dict(load(content)), dict(metadata)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the file cannot be read: {first_line(error)}", where=where, mend=_MEND) from error
+
+
 def refuse_twice(path: Path) -> None:
     """Raises ValueError when a safetensors header is cut short, nested, or holds one name twice, which parsers hide."""
     if not path.is_file():
@@ -105,10 +118,15 @@ def refuse_twice(path: Path) -> None:
         if 8 + length > path.stat().st_size or length > LARGEST_HEADER:
             raise ValueError("it is cut short")
         header = file.read(length)
+    _unique_header(header)
+
+
+def _unique_header(header: bytes) -> dict[str, Any]:
     try:
-        json.loads(header, object_pairs_hook=_unique)
+        found: dict[str, Any] = json.loads(header, object_pairs_hook=_unique)
     except RecursionError as error:
         raise ValueError("its header is nested too deeply") from error
+    return found
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

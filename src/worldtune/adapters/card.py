@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.core.ranges import Count, Fps, Frames, Share, Side
-from worldtune.core.strict_io import read_json
+from worldtune.core.strict_io import MIB, parse_json, read_bytes
 from worldtune.errors import AdapterError, RecipeError
-from worldtune.files import write_json
+from worldtune.files import digest_bytes, write_json
 from worldtune.strict import Strict, parse
 
 CARD = "adapter.json"
+LARGEST = 16 * MIB
 FORMAT = 2
 
 
@@ -66,19 +67,29 @@ def write_card(folder: Path, card: AdapterCard) -> None:
     write_json(folder / CARD, card.model_dump(mode="json"))
 
 
-def read_card(folder: Path) -> AdapterCard:
-    """Raises AdapterError when the folder has no card or it cannot be read."""
+def read_card(folder: Path, digest: str | None = None) -> AdapterCard:
+    """Raises AdapterError when the folder has no card, it cannot be read, or it has another `digest` than is given."""
+    return read_card_and_digest(folder, digest)[0]
+
+
+def read_card_and_digest(folder: Path, digest: str | None = None) -> tuple[AdapterCard, str]:
+    """The card, and the digest of the bytes that it was read from. Raises AdapterError as `read_card` does."""
     path = folder / CARD
     if not path.is_file():
         raise AdapterError(
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
-    data = read_json(path, error=AdapterError, mend="Export it again.")
+    content = read_bytes(path, LARGEST, AdapterError, "Export it again.")
+    found_digest = digest_bytes(content)
+    if digest not in (None, found_digest):
+        what = f"its {CARD} was changed: it is not the one that was verified"
+        raise AdapterError(what, where=str(folder), mend="Run it again: what changes the folder must not.")
+    data = parse_json(content, str(path), error=AdapterError, mend="Export it again.")
     try:
         found = data["format"] if isinstance(data, dict) and "format" in data else FORMAT
         if found != FORMAT:
             what = f"{CARD} is of format {found}, this worldtune reads {FORMAT}"
             raise AdapterError(what, where=str(folder), mend="Export it again.")
-        return parse(AdapterCard, data, str(path))
+        return parse(AdapterCard, data, str(path)), found_digest
     except RecipeError as error:
         raise AdapterError(error.what, where=error.where, mend="Export it again.") from error

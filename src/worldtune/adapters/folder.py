@@ -8,28 +8,28 @@ written as a plain one of twice the rank.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import CosmosTransformer3DModel
 from diffusers.loaders import CosmosLoraLoaderMixin
 from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
 from torch import nn
 
 from worldtune.adapters.card import CARD, AdapterCard, read_card, write_card
-from worldtune.adapters.formats import METADATA, ForeignAdapter, header_config, read_layers
+from worldtune.adapters.formats import METADATA, ForeignAdapter, layers_from, read_layers, stated_in
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.adapters.start import factors
-from worldtune.core.strict_io import parse_json
-from worldtune.errors import AdapterError
-from worldtune.files import atomic_folder, digest_file
-from worldtune.tensor_files import read_tensors, refuse_twice
+from worldtune.core.strict_io import MIB, parse_json, read_bytes
+from worldtune.errors import AdapterError, UserError
+from worldtune.files import atomic_folder, digest_bytes, digest_file
+from worldtune.tensor_files import parse_safetensors
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
+LARGEST_WEIGHTS = 16384 * MIB
 STATED = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_rslora", "use_dora")
 
 
@@ -71,9 +71,12 @@ def write_weights(folder: Path, layers: dict[str, torch.Tensor], config: dict[st
     _sort_metadata(folder / WEIGHTS)
 
 
-def read_card_for(folder: Path, base_digest: str) -> AdapterCard:
-    """The card of an adapter for the base of that digest. Raises AdapterError when it was made for another."""
-    card = read_card(folder)
+def read_card_for(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
+    """The card of an adapter for the base of that digest. Raises AdapterError when it was made for another.
+
+    Raises it too for a card that has another `digest` than the one that is given.
+    """
+    card = read_card(folder, digest)
     if card.base_digest != base_digest:
         raise AdapterError(
             f"this adapter was made for another base: {card.base} {card.base_digest[:12]}, not {base_digest[:12]}",
@@ -83,25 +86,27 @@ def read_card_for(folder: Path, base_digest: str) -> AdapterCard:
     return card
 
 
-def read_sound_card(folder: Path, base_digest: str) -> AdapterCard:
+def read_sound_card(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
     """The card of an adapter whose weights are those that it says.
 
     Raises AdapterError when it was made for another base, or was changed since.
     """
-    card = read_card_for(folder, base_digest)
-    _refuse_other_header(folder, card)
-    _refuse_changed(folder, card)
+    card = read_card_for(folder, base_digest, digest)
+    _read_weights(folder, card)
     return card
 
 
-def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str) -> AdapterCard:
+def load_adapter(
+    folder: Path, denoiser: CosmosTransformer3DModel, base_digest: str, digest: str | None = None
+) -> AdapterCard:
     """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
 
-    Raises AdapterError when it was made for another base, was changed since, or its tensors do not fit; the
-    denoiser is then left bare.
+    With the card's `digest` nothing else is loaded than what it names, whatever became of the folder. Raises
+    AdapterError when it was made for another base, was changed since, or its tensors do not fit; the denoiser is then
+    left bare.
     """
-    card = read_sound_card(folder, base_digest)
-    tensors = read_tensors(folder / WEIGHTS)
+    card = read_card_for(folder, base_digest, digest)
+    tensors = _read_weights(folder, card).tensors
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
     except AdapterError:
@@ -112,19 +117,26 @@ def load_adapter(folder: Path, denoiser: CosmosTransformer3DModel, base_digest: 
 
 
 def load_adapters(
-    weighted: Sequence[tuple[Path, float]], denoiser: CosmosTransformer3DModel, base_digest: str
+    weighted: Sequence[tuple[Path, float]],
+    denoiser: CosmosTransformer3DModel,
+    base_digest: str,
+    digests: Sequence[str] | None = None,
 ) -> list[AdapterCard]:
     """Put the weighted sum of several adapters onto the denoiser, exactly, and return their cards.
 
     Raises AdapterError as `load_adapter` does, and for a DoRA that is not alone with the weight 1.
     """
+    known: Sequence[str | None] = digests if digests is not None else [None] * len(weighted)
     if len(weighted) == 1 and weighted[0][1] == 1:
-        return [load_adapter(weighted[0][0], denoiser, base_digest)]
-    cards = [read_card_for(path, base_digest) for path, _ in weighted]
-    for (path, _), card in zip(weighted, cards, strict=True):
-        _refuse_other_header(path, card)
-        _refuse_changed(path, card)
-    layers = blended_adapters([(read_layers(path / WEIGHTS).layers, weight) for path, weight in weighted])
+        return [load_adapter(weighted[0][0], denoiser, base_digest, known[0])]
+    cards = [read_card_for(path, base_digest, digest) for (path, _), digest in zip(weighted, known, strict=True)]
+    read = [_read_weights(path, card) for (path, _), card in zip(weighted, cards, strict=True)]
+    layers = blended_adapters(
+        [
+            (layers_from(weights.tensors, weights.config, path / WEIGHTS).layers, weight)
+            for (path, weight), weights in zip(weighted, read, strict=True)
+        ]
+    )
     inject_ranks(denoiser, {name: layer.rank for name, layer in layers.items()})
     for name, layer in layers.items():
         wrapped = denoiser.get_submodule(name)
@@ -134,21 +146,44 @@ def load_adapters(
     return cards
 
 
-def read_any_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
+def read_any_layers(path: Path, alpha: float | None = None, digest: str | None = None) -> ForeignAdapter:
     """`read_layers` of any adapter; of one with a card, the weights that the card names and nothing beside them.
 
-    Raises AdapterError as `read_layers` does, and when the weights are not those of the card.
+    Raises AdapterError as `read_layers` does, and when the weights are not those of the card, or the card has another
+    `digest` than the one that is given.
     """
     folder = path.parent if path.name == WEIGHTS else path
-    if not (folder / CARD).is_file():
+    if digest is None and not (folder / CARD).is_file():
         return read_layers(path, alpha)
-    _refuse_changed(folder, read_card(folder))
-    return read_layers(folder / WEIGHTS, alpha)
+    weights = _read_weights(folder, read_card(folder, digest))
+    return layers_from(weights.tensors, weights.config, folder / WEIGHTS, alpha)
 
 
-def _refuse_changed(folder: Path, card: AdapterCard) -> None:
-    if not (folder / WEIGHTS).is_file() or digest_file(folder / WEIGHTS) != card.weights_digest:
-        raise AdapterError("the weights are not those of the card", where=str(folder), mend="Export it again.")
+class _Weights(NamedTuple):
+    """Tensors of an adapter's file by their names there, and peft's configuration in its header."""
+
+    tensors: dict[str, torch.Tensor]
+    config: dict[str, Any]
+
+
+def _read_weights(folder: Path, card: AdapterCard) -> _Weights:
+    """What the weights' file holds, read once: the bytes that are compared with the card are those that are used.
+
+    Raises AdapterError when they are not those of the card, or the header says something else than the card.
+    """
+    path, mend = folder / WEIGHTS, "Export it again."
+    content = read_bytes(path, LARGEST_WEIGHTS, AdapterError, mend)
+    if digest_bytes(content) != card.weights_digest:
+        raise AdapterError("the weights are not those of the card", where=str(folder), mend=mend)
+    try:
+        tensors, metadata = parse_safetensors(content, str(path))
+    except UserError as error:
+        raise AdapterError(error.what, where=error.where, mend=mend) from error
+    config = stated_in(metadata, path)
+    if config is None:
+        raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
+    _check_header(config, card, folder)
+    return _Weights(tensors, config)
 
 
 @torch.no_grad()
@@ -180,27 +215,19 @@ def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
         denoiser.unload_lora()
 
 
-def _refuse_other_header(folder: Path, card: AdapterCard) -> None:
+def _check_header(stated: dict[str, Any], card: AdapterCard, folder: Path) -> None:
     """Raises AdapterError unless the weights' header says of ranks, alphas, targets and method what the card says.
 
     Other tools read the header.
     """
-    path, mend = folder / WEIGHTS, "Export it again."
-    try:
-        refuse_twice(path)
-        stated = header_config(path)
-    except (FileNotFoundError, SafetensorError, ValueError) as error:
-        raise AdapterError(f"{path.name} cannot be read: {error}", where=str(folder), mend=mend) from error
-    if stated is None:
-        raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
     expected = stated_config(card.adapter)
     for key in STATED:
         found = stated.get(key)
         if key == "target_modules" and isinstance(found, list):
             found = sorted(map(str, found))
         if found != expected[key]:
-            what = f"its card says {key} = {expected[key]}, the header of {path.name} {found}"
-            raise AdapterError(what, where=str(folder), mend=mend)
+            what = f"its card says {key} = {expected[key]}, the header of {WEIGHTS} {found}"
+            raise AdapterError(what, where=str(folder), mend="Export it again.")
 
 
 def _sort_metadata(path: Path) -> None:

@@ -54,10 +54,17 @@ def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     `alpha` is taken where the file states none. Raises AdapterError when there is no adapter in it, a tensor is
     neither of a LoRA or DoRA nor the base's own, half of a layer is missing, or alpha is stated nowhere.
     """
+    return layers_from(read_tensors(path), _config(path), path, alpha)
+
+
+def layers_from(
+    tensors: Mapping[str, Tensor], stated: Mapping[str, Any], path: Path, alpha: float | None = None
+) -> ForeignAdapter:
+    """The adapter that tensors are, by the configuration that is stated of them; as `read_layers` of `path`."""
     parts: dict[str, dict[str, Tensor]] = {}
     left_out: dict[str, str] = {}
     unknown: list[str] = []
-    for name, tensor in read_tensors(path).items():
+    for name, tensor in tensors.items():
         if len(name) > LONGEST_NAME:
             raise AdapterError(f"a tensor's name has {len(name)} characters", where=str(path), mend="Copy it again.")
         kind = next((kind for kind, pattern in _PARTS if pattern.search(name)), None)
@@ -80,7 +87,7 @@ def read_layers(path: Path, alpha: float | None = None) -> ForeignAdapter:
     if unknown:
         what = f"{len(unknown)} tensors are of no LoRA or DoRA of a Cosmos denoiser, first: {unknown[0]}"
         raise AdapterError(what, where=str(path), mend="Give an adapter of Predict 2 or 2.5.")
-    config = check_config(_config(path), str(path))
+    config = check_config(dict(stated), str(path))
     layers = {module: _layer(module, its, config, alpha, path) for module, its in sorted(parts.items())}
     if config.use_dora and (bare := [name for name, layer in layers.items() if layer.magnitude_O is None]):
         raise AdapterError(f"the DoRA lacks the magnitude of {bare[0]}", where=str(path), mend="Export it again.")
@@ -193,7 +200,12 @@ def _config(path: Path) -> dict[str, Any]:
 def header_config(file: Path) -> dict[str, Any] | None:
     """peft's configuration in a safetensors header, by the denoiser's own names; None without."""
     with safe_open(file, "pt") as opened:
-        text = (opened.metadata() or {}).get(METADATA)
+        return stated_in(opened.metadata() or {}, file)
+
+
+def stated_in(metadata: Mapping[str, str], file: Path) -> dict[str, Any] | None:
+    """peft's configuration in the metadata of a header, as `header_config`."""
+    text = metadata.get(METADATA)
     if not text:
         return None
     stated = _object(parse_json(text, f"{file}, {METADATA}", error=AdapterError, mend="Copy it again."), file)

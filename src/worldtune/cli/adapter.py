@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from worldtune.cli.exporting import export
-from worldtune.cli.named_adapter import adapter_at, weighted
+from worldtune.cli.named_adapter import used, weighted
 from worldtune.cli.output import echo, echo_json, echo_text
 from worldtune.errors import AdapterError, UserError
+from worldtune.registry.used import Used
 
 if TYPE_CHECKING:
     from worldtune.adapters.formats import ForeignAdapter, Format
     from worldtune.adapters.low_rank import LowRank
 
 Source = Annotated[
-    Path, typer.Argument(parser=adapter_at, help="An adapter in any tool's format: a folder, a file, or a release.")
+    Used, typer.Argument(parser=used, help="An adapter in any tool's format: a folder, a file, or a release.")
 ]
 Alpha = Annotated[float | None, typer.Option(help="Where the file states no alpha: take this one.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="A new folder or .safetensors file.")]
@@ -50,7 +51,8 @@ def show(
 
     read = _read(source, alpha)
     facts = _facts(read.layers) | {"left_out": len(read.left_out)}
-    card = read_card(source).model_dump(mode="json") if (source / CARD).is_file() else None
+    has_card = source.card is not None or (source.path / CARD).is_file()
+    card = read_card(source.path, source.card).model_dump(mode="json") if has_card else None
     if as_json:
         echo_json(facts | {"card": card})
         return
@@ -107,7 +109,7 @@ def convert(
     if out is None:
         raise UserError("where to is not said", where="--out", mend="Give -o, or --dry-run.")
     if base:
-        _write_with_card(read, source, base, out)
+        _write_with_card(read, source.path, base, out)
     else:
         write_layers(read.layers, style, out)
     echo(out)
@@ -211,10 +213,10 @@ PARTS = {
 }  # fmt: skip
 
 
-def _read(source: Path, alpha: float | None) -> "ForeignAdapter":
+def _read(source: Used, alpha: float | None) -> "ForeignAdapter":
     from worldtune.adapters.folder import read_any_layers
 
-    return read_any_layers(source, alpha)
+    return read_any_layers(source.path, alpha, source.card)
 
 
 def _check_format(to: str) -> None:
@@ -229,7 +231,7 @@ def _refuse_other_base(adapters: list[str], base: str | None) -> None:
     from worldtune.adapters.card import CARD, read_card
     from worldtune.worlds.load import open_world
 
-    paths = [adapter_at(weighted(text)[0]) for text in adapters]
+    paths = [used(weighted(text)[0]).path for text in adapters]
     cards = [(path, read_card(path)) for path in paths if (path / CARD).is_file()]
     whole = base is not None and (not Path(base).exists() or (Path(base) / "model_index.json").is_file())
     if cards and base is not None and not whole:
@@ -245,14 +247,14 @@ def _refuse_other_base(adapters: list[str], base: str | None) -> None:
 def _weighted(text: str, alpha: float | None) -> "tuple[dict[str, LowRank], float]":
     path, number = weighted(text)
     if number is None:
-        return _read(adapter_at(path), alpha).layers, 1.0
+        return _read(used(path), alpha).layers, 1.0
     try:
         strength = float(number)
     except ValueError:
         strength = nan
     if not isfinite(strength):
         raise UserError(f"'{number}' is no number", where=text, mend="Write ADAPTER=0.8.")
-    return _read(adapter_at(path), alpha).layers, strength
+    return _read(used(path), alpha).layers, strength
 
 
 def _facts(layers: "dict[str, LowRank]") -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """`worldtune evaluate`: the base, adapters and other candidates on the same held-out clips."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldtune.cli.executor import Executor
 from worldtune.cli.output import echo
+
+if TYPE_CHECKING:
+    from worldtune.evaluation.contenders import Contender
 
 
 def evaluate(
@@ -103,8 +107,8 @@ def evaluate(
         plan=SamplingPlan(steps, guidance, tuple(range(seed, seed + seeds))),
         title=f"Held-out clips of {next(iter(named))}",
         reproduce=shlex.join(["worldtune", "evaluate", *map(str, [*runs, *settings])]),
-        contenders=read_contenders([path for path, _ in located]),
-        remarks=tuple(remark for _, remark in located if remark),
+        contenders=_pinned(read_contenders([path for path, _, _ in located]), [card for _, _, card in located]),
+        remarks=tuple(remark for _, remark, _ in located if remark),
         incumbent=incumbent,
         policy=read_policy(gates) if gates else NOTHING_ASKED,
         clips=clips,
@@ -131,12 +135,28 @@ def evaluate(
         raise typer.Exit(EXIT_CODES[outcome])
 
 
-def _located(candidate: str) -> tuple[str, str | None]:
-    """NAME=PATH with a folder where a release is named, and which release that is, for the report."""
+def _pinned(contenders: "dict[str, Contender]", cards: list[str | None]) -> "dict[str, Contender]":
+    """The candidates, of whose releases nothing else is read than what the registry verified."""
+    from worldtune.errors import UserError
+    from worldtune.evaluation.contenders import AdapterFolder
+
+    pinned = dict(contenders)
+    for (name, its), card in zip(contenders.items(), cards, strict=True):
+        if card is None:
+            continue
+        if not isinstance(its, AdapterFolder):
+            what = "the release's folder was changed while it was looked at"
+            raise UserError(what, where=str(its.path), mend="Run it again.")
+        pinned[name] = replace(its, card=card)
+    return pinned
+
+
+def _located(candidate: str) -> tuple[str, str | None, str | None]:
+    """NAME=PATH with a folder where a release is named, which release that is, and its card's digest."""
     from worldtune.cli.named_adapter import used
 
     name, equals, path = candidate.partition("=")
     if not (equals and path):
-        return candidate, None
+        return candidate, None, None
     its = used(path)
-    return f"{name}={its.path}", f"{name} is {its.release}." if its.release else None
+    return f"{name}={its.path}", f"{name} is {its.release}." if its.release else None, its.card

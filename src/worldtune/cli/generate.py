@@ -120,7 +120,8 @@ def generate(
     for job in jobs:
         remove_adapter(world.denoiser)
         if used := job.request.weighted_adapters:
-            load_adapters([(one.path, one.weight) for one in used], world.denoiser, world.card.digest)
+            weighted = [(one.path, one.weight) for one in used]
+            load_adapters(weighted, world.denoiser, world.card.digest, job.card_digests)
         with progress(job.request.name) as advance:
             try:
                 job, frames_THWC, scores = _make(world, job, texts, best_of, judge, advance)

@@ -7,12 +7,7 @@ from worldtune.cli.output import echo
 
 if TYPE_CHECKING:
     from worldtune.generation.request import GenerationRequest
-    from worldtune.registry.use import Used
-
-
-def adapter_at(text: str) -> Path:
-    """The adapter's folder or file. Raises RegistryError for a release that may not be used."""
-    return used(text).path
+    from worldtune.registry.used import Used
 
 
 def used(text: str) -> "Used":
@@ -42,6 +37,8 @@ def with_releases(requests: "list[GenerationRequest]") -> "list[GenerationReques
     located = []
     for request in requests:
         pairs = [(one.weight, found[str(one.path)]) for one in request.weighted_adapters]
-        adapters = tuple(WeightedAdapter(path=its.path, weight=weight, release=its.release) for weight, its in pairs)
+        adapters = tuple(
+            WeightedAdapter(path=its.path, weight=weight, release=its.release, card=its.card) for weight, its in pairs
+        )
         located.append(request.model_copy(update={"adapter": None, "adapters": adapters}))
     return located

@@ -7,6 +7,7 @@ mark is skipped.
 """
 
 import json
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -58,12 +59,12 @@ def parse_yaml(content: bytes | str, where: str, *, error: Kind = DataError, men
 
 def read_json(path: Path, *, error: Kind = DataError, mend: str = MEND, largest: int = LARGEST_JSON) -> Any:
     """Return the value of a JSON file. Raises `error` when it cannot be read, is too large or is refused."""
-    return parse_json(_content(path, largest, error, mend), str(path), error=error, mend=mend)
+    return parse_json(read_bytes(path, largest, error, mend), str(path), error=error, mend=mend)
 
 
 def read_json_lines(path: Path, *, error: Kind = DataError, mend: str = MEND) -> list[Any]:
     """Return the values of a file with one JSON value a line; skip empty lines. Raises `error` as `read_json`."""
-    lines = _content(path, LARGEST_JSON, error, mend).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = read_bytes(path, LARGEST_JSON, error, mend).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [
         parse_json(line, f"{path}, line {number}", error=error, mend=mend)
         for number, line in enumerate(lines, 1)
@@ -73,14 +74,15 @@ def read_json_lines(path: Path, *, error: Kind = DataError, mend: str = MEND) ->
 
 def read_yaml(path: Path, *, error: Kind = DataError, mend: str = MEND, largest: int = LARGEST_YAML) -> Any:
     """Return the value of a YAML file, None if it is empty. Raises `error` as `read_json` does."""
-    return parse_yaml(_content(path, largest, error, mend), str(path), error=error, mend=mend)
+    return parse_yaml(read_bytes(path, largest, error, mend), str(path), error=error, mend=mend)
 
 
-def _content(path: Path, largest: int, error: Kind, mend: str) -> bytes:
+def read_bytes(path: Path, largest: int, error: Kind, mend: str) -> bytes:
+    """Return a whole file. Raises `error` when it is not a plain file, cannot be read or is too large."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer
-            raise error("this is not a file", where=str(path), mend=mend)
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would wait for a writer
+                raise error("this is not a file", where=str(path), mend=mend)
             content = file.read(largest + 1)
     except OSError as fault:
         raise error(f"the file cannot be read: {fault.strerror}", where=str(path), mend=mend) from fault

@@ -15,10 +15,13 @@ from worldtune.files import digest_file
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """An adapter, as `worldtune train` writes it or `worldtune adapter convert` makes it; `run` is the run's folder."""
+    """An adapter, as `worldtune train` writes it or `worldtune adapter convert` makes it; `run` is the run's folder.
+
+    `card` is the digest that its card must have, where that is known."""
 
     path: Path
     run: Path | None = None
+    card: str | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def run_folders(field: Field) -> dict[str, Path]:
 
 def cards(field: Field) -> dict[str, AdapterCard]:
     """The cards of the adapters. Raises AdapterError when one cannot be read."""
-    return {name: read_card(folder) for name, folder in adapters_of(field).items()}
+    return {name: read_card(its.path, its.card) for name, its in field.items() if isinstance(its, AdapterFolder)}
 
 
 def remarks_on(field: Field, leader: TrainedRun) -> Iterator[str]:
@@ -55,7 +55,7 @@ def remarks_on(field: Field, leader: TrainedRun) -> Iterator[str]:
         if not isinstance(its, AdapterFolder):
             yield f"It is not known whether {name} was trained on these clips: what made it does not say."
             continue
-        card = read_card(its.path)
+        card = read_card(its.path, its.card)
         if its.run is None and card.lineage.get("datasets", {}).get("data") != own:
             yield f"It is not known whether {name} was trained on these clips: its card names another dataset, or none."
         if _size(card) != _size(asked):
@@ -89,9 +89,9 @@ def make_videos(
     videos = {"base": maker.make(world, Model("base"), suite.clips, told)}
     for name, contender in field.items():
         match contender:
-            case AdapterFolder(path):
-                videos[name] = maker.make(world, Model(name, path), suite.clips, told)
-                weights = read_card(path).weights_digest
+            case AdapterFolder(path, _, card):
+                videos[name] = maker.make(world, Model(name, path, card), suite.clips, told)
+                weights = read_card(path, card).weights_digest
                 loaded[name] = f"{world.tensors} tensors of the base, and all of the adapter's ({weights[:12]})"
             case OtherWorld(path):
                 other = open_world_on(str(world.device), str(path))

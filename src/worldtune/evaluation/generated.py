@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldtune.adapters.card import read_card_and_digest
 from worldtune.adapters.folder import load_adapter, read_sound_card, remove_adapter
 from worldtune.episodes.clip import content_digest
 from worldtune.errors import DataError
@@ -13,7 +14,7 @@ from worldtune.evaluation.code import MAKING, code
 from worldtune.evaluation.kept_films import KeptFilms, Key
 from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.evaluation.suite import generated
-from worldtune.files import digest_file, digest_json
+from worldtune.files import digest_json
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import MADE_BY
 from worldtune.worlds.world import World
@@ -27,13 +28,14 @@ class Model:
 
     name: str
     adapter: Path | None = None
+    card: str | None = None
 
     @contextmanager
     def on(self, world: World) -> Iterator[None]:
         """The world with the adapter, and bare again. Raises AdapterError when it does not fit."""
         remove_adapter(world.denoiser)
         if self.adapter is not None:
-            load_adapter(self.adapter, world.denoiser, world.card.digest)
+            load_adapter(self.adapter, world.denoiser, world.card.digest, self.card)
         try:
             yield
         finally:
@@ -46,8 +48,9 @@ class Model:
         """
         if self.adapter is None:
             return world.card.digest
-        read_sound_card(self.adapter, world.card.digest)
-        return digest_json([world.card.digest, digest_file(self.adapter / "adapter.json")])
+        digest = read_card_and_digest(self.adapter, self.card)[1]
+        read_sound_card(self.adapter, world.card.digest, digest)
+        return digest_json([world.card.digest, digest])
 
 
 @dataclass(frozen=True)

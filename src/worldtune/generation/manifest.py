@@ -35,7 +35,8 @@ def manifest(world: World, resolved: Resolved, shape: tuple[int, ...], video: Pa
         "base": {"name": base.name, "source": base.source, "trained_as": base.trained_as, "revision": base.revision,
                  "digest": base.digest},
         "adapters": [{"folder": str(one.path), "release": one.release, "weight": one.weight,
-                      "card": digest_file(one.path / "adapter.json")} for one in request.weighted_adapters],
+                      "card": card}
+                     for one, card in zip(request.weighted_adapters, resolved.card_digests, strict=True)],
         "input": {"sha256": digest_file(request.input_path), "fit": resolved.fit} if request.input_path else None,
         "text": {"base_reads": read, "prompt_tokens": resolved.prompt_tokens,
                  "negative_prompt": _negative(resolved) if request.guidance else "not used: no guidance"},

@@ -40,6 +40,7 @@ class WeightedAdapter(Strict):
     path: SoundPath
     weight: float = Field(1.0, ge=-STRONGEST, le=STRONGEST)
     release: str | None = Field(None, description="which release of a registry it is: worldtune says it")
+    card: str | None = Field(None, exclude=True, description="the digest of its card: worldtune says it")
 
 
 class GenerationRequest(Strict):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.adapters.card import AdapterCard
+from worldtune.adapters.card import AdapterCard, read_card_and_digest
 from worldtune.adapters.folder import read_card_for
 from worldtune.episodes.picture_file import read_picture
 from worldtune.episodes.scan import measure
@@ -24,10 +24,12 @@ class Resolved:
 
     `frames` are those of the whole video, `chunk` those made at once; `evaluations` are the denoiser's, of one chunk.
     `prompt_tokens` and `negative_tokens` are the lengths with the chat's frame; the base reads `read_tokens` of them.
+    `card_digests` are those of the adapters' cards.
     """
 
     request: GenerationRequest
     adapters: tuple[AdapterCard, ...]
+    card_digests: tuple[str, ...]
     prompt: str
     frames: int
     chunk: int
@@ -48,7 +50,9 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     others. Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make and prompts
     longer than it reads, AdapterError for an adapter of another base.
     """
-    cards = tuple(read_card_for(one.path, world.card.digest) for one in request.weighted_adapters)
+    digests = tuple(read_card_and_digest(one.path, one.card)[1] for one in request.weighted_adapters)
+    paths = [one.path for one in request.weighted_adapters]
+    cards = tuple(read_card_for(path, world.card.digest, digest) for path, digest in zip(paths, digests, strict=True))
     _refuse_unlike(cards, request.name)
     origin = cards[0] if cards else world.card
     frames = request.num_output_frames or origin.frames
@@ -73,6 +77,7 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     resolved = Resolved(
         request=request,
         adapters=cards,
+        card_digests=digests,
         prompt=prompt,
         frames=frames,
         chunk=chunk,

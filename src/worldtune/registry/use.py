@@ -1,26 +1,18 @@
 """Using a release: its files in a folder of this machine, verified, wherever a path to an adapter is asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from worldtune.errors import RegistryError, UserError
+from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.files import atomic_folder, cache_folder, locked
 from worldtune.registry.manifest import FileEntry, Manifest, manifest_of
 from worldtune.registry.names import is_reference
 from worldtune.registry.registry import PLACE, Registry, default_folder, open_registry
 from worldtune.registry.releases import Resolved, adapter_names, channels, resolve
 from worldtune.registry.stated import check_stated
+from worldtune.registry.used import Used
 
 Warn = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Used:
-    """An adapter's folder; `release` is which release it is, for the record of what was made with it."""
-
-    path: Path
-    release: str | None = None
 
 
 def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
@@ -42,7 +34,8 @@ def use(text: str, warn: Warn, registry: Path | None = None) -> Used:
         warn(warning)
     move = f", @{found.move.event.fact.channel} generation {found.move.event.fact.generation}" if found.move else ""
     glass = f" (BREAK-GLASS until {found.move.event.fact.expires})" if found.warnings and found.move else ""
-    return Used(checkout(opened, found), f"{found.name} sha256:{found.digest}{move}{glass}")
+    release = f"{found.name} sha256:{found.digest}{move}{glass}"
+    return Used(checkout(opened, found), release, found.release.fact.card)
 
 
 def _refuse_bare_name(text: str, registry: Path | None) -> None:
@@ -64,6 +57,9 @@ def checkout(registry: Registry, found: Resolved) -> Path:
     """
     manifest = check_stated(registry.store, found.release.fact)
     folder = cache_folder() / "releases" / found.digest
+    if folder.is_symlink():
+        what = "the cache's folder of this release is a link"
+        raise TamperError(what, where=str(folder), mend="Remove it, and see who put it there.")
     with locked(folder.parent / f".{found.digest}", wait=True):
         if not _holds(folder, manifest):
             with atomic_folder(folder) as partial:

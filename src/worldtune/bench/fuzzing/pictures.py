@@ -95,7 +95,7 @@ def _make_long_video(folder: Path) -> None:
 def _read_picture(path: Path) -> np.ndarray:
     """As generation takes it in."""
     request = GenerationRequest(name="a", inference_type="image2world", prompt="x", input_path=path)
-    resolved = Resolved(request, (), "x", 1, 1, 1, SIDE, SIDE, 16.0, "stretch", 1, 1, 1)
+    resolved = Resolved(request, (), (), "x", 1, 1, 1, SIDE, SIDE, 16.0, "stretch", 1, 1, 1)
     return read_input(resolved)[0]
 
 
