@@ -173,8 +173,6 @@ def _read_weights(folder: Path, card: AdapterCard) -> _Weights:
     """
     path, mend = folder / WEIGHTS, "Export it again."
     content = read_bytes(path, LARGEST_WEIGHTS, AdapterError, mend)
-    if digest_bytes(content) != card.weights_digest:
-        raise AdapterError("the weights are not those of the card", where=str(folder), mend=mend)
     try:
         tensors, metadata = parse_safetensors(content, str(path))
     except UserError as error:
@@ -183,6 +181,8 @@ def _read_weights(folder: Path, card: AdapterCard) -> _Weights:
     if config is None:
         raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
     _check_header(config, card, folder)
+    if digest_bytes(content) != card.weights_digest:
+        raise AdapterError("the weights are not those of the card", where=str(folder), mend=mend)
     return _Weights(tensors, config)
 
 
