@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .in_process import fault as one_line
 __all__ = ["in_process"]
 
 NAME = "cell7/front/pick"
-PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
 Part = Callable[..., Any]
 
 
@@ -119,7 +120,7 @@ def test_every_part_prints_what_a_person_reads(in_process: Verb, live: Path, tmp
     assert "all is as it was written" in said("verify")
     assert f"{NAME}@production is 1 (generation 1, promotion)" in said("audit", NAME)
     assert "signed:" in said("audit", "--head", tmp_path / "head.json")
-    assert "the record holds this head" in said("audit", "--against", tmp_path / "head.json")
+    assert "the log holds this head" in said("audit", "--against", tmp_path / "head.json")
     assert "sha256" in said("export", f"{NAME}@1", "-o", tmp_path / "one.tar")
     assert (tmp_path / "one" / "README.md").is_file()
     assert "counts:" not in said("import", tmp_path / "one.tar")
@@ -151,7 +152,7 @@ def _key_of(in_process: Verb, person: str) -> str:
 def test_every_part_prints_json(part: Part, live: Path, tmp_path: Path) -> None:
     assert part("list", "--label", "robot=so101")[0]["channels"] == {"production": 1}
     assert part("list", "--label", "robot=other") == []
-    assert part("show", NAME)["releases"][0]["number"] == 1
+    assert part("show", NAME)["releases"][0]["fact"]["number"] == 1
     assert {node["kind"] for node in part("lineage", f"{NAME}@1")["nodes"]} >= {"release", "base"}
     assert {one["person"] for one in part("people")} == {"ann", "bob"}
     assert part("policy")["channels"]["production"]["approvals"] == 1
@@ -222,6 +223,56 @@ def test_verify_finds_what_was_changed_and_exits_with_3(in_process: Verb, live: 
     assert "FAULT: " in done.out
     done = in_process("registry", "verify", "--json")
     assert (done.code, json.loads(done.out)["sound"]) == (3, False)
+
+
+def test_base_is_revoked_with_all_that_stands_on_it(in_process: Verb, part: Part, live: Path, adapter: Path) -> None:
+    base = part("show", f"{NAME}@1")["release"]["fact"]["base"]
+    reason = ("--reason", "its VAE was converted wrongly", "--key", live)
+    assert "name a release or a base" in one_line(in_process, "registry", "revoke", *reason)
+    assert "name a release or a base" in one_line(
+        in_process, "registry", "revoke", f"{NAME}@1", "--base", base, *reason
+    )
+    assert "0 bases of releases" in one_line(in_process, "registry", "revoke", "--base", "0" * 12, *reason)
+    done = in_process("registry", "revoke", "--base", base[:12], *reason)
+    assert done.code == 0, done.err
+    assert done.out == f"everything on the base {base[:12]} is REVOKED: its VAE was converted wrongly\n"
+    assert "note: 1 releases stand on it\n" in done.err
+    assert f"note: {NAME}@production holds one, and is used no more" in done.err
+    assert "is revoked with its base" in one_line(in_process, "adapter", "show", f"{NAME}@production")
+    assert part("revocations")[0]["kind"] == "base_revoked"
+
+
+def test_pinned_head_is_asked_for(in_process: Verb, part: Part, live: Path, tmp_path: Path) -> None:
+    part("audit", "--head", tmp_path / "head.json")
+    assert part("pin", tmp_path / "head.json")["sequence"] == 7
+    assert in_process("registry", "pin", "head.json").out.startswith("pinned: event 7 of ")
+    shutil.rmtree(tmp_path / "XDG_CACHE_HOME")
+    with sqlite3.connect(tmp_path / "XDG_DATA_HOME" / "worldtune" / "registry" / "log.db") as connection:
+        connection.execute("DROP TRIGGER keep_event_delete")
+        connection.execute("DELETE FROM event WHERE sequence = 7")
+    assert "the event 7 that this machine saw is not in the log" in one_line(in_process, "registry", "list")
+
+
+def test_verify_option_verifies_what_was_verified_before(in_process: Verb, live: Path, tmp_path: Path) -> None:
+    assert in_process("registry", "--verify", "list").code == 0
+    with sqlite3.connect(tmp_path / "XDG_DATA_HOME" / "worldtune" / "registry" / "log.db") as connection:
+        connection.execute("DROP TRIGGER keep_event_update")
+        connection.execute("UPDATE event SET hash = 'x' WHERE sequence = 3")
+    assert in_process("registry", "list").code == 0
+    assert "its bytes are not those of its hash [event 3]" in one_line(in_process, "registry", "--verify", "list")
+
+
+def test_what_a_stolen_key_let_in_is_listed_and_is_no_fault(in_process: Verb, part: Part, live: Path) -> None:
+    (bob,) = [one["key"] for one in part("people") if one["person"] == "bob"]
+    done = in_process("registry", "retire", bob, "--reason", "it was in the bin", "--stolen")
+    assert "note: counts no more: bob approved" in done.err
+    assert f"note: counts no more: {NAME}@production is 1" in done.err
+    assert "has no channel production any more" in one_line(in_process, "adapter", "show", f"{NAME}@production")
+    assert "NO EFFECT: bob approved" in in_process("registry", "audit").out
+    done = in_process("registry", "verify")
+    assert done.code == 0
+    assert "void since a key was stolen: event 6 by bob has no effect" in done.out
+    assert len(part("verify")["void"]) == 3
 
 
 def test_a_release_is_used_wherever_an_adapter_is(

@@ -41,7 +41,7 @@ def test_what_is_said_of_bytes_is_said_once_and_revoked_ones_are_not_taken_again
         with pytest.raises(RegistryError, match="already, of which something else was said"):
             add(team.registry, team["sam"], NAME, source, about)
     revoke(team.registry, team["bob"], release.name, "bad")
-    with pytest.raises(RegistryError, match="these bytes are revoked, as"):
+    with pytest.raises(RegistryError, match="cell7/front/pick@1 is revoked: bad"):
         add(team.registry, team["sam"], NAME, source)
 
 

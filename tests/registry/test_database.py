@@ -20,6 +20,7 @@ from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
 from .log_support import events_of
+from .migrating import migrated
 
 
 class TestBeginning:
@@ -41,7 +42,7 @@ class TestBeginning:
     def test_two_processes_begin_at_once_and_one_makes_the_tables(self, database: str, tmp_path: Path) -> None:
         context = multiprocessing.get_context("spawn")
         with context.Pool(2) as pool:
-            done = pool.starmap(_migrate, [(database, str(tmp_path / "r"))] * 2, chunksize=1)
+            done = pool.starmap(migrated, [(database, str(tmp_path / "r"))] * 2, chunksize=1)
         assert done == [SCHEMA] * 2
 
     def test_a_newer_schema_is_refused(self, team: Team) -> None:
@@ -87,10 +88,3 @@ class TestBeginning:
     def test_a_database_that_is_not_there_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="the record cannot be used"):
             found_registry(tmp_path / "r", "ann", make_key(tmp_path / "k"), "postgresql+psycopg://ann@127.0.0.1:9/x")
-
-
-def _migrate(url: str, folder: str) -> str | None:
-    engine = database.engine_of(url)
-    database.migrate(engine, Path(folder))
-    with database.reading(engine) as connection:
-        return database.schema_of(connection)

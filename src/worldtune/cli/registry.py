@@ -30,7 +30,7 @@ def registry(
         worldtune registry promote cell7/front/pick@1 staging
         worldtune generate --adapter cell7/front/pick@staging --prompt "pick the cube" --input scene.png
     """
-    context.find_root().obj = {FROM_NOTHING: from_nothing}
+    FROM_NOTHING.set(from_nothing)
     if context.invoked_subcommand is None:
         echo_text(context.get_help())
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from worldtune.cli.output import echo, echo_json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worldtune.registry.log.event_log import Event
     from worldtune.registry.registry import Registry
 
-FROM_NOTHING = "from_nothing"
+FROM_NOTHING = ContextVar("from_nothing", default=False)  # what `registry --verify` asks for
 Place = Annotated[Path | None, typer.Option("--registry", help="The registry's folder; else WORLDTUNE_REGISTRY.")]
 Key = Annotated[Path | None, typer.Option("--key", help="The key that signs; else WORLDTUNE_KEY.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,9 +40,7 @@ def opened(place: Path | None) -> "Registry":
     from worldtune.cli.registry_listener import listener
     from worldtune.registry.registry import open_registry
 
-    context = click.get_current_context(silent=True)
-    from_nothing = bool(context and (context.find_root().obj or {}).get(FROM_NOTHING))
-    return open_registry(place, listener(), from_nothing=from_nothing)
+    return open_registry(place, listener(), from_nothing=FROM_NOTHING.get())
 
 
 def signer_of(key: Path | None) -> "CryptoSigner":

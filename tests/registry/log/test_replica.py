@@ -239,20 +239,20 @@ def test_full_disk_of_the_cache_is_noted_and_nothing_fails(
     connect = sqlite3.connect
 
     class Full(sqlite3.Connection):
-        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
             if sql.startswith(statement):
                 raise sqlite3.OperationalError("database or disk is full")
             return super().execute(sql, *values)  # type: ignore[arg-type]
 
-        def executemany(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def executemany(self, sql: str, *values: object) -> sqlite3.Cursor:
             if sql.startswith(statement):
                 raise sqlite3.OperationalError("database or disk is full")
             return super().executemany(sql, *values)  # type: ignore[arg-type]
 
     def full(path: Path, **options: object) -> sqlite3.Connection:
-        return connect(path, **options, factory=Full)  # type: ignore[call-overload, no-any-return]
+        return connect(path, **options, factory=Full)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(replica.sqlite3, "connect", full)
+    monkeypatch.setattr(sqlite3, "connect", full)
     heard = Heard(local.registry.folder)
     revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
     assert heard.notes
