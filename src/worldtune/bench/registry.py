@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 
 from worldtune.bench.postgres import binaries, serving
 from worldtune.bench.ratio import timed
+from worldtune.bench.registry_attacks import attacks
 from worldtune.bench.registry_crowd import crowd
 from worldtune.bench.registry_killed import kill_often
 from worldtune.bench.registry_many import many
-from worldtune.bench.registry_site import NAME, Site, make_adapter, make_site, new_database
+from worldtune.bench.registry_site import NAME, Site, make_adapter, make_site, new_database, own_folders
 from worldtune.bench.registry_tampering import ATTACKS, tampering
 from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.registry.add import add, put
@@ -27,7 +28,7 @@ from worldtune.registry.manifest import manifest_of
 ROUNDS = 20
 LARGE = 186_000_000  # bytes: a LoRA of rank 16 on every linear of the 14B, in bf16
 Advance = Callable[[int, int], None]
-PARTS = 6
+PARTS = 8
 
 
 def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list[Figure]:
@@ -35,6 +36,7 @@ def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         place = Path(folder)
+        stack.enter_context(own_folders(place))
         adapter = make_adapter(place / "adapter")
         server = None if binaries() is None else stack.enter_context(serving())
         parts: list[Iterator[Figure]] = [
@@ -44,6 +46,8 @@ def measure(*, quick: bool, on_part: Advance = lambda done, total: None) -> list
             many(place / "many", adapter, quick),
             _large(place / "large", adapter, quick),
             _tampered(place / "tampered", adapter),
+            _attacked(place / "attacked", adapter),
+            _histories(place / "histories", server, quick),
         ]
         for done, part in enumerate(parts, start=1):
             figures += part
@@ -115,3 +119,27 @@ def _tampered(place: Path, adapter: Path) -> Iterator[Figure]:
     passed = ", ".join(name for name in ATTACKS if name not in refused)
     name = f"tampering refused by its name, of {len(ATTACKS)} classes{f' (not: {passed})' if passed else ''}"
     yield figure(name, len(refused), "", "higher", len(ATTACKS))
+
+
+def _attacked(place: Path, adapter: Path) -> Iterator[Figure]:
+    for kind, tried, accepted in attacks(place, adapter):
+        named = f" ({', '.join(accepted)})" if accepted else ""
+        yield figure(f"attacks accepted, {kind}, of {tried}{named}", len(accepted), "", "lower", 0)
+
+
+def _histories(place: Path, server: str | None, quick: bool) -> Iterator[Figure]:
+    """Random histories on both databases: honest acts, appended events, and a database that is changed."""
+    try:
+        from worldtune.bench.registry_machine import run_histories
+    except ImportError:
+        why = "hypothesis is not installed: pip install 'worldtune[dev]'"
+        yield figure("random histories that misled a reader", None, "", "lower", 0, why)
+        return
+    count = 5 if quick else 1000
+    for kind in ("sqlite", "postgresql") if server else ("sqlite",):
+        with ExitStack() as stack:
+            database = stack.enter_context(new_database(server, "histories")) if server and kind != "sqlite" else None
+            counts, why = run_histories(place / kind, count, database)
+        done = counts.pop("histories")
+        told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+        yield figure(f"{kind}, {done} random histories ({told}): misled a reader{why}", bool(why), "", "lower", 0)

@@ -165,7 +165,8 @@ def draw_fact(state: State, person: str, kind: str, drawn: list[int], *, honest:
     a, b, c, d, *_ = drawn
     name, channel = NAMES[a % 2], ("production", "staging")[b % 2]
     releases = [event.fact for event in state.releases.values()]
-    its = releases[c % len(releases)] if releases else None
+    its = releases[c % len(releases)] if releases else None  # for an adversary, often the newest: nobody judged it
+    its = releases[-1] if releases and not honest and d % 2 else its
     of = its.identity if its else {"adapter": name, "number": 1, "digest": digest(1)}
     base, expires = digest(90 + a % 2), LATER if d % 4 else text_of(time_of(state.clock) + timedelta(seconds=d % 3))
     policy = POLICIES[d % 5 == 0].digest

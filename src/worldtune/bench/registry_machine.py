@@ -12,6 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import text
 
 from worldtune.bench.registry_history import KINDS, TAMPERINGS, USUAL, History, insert_row, open_up
+from worldtune.bench.registry_site import own_folders
 from worldtune.registry.database import engine_of
 from worldtune.registry.enrolment import enrol
 from worldtune.registry.facts import Role
@@ -27,13 +28,14 @@ Drawn = st.lists(st.integers(0, 9999), min_size=6, max_size=6)
 STEPS = 14
 
 
-def run_histories(place: Path, count: int, database: str | None = None) -> Counter[str]:
-    """Run so many histories. Raises AssertionError, with the history, when one misleads a reader.
+def run_histories(place: Path, count: int, database: str | None = None) -> tuple[Counter[str], str]:
+    """Run so many histories: how often each act was tried, and what misled a reader, if anything did.
 
-    Returns how often each act was tried. `database` is an empty one of PostgreSQL, else it is SQLite.
+    `database` is an empty one of PostgreSQL, else it is SQLite.
     """
     counts: Counter[str] = Counter()
-    start = _begin(place, database)
+    with own_folders(place):
+        start = _begin(place, database)
 
     class Machine(RuleBasedStateMachine):
         """One history."""
@@ -53,7 +55,7 @@ def run_histories(place: Path, count: int, database: str | None = None) -> Count
             elif choice < 5:
                 self.history.honest(person if choice == 4 else USUAL[kind], kind, drawn)
             elif choice < 7:
-                self.history.appended(person, kind, drawn)
+                self.history.appended(person, "moved" if drawn[5] % 2 else kind, drawn)
             else:
                 self.history.tamper(how, drawn)
             self.history.check()
@@ -62,14 +64,18 @@ def run_histories(place: Path, count: int, database: str | None = None) -> Count
             counts.update(self.history.counts)
             self.history.registry.engine.dispose()
 
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=count, stateful_step_count=STEPS, deadline=None, database=None, derandomize=True,
-            suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
-        ),
-    )  # fmt: skip
-    return counts
+    try:
+        with own_folders(place):
+            run_state_machine_as_test(
+                Machine,
+                settings=settings(
+                    max_examples=count, stateful_step_count=STEPS, deadline=None, database=None, derandomize=True,
+                    suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+                ),
+            )  # fmt: skip
+    except AssertionError as error:
+        return counts, f": {' '.join([str(error), *getattr(error, '__notes__', [])])}"
+    return counts, ""
 
 
 class _Beginning:

@@ -68,9 +68,9 @@ def make_adapter(folder: Path) -> Path:
     return folder
 
 
-def make_site(folder: Path, adapter: Path, database: str | None = None) -> Site:
+def make_site(folder: Path, adapter: Path, database: str | None = None, ann: CryptoSigner | None = None) -> Site:
     """A registry that ann founded, whose channels ask for nothing but production."""
-    ann = make_key(folder / "keys" / "ann.pem")
+    ann = ann or make_key(folder / "keys" / "ann.pem")
     registry = found_registry(folder, "ann", ann, database)
     for person, roles in PEOPLE.items():
         path = folder / "keys" / f"{person}.pem"
