@@ -128,7 +128,7 @@ def test_pickles_alone_are_no_weights(base: Path, part: str, tmp_path: Path) -> 
 
 
 def test_an_adapter_or_checkpoint_beside_the_text_encoder_is_not_looked_at(base: Path, tmp_path: Path) -> None:
-    """transformers would put the one onto the model, and unpickle the index of the other."""
+    """transformers looks for both in a folder that it is given, and would put the one onto the model."""
     folder = base / "text_encoder"
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path), "r": 2}))
     (folder / ".metadata").write_bytes(pickle.dumps(Bomb(f"touch {tmp_path / 'ran'}")))
