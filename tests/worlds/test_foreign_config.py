@@ -230,6 +230,23 @@ def test_a_config_that_asks_for_too_much_or_for_nonsense_is_refused(
     assert says in refusal(base)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("harm", ["nested", "no utf-8", "a pipe", "a folder"])
+def test_a_config_that_is_no_json_file_is_refused(base: Path, name: str, harm: str) -> None:
+    path = base / name
+    path.unlink()
+    match harm:
+        case "nested":
+            path.write_text("[" * 100_000)
+        case "no utf-8":
+            path.write_bytes(b'{"a": "\xff"}')
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+    assert f"{path.name} cannot be read" in (text := refusal(base)) or f"{path.name} is not there" in text
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Where in a JSON value there is something."""
     inside = value.items() if isinstance(value, dict) else enumerate(value[:4]) if isinstance(value, list) else ()
