@@ -128,7 +128,7 @@ def test_pickles_alone_are_no_weights(base: Path, part: str, tmp_path: Path) -> 
 
 
 def test_an_adapter_or_checkpoint_beside_the_text_encoder_is_not_looked_at(base: Path, tmp_path: Path) -> None:
-    """transformers would put the one onto the model, and unpickle the index of the other."""
+    """transformers looks for both in a folder that it is given, and would put the one onto the model."""
     folder = base / "text_encoder"
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path), "r": 2}))
     (folder / ".metadata").write_bytes(pickle.dumps(Bomb(f"touch {tmp_path / 'ran'}")))
@@ -228,6 +228,23 @@ def test_a_config_that_asks_for_too_much_or_for_nonsense_is_refused(
     }
     edit(base / place, **nested)
     assert says in refusal(base)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("harm", ["nested", "no utf-8", "a pipe", "a folder"])
+def test_a_config_that_is_no_json_file_is_refused(base: Path, name: str, harm: str) -> None:
+    path = base / name
+    path.unlink()
+    match harm:
+        case "nested":
+            path.write_text("[" * 100_000)
+        case "no utf-8":
+            path.write_bytes(b'{"a": "\xff"}')
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+    assert f"{path.name} cannot be read" in (text := refusal(base)) or f"{path.name} is not there" in text
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
