@@ -134,7 +134,8 @@ class RunFolder:
     def keep_lineage(self, lineage: dict[str, Any], *, allow_change: bool = False) -> dict[str, Any]:
         """What the run is made from, as written when it was started; what it was resumed with since is added to it.
 
-        Raises UserError when a resumed run is made from another base, or, unless `allow_change`, other datasets.
+        Raises UserError when a resumed run is made from another base, or, unless `allow_change`, other datasets or by
+        another recipe.
         """
         path = self.path / "lineage.json"
         if not path.exists():
@@ -162,13 +163,13 @@ class RunFolder:
             return lineage
         started = read_lineage(path)
         newest = [started, *started.get("resumed_with", [])][-1]
-        changed = [part for part in ("base", "datasets") if newest[part] != lineage[part]]
-        if changed and not (allow_change and changed == ["datasets"]):
+        changed = [part for part in ("base", "datasets", "recipe") if newest[part] != lineage[part]]
+        if changed and not (allow_change and "base" not in changed):
             what = "; ".join(f"{part} {_short(newest[part])} → {_short(lineage[part])}" for part in changed)
             raise UserError(
                 f"the {' and '.join(changed)} changed since the run was started: {what}",
                 where=str(path),
-                mend="Restore what it was started with, start a new run, or add --allow-change for other datasets.",
+                mend="Restore what it was started with, start a new run, or add --allow-change (not for another base).",
             )
         return started
 
