@@ -11,6 +11,7 @@ from worldtune.files import digest_bytes, write_json
 from worldtune.strict import Strict, parse
 
 CARD = "adapter.json"
+WEIGHTS = "pytorch_lora_weights.safetensors"
 LARGEST = 16 * MIB
 FORMAT = 2
 

@@ -17,7 +17,7 @@ from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from worldtune.adapters.card import CARD, AdapterCard, read_card, write_card
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card, write_card
 from worldtune.adapters.formats import METADATA, ForeignAdapter, layers_from, read_layers, stated_in
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
@@ -28,7 +28,6 @@ from worldtune.errors import AdapterError, UserError
 from worldtune.files import atomic_folder, digest_bytes, digest_file
 from worldtune.tensor_files import parse_safetensors
 
-WEIGHTS = "pytorch_lora_weights.safetensors"
 LARGEST_WEIGHTS = 16384 * MIB
 STATED = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_rslora", "use_dora")
 

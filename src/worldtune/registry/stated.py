@@ -1,7 +1,6 @@
 """What is released is what was stated: a release's facts beside the files of its manifest."""
 
-from worldtune.adapters.card import CARD, AdapterCard
-from worldtune.adapters.folder import WEIGHTS
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard
 from worldtune.errors import RegistryError, TamperError
 from worldtune.registry.facts import Released
 from worldtune.registry.log.state import State
