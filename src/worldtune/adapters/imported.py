@@ -5,9 +5,9 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from worldtune.adapters.card import AdapterCard, write_card
+from worldtune.adapters.card import WEIGHTS, AdapterCard, write_card
 from worldtune.adapters.exchange import refuse_out, write_named_weights
-from worldtune.adapters.folder import WEIGHTS, stated_config
+from worldtune.adapters.folder import stated_config
 from worldtune.adapters.low_rank import LowRank
 from worldtune.adapters.spec import TARGETS, AdapterSpec
 from worldtune.adapters.targets import IN_BLOCK, linear_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.adapters.card import CARD, AdapterCard, read_card
-from worldtune.adapters.folder import WEIGHTS, read_sound_card
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card
+from worldtune.adapters.folder import read_sound_card
 from worldtune.errors import RegistryError
 from worldtune.files import digest_file, scratch_folder
 from worldtune.registry.facts import Released, as_fact

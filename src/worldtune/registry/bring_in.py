@@ -11,8 +11,7 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.adapters.card import CARD, AdapterCard
-from worldtune.adapters.folder import WEIGHTS
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard
 from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.files import digest_bytes, scratch_folder
 from worldtune.registry.add import sound_card

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from worldtune.adapters.card import CARD, read_card
+from worldtune.adapters.card import CARD, WEIGHTS, read_card
 from worldtune.adapters.exchange import write_layers
-from worldtune.adapters.folder import WEIGHTS, read_sound_card
+from worldtune.adapters.folder import read_sound_card
 from worldtune.adapters.formats import METADATA, read_layers
 from worldtune.adapters.low_rank import LowRank
 from worldtune.bench.fuzzing.oracle import json_in, json_of, says
