@@ -90,6 +90,16 @@ def test_from_nothing_verifies_all_again_and_keeps_it(local: Team, digest: str) 
         heard.resolved()
 
 
+def test_who_verifies_all_in_one_transaction_writes_in_it_too(team: Team) -> None:
+    """As who had no replica, and whoever writes right after another did."""
+    registry = open_registry(team.registry.folder, from_nothing=True)
+    release = ready(team)
+    label(registry, team["sam"], NAME, {"a": "b"})
+    assert promote(registry, team["sam"], release.name, "production").fact.generation == 1
+    registry.engine.dispose()
+    assert verify(team.registry).sound
+
+
 def deleted(path: Path) -> None:
     path.unlink()
 
