@@ -4,17 +4,21 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, select, text
 
 from worldtune.bench.postgres import binaries, serving
+from worldtune.files import write_json
 from worldtune.registry.enrolment import enrol
 from worldtune.registry.facts import Role
-from worldtune.registry.keys import make_key, public_path
-from worldtune.registry.registry import Registry, found_registry
+from worldtune.registry.keys import load_key, make_key, public_path
+from worldtune.registry.log.schema import EVENTS
+from worldtune.registry.registry import PLACE, Registry, found_registry, open_registry
 
 ROLES: dict[str, tuple[Role, ...]] = {
     "sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",), "bea": ("approver", "evaluator"),
@@ -84,18 +88,47 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.fixture
-def make_team(tmp_path: Path, adapter: Path) -> Callable[..., Team]:
-    def make(database: str | None = None, folder: str = "registry") -> Team:
-        keys = {"ann": make_key(tmp_path / folder / "keys" / "ann.pem")}
-        registry = found_registry(tmp_path / folder, "ann", keys["ann"], database)
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`founded(name)`: the folder of a registry of ann and the others, each name another. Copy it."""
+
+    @cache
+    def found(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("founded") / name
+        ann = make_key(folder / "keys" / "ann.pem")
+        registry = found_registry(folder, "ann", ann)
         for person, roles in ROLES.items():
-            path = tmp_path / folder / "keys" / f"{person}.pem"
-            keys[person] = make_key(path, "ecdsa-p256" if person == "bob" else "ed25519")
-            enrol(registry, keys["ann"], person, public_path(path), roles, "365d")
+            path = folder / "keys" / f"{person}.pem"
+            make_key(path, "ecdsa-p256" if person == "bob" else "ed25519")
+            enrol(registry, ann, person, public_path(path), roles, "365d")
+        registry.engine.dispose()
+        return folder
+
+    return found
+
+
+@pytest.fixture
+def make_team(tmp_path: Path, adapter: Path, founded: Callable[[str], Path]) -> Callable[..., Team]:
+    def make(database: str | None = None, folder: str = "registry") -> Team:
+        target = tmp_path / folder
+        shutil.copytree(founded(folder), target)
+        registry = open_registry(target)
+        if database is not None and database != str(registry.engine.url):
+            rows = _rows(registry)
+            registry.engine.dispose()
+            write_json(target / PLACE, registry.place.model_copy(update={"database": database}).model_dump())
+            registry = open_registry(target)
+            with registry.engine.begin() as connection:
+                connection.execute(insert(EVENTS), rows)
+        keys = {person: load_key(target / "keys" / f"{person}.pem") for person in ("ann", *ROLES)}
         return Team(registry, keys, tmp_path, adapter)
 
     return make
+
+
+def _rows(registry: Registry) -> list[dict[str, Any]]:
+    with registry.engine.connect() as connection:
+        return [dict(row) for row in connection.execute(select(EVENTS)).mappings()]
 
 
 @pytest.fixture

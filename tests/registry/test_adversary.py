@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import BusyError, RegistryError, TamperError, UserError
 from worldtune.files import digest_bytes
-from worldtune.registry import clock
+from worldtune.registry import clock, promotion
 from worldtune.registry.add import About, add
 from worldtune.registry.approval import approve, revoke, withdraw
 from worldtune.registry.bring_in import bring_in
@@ -268,11 +268,13 @@ class TestChannels:
         first, second = (add(team.registry, team["sam"], NAME, team.another()).fact for _ in range(2))
         promote(team.registry, team["sam"], first.name, "staging")
 
+        verify_bytes = promotion.verify_bytes
+
         def meanwhile(*_: Any) -> None:
-            monkeypatch.undo()
+            monkeypatch.setattr(promotion, "verify_bytes", verify_bytes)
             promote(team.registry, team["sam"], second.name, "staging")
 
-        monkeypatch.setattr("worldtune.registry.promotion.verify_bytes", meanwhile)
+        monkeypatch.setattr(promotion, "verify_bytes", meanwhile)
         with pytest.raises(BusyError, match="it means another release now"):
             promote(team.registry, team["sam"], f"{NAME}@staging", "canary")
 

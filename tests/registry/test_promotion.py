@@ -179,11 +179,12 @@ def test_a_revoked_release_does_not_resolve_whatever_points_to_it(team: Team) ->
         revoke(team.registry, team["bob"], release.name, "again")
 
 
-def test_bytes_that_were_changed_are_not_promoted(team: Team) -> None:
+@pytest.mark.parametrize("name", ["pytorch_lora_weights.safetensors", "adapter.json"])
+def test_bytes_that_were_changed_are_not_promoted_and_are_named(team: Team, name: str) -> None:
     release = ready(team)
-    blob = Path(team.registry.store.path(release.weights))
+    blob = Path(team.registry.store.path(release.card if name == "adapter.json" else release.weights))
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
-    with pytest.raises(TamperError, match=r"pytorch_lora_weights\.safetensors are others"):
+    with pytest.raises(TamperError, match=f"the bytes of {name} are others"):
         promote(team.registry, team["sam"], release.name, "production")
 
 

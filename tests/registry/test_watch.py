@@ -21,24 +21,24 @@ STAGING = f"{NAME}@staging"
 REVOKE = "from worldtune.cli.main import main; main()"
 
 
-def test_each_change_is_told_once_and_a_revocation_by_another_process_too(team: Team) -> None:
-    first, second = (add(team.registry, team["sam"], NAME, team.another()).fact for _ in range(2))
-    promote(team.registry, team["sam"], first.name, "staging")
-    watch = Watch(open_registry(team.registry.folder), [STAGING, second.name])
+def test_each_change_is_told_once_and_a_revocation_by_another_process_too(local: Team) -> None:
+    first, second = (add(local.registry, local["sam"], NAME, local.another()).fact for _ in range(2))
+    promote(local.registry, local["sam"], first.name, "staging")
+    watch = Watch(open_registry(local.registry.folder), [STAGING, second.name])
     told = {change.reference: change.release for change in watch.look()}
     assert {name: its and its.digest for name, its in told.items()} == {
         STAGING: first.digest,
         second.name: second.digest,
     }
     assert watch.look() == []
-    label(team.registry, team["sam"], NAME, {"a": "b"})
+    label(local.registry, local["sam"], NAME, {"a": "b"})
     assert watch.look() == []
-    promote(team.registry, team["sam"], second.name, "staging")
+    promote(local.registry, local["sam"], second.name, "staging")
     (change,) = watch.look()
     assert (change.reference, change.release and change.release.digest) == (STAGING, second.digest)
-    key = team.registry.folder / "keys" / "bob.pem"
+    key = local.registry.folder / "keys" / "bob.pem"
     command = ["registry", "revoke", second.name, "--reason", "it drops the cube", "--key", str(key)]
-    where = ["--registry", str(team.registry.folder)]
+    where = ["--registry", str(local.registry.folder)]
     subprocess.run([sys.executable, "-c", REVOKE, *command, *where], check=True, capture_output=True)
     changes = watch.look()
     assert [change.reference for change in changes] == [STAGING, second.name]

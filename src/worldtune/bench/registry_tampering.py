@@ -17,6 +17,7 @@ from worldtune.registry.database import reading
 from worldtune.registry.log.event_log import envelope_of
 from worldtune.registry.manifest import canonical, manifest_of
 from worldtune.registry.promotion import promote
+from worldtune.registry.registry import open_registry
 from worldtune.registry.statements import opened
 from worldtune.registry.verify import verify
 
@@ -35,11 +36,11 @@ def tampering(place: Path, adapter: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def _promoted(folder: Path, adapter: Path, change: Callable[[Site], None]) -> None:
-    """Change something of a release in the store or the record, and try to promote it; then verify."""
+    """Change something of a release in the store or the log, and promote it where nothing was verified; then verify."""
     site = make_site(folder, adapter)
-    registry = site.registry()
-    add(registry, site.key("sam"), NAME, adapter)
+    add(site.registry(), site.key("sam"), NAME, adapter)
     change(site)
+    registry = open_registry(site.folder, from_nothing=True)
     try:
         promote(registry, site.key("sam"), f"{NAME}@1", "staging")
     finally:

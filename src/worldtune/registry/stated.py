@@ -56,8 +56,8 @@ def verify_bytes(store: Store, state: State, release: Released) -> Manifest:
 
     Its provenance must be signed by its author, about these files.
     """
+    store.check_all(store.manifest(release.digest))  # first, as it names the file
     manifest = check_stated(store, release)
-    store.check_all(manifest)
     verify_signed_provenance(store, state, release)
     return manifest
 

@@ -90,6 +90,16 @@ def test_from_nothing_verifies_all_again_and_keeps_it(local: Team, digest: str) 
         heard.resolved()
 
 
+def test_who_verifies_all_in_one_transaction_writes_in_it_too(team: Team) -> None:
+    """As who had no replica, and whoever writes right after another did."""
+    registry = open_registry(team.registry.folder, from_nothing=True)
+    release = ready(team)
+    label(registry, team["sam"], NAME, {"a": "b"})
+    assert promote(registry, team["sam"], release.name, "production").fact.generation == 1
+    registry.engine.dispose()
+    assert verify(team.registry).sound
+
+
 def deleted(path: Path) -> None:
     path.unlink()
 
@@ -200,11 +210,11 @@ def test_replica_of_another_founder_or_of_older_rules_is_not_used(
     local: Team, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = replica_of(local.registry).path
-    monkeypatch.setattr(replica, "code_digest", lambda: "other rules")
     heard = Heard(local.registry.folder)
-    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
-    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
-    monkeypatch.undo()
+    with monkeypatch.context() as older:
+        older.setattr(replica, "code_digest", lambda: "other rules")
+        assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+        assert (heard.resolved(), len(heard.verified)) == (digest, 10)
     with sqlite3.connect(path) as connection:  # only one is kept: that of the newest rules to be used
         (scalars,) = connection.execute("SELECT key FROM entry WHERE part = 'state'").fetchall()
     assert "other rules" in scalars[0]
@@ -252,14 +262,14 @@ def test_full_disk_of_the_cache_is_noted_and_nothing_fails(
     def full(path: Path, **options: object) -> sqlite3.Connection:
         return connect(path, **options, factory=Full)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(sqlite3, "connect", full)
     heard = Heard(local.registry.folder)
-    revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
-    assert heard.notes
-    assert all("is not kept: database or disk is full" in note for note in heard.notes)
-    with pytest.raises(RegistryError, match="is revoked: bad"):
-        heard.resolved()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+        assert heard.notes
+        assert all("is not kept: database or disk is full" in note for note in heard.notes)
+        with pytest.raises(RegistryError, match="is revoked: bad"):
+            heard.resolved()
     with pytest.raises(RegistryError, match="is revoked: bad"):
         Heard(local.registry.folder).resolved()
 
@@ -281,12 +291,15 @@ def test_another_process_that_keeps_it_meanwhile_hinders_nobody(
 def test_two_machines_at_one_log_say_the_same(
     local: Team, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other-state"))
-    other = Heard(local.registry.folder)
-    assert (other.resolved(), len(other.verified)) == (digest, 10)
-    monkeypatch.undo()
-    assert other.registry.seen.is_file()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "other-state"))
+        other = Heard(local.registry.folder)
+        assert (other.resolved(), len(other.verified)) == (digest, 10)
+        revoke(other.registry, local["bob"], f"{NAME}@1", "bad")
+        assert other.registry.seen.is_file()
+    with pytest.raises(RegistryError, match="is revoked: bad"):
+        Heard(local.registry.folder).resolved()
 
 
 @pytest.mark.parametrize("keeps_replica", [True, False])

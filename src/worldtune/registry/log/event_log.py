@@ -60,7 +60,7 @@ class Row(NamedTuple):
 def rows_from(connection: Connection, sequence: int) -> Iterator[Row]:
     """The rows from a place on, in order."""
     query = select(EVENTS).where(EVENTS.c.sequence >= sequence).order_by(EVENTS.c.sequence)
-    for row in connection.execution_options(yield_per=1000).execute(query):
+    for row in connection.execute(query, execution_options={"yield_per": 1000}):  # not of the connection: it writes too
         if not isinstance(row.hash, str) or not isinstance(row.envelope, str) or len(row.envelope) > LARGEST:
             raise TamperError("the row is no event", where=f"event {row.sequence}", mend=MEND)
         yield Row(*row)
