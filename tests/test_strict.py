@@ -1,4 +1,4 @@
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -83,3 +83,32 @@ def test_whatever_is_nothing_of_the_kind_is_refused(data: object) -> None:
         data = {**data, "surplus": 1}
     with pytest.raises(RecipeError):
         parse(Outer, data, "r.yaml")
+
+
+class Switched(Strict):
+    on: bool = False
+    seed: int = 0
+    shares: dict[str, float] = Field(default_factory=dict)
+    pair: tuple[float, float] = (0.0, 1.0)
+    anything: dict[str, Any] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ({"seed": True}, "'seed' is True: a truth value"),
+        ({"shares": {"a": False}}, "'shares.a' is False: a truth value"),
+        ({"pair": [0.5, True]}, "'pair.1' is True: a truth value"),
+        ({"on": 1}, "'on' is 1: not true or false"),
+        ({"on": "off"}, "'on' is 'off': not true or false"),
+    ],
+)
+def test_a_truth_value_is_nothing_else(data: dict[str, Any], what: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse(Switched, data, "r.yaml")
+    assert error.value.what == what
+
+
+def test_truth_values_stand_where_they_may() -> None:
+    data = {"on": True, "seed": "7", "pair": [0, "1e-3"], "anything": {"a": [True, 1]}}
+    assert parse(Switched, data, "r.yaml").pair == (0, 0.001)

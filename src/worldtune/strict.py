@@ -20,9 +20,30 @@ Settings = TypeVar("Settings", bound=BaseModel)
 def parse(model: type[Settings], data: Any, where: str) -> Settings:
     """`data` as `model`. Raises RecipeError that names the first fault, its key and the mend."""
     try:
-        return model.model_validate(data)
+        found = model.model_validate(data)
     except ValidationError as error:
         raise _first_fault(model, error, where) from None
+    if fault := mistaken_truth(data, found.model_dump(by_alias=True)):
+        raise RecipeError(fault, where=where, mend="Only true and false are truth values, and they are nothing else.")
+    return found
+
+
+def mistaken_truth(said: Any, taken: Any, key: str = "") -> str | None:
+    """Say where true or false was taken for a number, or anything else for true or false; None if nowhere.
+
+    pydantic does both in silence. `taken` are the values that it made of `said`.
+    """
+    if isinstance(said, dict) and isinstance(taken, dict):
+        pairs = [(name, value, taken[name]) for name, value in said.items() if name in taken]
+    elif isinstance(said, list | tuple) and isinstance(taken, list | tuple):
+        pairs = [(number, *pair) for number, pair in enumerate(zip(said, taken, strict=False))]
+    elif isinstance(said, bool) == isinstance(taken, bool):
+        return None
+    else:
+        kind = "not true or false" if isinstance(taken, bool) else "a truth value"
+        return f"'{key}' is {reprlib.repr(said)}: {kind}"
+    faults = (mistaken_truth(value, made, f"{key}.{name}".removeprefix(".")) for name, value, made in pairs)
+    return next(filter(None, faults), None)
 
 
 def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> RecipeError:

@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,19 @@ def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
     for read in (read_json, read_yaml):
         with pytest.raises(DataError, match="larger than 2 MiB"):
             read(large, largest=2 * strict_io.MIB)
+
+
+def test_memory_is_of_the_files_size(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert strict_io.read_bytes(small, 256 * strict_io.MIB, DataError, "") == b"x" * 1000
+        assert tracemalloc.get_traced_memory()[1] < strict_io.MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_the_system_makes_is_refused() -> None:
+    with pytest.raises(DataError, match="none on a disk"):
+        strict_io.read_bytes(Path("/proc/self/status"), strict_io.MIB, DataError, "")

@@ -438,3 +438,9 @@ def test_reciprocal_ratios_are_equally_good_on_every_machine() -> None:
     good = MEASURES["match_ratio"].goodness
     for up, down in ((4, 3), (7, 5), (90, 41), (1000, 999)):
         assert good(up / down) == good(down / up)
+
+
+def test_a_truth_value_is_no_score(value: Any) -> None:
+    value["comparison"]["rows"][0]["frames"] = True
+    with pytest.raises(DataError, match=r"'comparison\.rows\.0\.frames' is True: a truth value"):
+        parse_report(value, where="results.json")

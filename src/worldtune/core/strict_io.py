@@ -80,16 +80,21 @@ def read_yaml(path: Path, *, error: Kind = DataError, mend: str = MEND, largest:
 def read_bytes(path: Path, largest: int, error: Kind, mend: str) -> bytes:
     """Return a whole file. Raises `error` when it is not a plain file, cannot be read or is too large."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would wait for a writer
-                raise error("this is not a file", where=str(path), mend=mend)
-            content = file.read(largest + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):  # a pipe would wait for a writer
+            os.close(descriptor)
+            raise error("this is not a file", where=str(path), mend=mend)
+        with open(descriptor, "rb") as file:
+            content = file.read(min(state.st_size, largest) + 1)  # as much memory as is asked for is taken
     except OSError as fault:
         raise error(f"the file cannot be read: {fault.strerror}", where=str(path), mend=mend) from fault
     except ValueError as fault:  # a path with a NUL or half a letter
         raise error("this is not a path", where=repr(str(path)), mend=mend) from fault
-    if len(content) > largest:
+    if state.st_size > largest:
         raise error(f"the file is larger than {largest // MIB} MiB", where=str(path), mend=mend)
+    if len(content) != state.st_size:
+        raise error("the file is being written, or is none on a disk", where=str(path), mend=mend)
     return content
 
 

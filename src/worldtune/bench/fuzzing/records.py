@@ -59,7 +59,10 @@ def _make_report(folder: Path) -> None:
 
 def _read_report(folder: Path) -> dict[str, Any]:
     saved = read_report(folder / "report/results.json")
-    return {"report": asdict(saved), "votes": [asdict(v) for v in read_votes(folder / "votes.json", saved.comparison)]}
+    return {
+        "report": saved.to_json(),
+        "votes": [asdict(v) for v in read_votes(folder / "votes.json", saved.comparison)],
+    }
 
 
 def _report_of(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from worldtune.evaluation.learned.frechet import Distance
 from worldtune.evaluation.report.agreement import check_agreement
 from worldtune.evaluation.report.votes import Vote
 from worldtune.evaluation.sampling_plan import SamplingPlan
+from worldtune.strict import mistaken_truth
 
 FORMAT: Final = "worldtune report 5"
 Plain = str | bool | int | FiniteFloat | None
@@ -104,6 +105,8 @@ def parse_report(value: Any, *, where: str) -> SavedReport:
             where=where,
             mend="Every field must be there, known, and its numbers finite.",
         ) from error
+    if fault := mistaken_truth(value, saved.to_json()):
+        raise DataError(f"not the results of an evaluation: {fault}", where=where, mend="Correct the value.")
     if saved.format != FORMAT:
         raise DataError(
             f"results in the format {saved.format!r}, this version reads {FORMAT!r}",
