@@ -119,3 +119,30 @@ def test_no_pickle_at_all_is_one_line() -> None:
     for content in (b"", b"PK\x03\x04", b"PK\x03\x04" * 99, pickle.dumps(3), b"\x89PNG\r\n" * 99):
         with pytest.raises(DamagedError):
             load_pickle(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("member", ["data/0", "data/1", "byteorder", "version"])
+def test_a_changed_byte_is_refused(member: str) -> None:
+    file = written(TENSORS)
+    with zipfile.ZipFile(file) as archive:
+        content = archive.read(f"archive/{member}")
+    data = bytearray(file.getvalue())
+    data[data.rindex(content, 0, data.index(b"PK\x01\x02"))] ^= 1
+    with pytest.raises(DamagedError, match=f"'archive/{member}' is not what its checksum says"):
+        load_pickle(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 44, b"\0" * 100])
+def test_a_storage_of_another_length_is_refused(content: bytes) -> None:
+    """With checksums that are right: whoever swaps a tensor's bytes writes them anew."""
+    with zipfile.ZipFile(written(TENSORS)) as before, zipfile.ZipFile(again := io.BytesIO(), "w") as after:
+        for name in before.namelist():
+            after.writestr(name, content if name.endswith("data/0") else before.read(name))
+    with pytest.raises(DamagedError, match="the storage '0' has another length than it says"):
+        load_pickle(again)
+
+
+@pytest.mark.parametrize("value", [torch.empty(0), torch.ones(3)[:2], torch.ones(3).untyped_storage()])
+def test_storages_of_every_length_are_read(value: Any) -> None:
+    tensors = {"a": value, "b": torch.ones(2, 2).T}
+    assert torch.equal(load_pickle(written(tensors))["b"], tensors["b"])

@@ -49,12 +49,13 @@ class Outside:
     id: Any
 
 
-def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
+def read_inert(file: BinaryIO, admits: Callable[[Name], bool], meets: Callable[[Any], None] = lambda id: None) -> Any:
     """The next pickle of a file, as data, in time and memory in proportion to its bytes.
 
-    Raises DamagedError when it is damaged, or has a name that `admits` refuses.
+    `meets` is told the id of everything that the file keeps outside of the pickle. Raises DamagedError when it is
+    damaged, or has a name that `admits` refuses.
     """
-    machine = _Machine(admits)
+    machine = _Machine(admits, meets)
     try:
         for operation, argument, _ in pickletools.genops(file):
             if operation.name == "STOP":
@@ -75,11 +76,11 @@ def read_inert(file: BinaryIO, admits: Callable[[Name], bool]) -> Any:
 class _Machine:
     """A pickle's stack, and what it remembers."""
 
-    def __init__(self, admits: Callable[[Name], bool]) -> None:
+    def __init__(self, admits: Callable[[Name], bool], meets: Callable[[Any], None]) -> None:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self._admits = admits
+        self._admits, self._meets = admits, meets
         self._tuples: dict[int, tuple[Any, int, int]] = {}  # by its id: each, how deep it is, how wide with all below
 
     def pop(self) -> Any:
@@ -124,6 +125,10 @@ class _Machine:
         made = tuple(items)
         self._tuples[id(made)] = made, deep, wide
         self.stack.append(made)
+
+    def outside(self, id: Any) -> None:
+        self._meets(id)
+        self.stack.append(Outside(id))
 
     def last(self, count: int) -> list[Any]:
         return [self.pop() for _ in range(count)][::-1]
@@ -199,6 +204,6 @@ _OPERATIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "REDUCE": lambda machine, _: machine.call(machine.pop()),
     "NEWOBJ": lambda machine, _: machine.call(machine.pop()),
     "BUILD": lambda machine, _: machine.build(machine.pop()),
-    "PERSID": lambda machine, key: machine.stack.append(Outside(key)),
-    "BINPERSID": lambda machine, _: machine.stack.append(Outside(machine.pop())),
+    "PERSID": lambda machine, id: machine.outside(id),
+    "BINPERSID": lambda machine, _: machine.outside(machine.pop()),
 }

@@ -7,11 +7,14 @@ zip, names that no file of weights has, tuples whose hash takes hours.
 import pickle
 import struct
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -26,6 +29,7 @@ MALFORMED = (
 )  # fmt: skip
 SHARED = 8  # times that all of a file's bytes may be shared out, by weights that are tied
 _ZIP = b"PK\x03\x04"
+_CHUNK = 1 << 20
 _LOCAL_HEADER = 30  # bytes, before the name
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 _NAMES = {
@@ -89,18 +93,43 @@ def _look_at_zip(file: BinaryIO, size: int) -> None:
     names = [member.filename for member in members]
     if end > size or len(set(names)) != len(names):
         raise DamagedError("its members are not all in it, or one is twice")
+    if any(member.CRC for member in members):  # torch can be told to leave all of them out
+        _compare_checksums(file, members)
+    sizes = {member.filename: member.file_size for member in members}
     for member in members:
-        if member.filename.endswith("data.pkl"):
-            read_inert(BytesIO(_content(file, member.header_offset, member.file_size)), _admits)
+        if member.filename.lower().endswith("data.pkl"):  # torch finds it by capitals too
+            _go_to(file, member)
+            pickled = BytesIO(file.read(member.file_size))
+            storages = f"{member.filename[:-4]}/"
+            read_inert(pickled, _admits, partial(_check_storage, storages=storages, sizes=sizes))
 
 
-def _content(file: BinaryIO, start: int, length: int) -> bytes:
-    """A stored member's bytes: its checksum may be left out, as torch can be told to."""
-    file.seek(start)
-    header = file.read(_LOCAL_HEADER)
-    name, extra = struct.unpack("<HH", header[26:30])
-    file.seek(start + _LOCAL_HEADER + name + extra)
-    return file.read(length)
+def _compare_checksums(file: BinaryIO, members: list[ZipInfo]) -> None:
+    for member in members:
+        _go_to(file, member)
+        found, left = 0, member.file_size
+        while part := file.read(min(left, _CHUNK)):
+            found, left = crc32(part, found), left - len(part)
+        if found != member.CRC:
+            raise DamagedError(f"{member.filename[:100]!r} is not what its checksum says")
+
+
+def _check_storage(id: Any, storages: str, sizes: Mapping[str, int]) -> None:
+    """Raises DamagedError when a storage has another length than the pickle says: torch reads what is there."""
+    word, kind, key, _, count, *_ = id if isinstance(id, tuple) and len(id) >= 5 else (None,) * 5
+    known = isinstance(kind, Name) and kind.name.endswith("Storage") and isinstance(key, str) and type(count) is int
+    if word != "storage" or not known:
+        raise DamagedError("it refers to something that is no storage")
+    size = 1 if kind.name == "UntypedStorage" else vars(torch)[kind.name]._dtype.itemsize
+    if sizes.get(f"{storages}{key}", 0) != count * size:
+        raise DamagedError(f"the storage {key[:100]!r} has another length than it says")
+
+
+def _go_to(file: BinaryIO, member: ZipInfo) -> None:
+    """To the first byte of a stored member."""
+    file.seek(member.header_offset)
+    name, extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[26:30])
+    file.seek(member.header_offset + _LOCAL_HEADER + name + extra)
 
 
 def _look_at_legacy(file: BinaryIO) -> None:
