@@ -128,7 +128,7 @@ def test_rows_that_are_not_one_a_frame_are_a_reason(episode: Episode, rows: int)
 def test_a_film_that_cannot_be_read_is_a_row(episode: Episode, tmp_path: Path) -> None:
     assert only(replace(episode, footage=Film(tmp_path / "gone.mp4"))).row.reason == "the video file is missing"
     (tmp_path / "a.mp4").write_bytes(b"no film at all")
-    assert only(episode).row.reason.startswith("the video cannot be decoded past frame 0")
+    assert only(episode).row.reason.startswith("the video is not an MP4")
 
 
 def test_a_jump_refuses_the_windows_over_it(episode: Episode) -> None:

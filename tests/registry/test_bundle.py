@@ -216,7 +216,7 @@ class TestTampering:
             entry = tarfile.TarInfo("blobs/sha256/" + "0" * 64)
             entry.type, entry.linkname = kind, "/etc/passwd"
             file.addfile(entry)
-        self.refused(away, planted, "is a link, a folder or no plain file")
+        self.refused(away, planted, "is a link, a folder, sparse or no plain file")
 
     def test_a_name_twice(self, away: Team, tar: Path, tmp_path: Path) -> None:
         planted = tmp_path / "t.tar"

@@ -86,5 +86,5 @@ class TestBeginning:
         assert "secret" not in str(error.value)
 
     def test_a_database_that_is_not_there_is_said(self, tmp_path: Path) -> None:
-        with pytest.raises(RegistryError, match="the record cannot be used"):
+        with pytest.raises(RegistryError, match="the event log cannot be used"):
             found_registry(tmp_path / "r", "ann", make_key(tmp_path / "k"), "postgresql+psycopg://ann@127.0.0.1:9/x")

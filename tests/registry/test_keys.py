@@ -70,6 +70,7 @@ def test_keys_of_other_kinds_are_refused(tmp_path: Path) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (tmp_path / f"{number}").write_bytes(pem)
+        (tmp_path / f"{number}").chmod(0o600)
         with pytest.raises(RegistryError, match=r"neither Ed25519 nor EC P-256"):
             load_key(tmp_path / f"{number}")
         public = private.public_key().public_bytes(
@@ -83,6 +84,7 @@ def test_keys_of_other_kinds_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
 def test_what_is_no_key_is_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
+    (tmp_path / "key").chmod(0o600)
     with pytest.raises(RegistryError, match="the key cannot be read"):
         load_key(tmp_path / "key")
     with pytest.raises(RegistryError, match="no public key"):
@@ -96,3 +98,13 @@ def test_where_ones_own_key_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert default_key() == tmp_path / "worldtune" / "key.pem"
     monkeypatch.setenv("WORLDTUNE_KEY", "/mine.pem")
     assert default_key() == Path("/mine.pem")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_private_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    make_key(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(mode)
+    with pytest.raises(RegistryError, match=r"others may read this private key .* chmod 600"):
+        load_key(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o400)
+    load_key(tmp_path / "key.pem")

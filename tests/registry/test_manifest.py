@@ -53,9 +53,9 @@ def test_an_adapters_folder_is_listed_whole(adapter: Path) -> None:
         (".hidden.json", b"{}", "is no name of a file that is taken"),
         ("two words.json", b"{}", "is no name of a file that is taken"),
         ("ADAPTER.json", b"{}", "two names differ in capital letters only"),
-        ("more.json", b'{"a": 1, "a": 2}', "it holds a key twice"),
-        ("more.json", b"{", "no JSON that is taken"),
-        ("more.json", b"\xff\xfe", "no JSON that is taken"),
+        ("more.json", b'{"a": 1, "a": 2}', "the key 'a' is given twice"),
+        ("more.json", b"{", "not JSON"),
+        ("more.json", b"\xff\xfe", "not UTF-8 text"),
         ("notes.md", b"\xff\xfe", "is not what its name says"),
         ("other.safetensors", b"\x80\x04pickle", "is not what its name says"),
         ("other.safetensors", b"\x02\x00\x00\x00\x00\x00\x00\x00{}x", "is not what its name says"),
@@ -117,5 +117,5 @@ def test_a_manifest_that_is_not_canonical_or_has_other_keys_is_none() -> None:
 
 
 def test_json_that_is_too_deep_is_refused_in_one_line() -> None:
-    with pytest.raises(RegistryError, match="no JSON that is taken"):
+    with pytest.raises(RegistryError, match="nested deeper than"):
         parse_json("[" * 200_000, "here")

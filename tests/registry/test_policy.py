@@ -32,7 +32,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     [
         ("", "the policy is empty"),
         ("5", "the policy is empty, or no mapping"),
-        ("channels: {production: {approvals: 1}", "no YAML in line"),
+        ("channels: {production: {approvals: 1}", "not YAML"),
         ("channels: {production: {approvals: 1}}", r"it says nothing of other channels: add \"\*\""),
         ('channels: {production: {approval: 1}, "*": {}}', "Did you mean 'approvals'"),
         ('channels: {production: {approvals: -1}, "*": {}}', "approvals"),
@@ -49,5 +49,5 @@ def test_a_fault_is_named(tmp_path: Path, text: str, what: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="the policy cannot be read"):
+    with pytest.raises(RegistryError, match="the file cannot be read"):
         read_policy(tmp_path / "none.yaml")

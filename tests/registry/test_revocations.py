@@ -182,13 +182,13 @@ def _another_tar(local: Team, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "no JSON"),
+        (b"", "not JSON"),
         (b"[]", "it does not say 'worldtune revocations 1'"),
         (b'{"format": "worldtune revocations 1"}', "it does not say"),
         (b'{"format": "worldtune revocations 1", "format": "x", "statements": []}', "twice"),
         (b'{"format": "worldtune revocations 2", "statements": []}', "it does not say"),
-        (b'{"format": "worldtune revocations 1", "statements": [NaN]}', "no JSON"),
-        (b'{"format": "worldtune revocations 1", "statements": ["\\ud800"]}', "no JSON"),
+        (b'{"format": "worldtune revocations 1", "statements": [NaN]}', "NaN is not a number"),
+        (b'{"format": "worldtune revocations 1", "statements": ["\\ud800"]}', "a string holds"),
     ],
 )
 def test_a_file_that_is_none_is_refused(away: Team, tmp_path: Path, content: bytes, why: str) -> None:

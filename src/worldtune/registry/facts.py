@@ -3,206 +3,43 @@
 Digests are SHA-256 as hex; times are those of `clock`.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from worldtune.errors import RecipeError, RegistryError
-from worldtune.files import digest_bytes, digest_json
-from worldtune.registry.manifest import DIGEST
-from worldtune.registry.names import is_channel, is_name
-from worldtune.strict import Strict, parse
+from worldtune.registry.admin_facts import ClockSet, Enrolled, Expected, Founded, PolicySet, Retired
+from worldtune.registry.fact import KIND, ROLES, Brought, Fact, OfRelease, Role, as_fact
+from worldtune.registry.fact_fields import Channel, Digest, Labels, Line, Name, Person, Time
 
-Role = Literal["submitter", "evaluator", "approver", "admin"]
-ROLES: tuple[Role, ...] = ("submitter", "evaluator", "approver", "admin")
-TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
-KIND = "urn:worldtune:registry:{}:1"
-LONGEST_LINE = 2000
-
-
-def _line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("it must be one line of text that can be printed")
-    return text
-
-
-def _person(name: str) -> str:
-    if name != name.strip():
-        raise ValueError("a name has no spaces around it")
-    return _line(name)
-
-
-def _name(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("it is not the name of an adapter")
-    return name
-
-
-def _channel(name: str) -> str:
-    if not is_channel(name):
-        raise ValueError("it is not the name of a channel")
-    return name
-
-
-def _labels(labels: dict[str, str]) -> dict[str, str]:
-    for key, value in labels.items():
-        _line(key)
-        if value:
-            _line(value)
-    return labels
-
-
-# Text of people, cards and files: it never writes lines or escape sequences of its own where it is shown.
-Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_line)]
-Person = Annotated[str, Field(max_length=200), AfterValidator(_person)]
-Name = Annotated[str, AfterValidator(_name)]
-Channel = Annotated[str, AfterValidator(_channel)]
-Labels = Annotated[dict[str, str], AfterValidator(_labels)]
-Digest = Annotated[str, Field(pattern=DIGEST)]
-Time = Annotated[str, Field(pattern=TIME)]
-
-
-class Fact(Strict):
-    """What every kind has: its name, and the roles of which one may state it."""
-
-    kind: ClassVar[str]
-    by: ClassVar[tuple[Role, ...]]
-
-    @property
-    def subject(self) -> dict[str, str]:
-        """What the statement is about: names and digests."""
-        return {self.kind: digest_json(self.model_dump(mode="json"))}
-
-    @property
-    def told(self) -> str:
-        """A line for people."""
-        return self.kind
-
-    @property
-    def brought(self) -> str | None:
-        """The envelope that its speaker signed elsewhere, of what came with an import."""
-        return None
-
-
-class OfRelease(Fact):
-    """A fact about one release."""
-
-    adapter: Name
-    number: int = Field(ge=1, lt=2**63)
-    digest: Digest
-
-    @property
-    def subject(self) -> dict[str, str]:
-        return {self.name: self.digest}
-
-    @property
-    def name(self) -> str:
-        return f"{self.adapter}@{self.number}"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What every fact about the same release begins with."""
-        return {"adapter": self.adapter, "number": self.number, "digest": self.digest}
-
-
-class Brought(OfRelease):
-    """A fact that may have come with an import: `statement` is then the envelope that its speaker signed elsewhere."""
-
-    statement: str | None = None
-
-    @property
-    def brought(self) -> str | None:
-        return self.statement
-
-
-class Founded(Fact):
-    """The first event: the registry's own id, and the first administrator."""
-
-    kind: ClassVar[str] = "founded"
-    by: ClassVar[tuple[Role, ...]] = ()
-    registry: str
-    person: Person
-    public: str
-    roles: tuple[Role, ...] = ROLES
-
-    @property
-    def subject(self) -> dict[str, str]:
-        return {self.person: digest_bytes(self.public.encode())}
-
-    @property
-    def told(self) -> str:
-        return f"the registry {self.registry} was founded by {self.person}"
-
-
-class Enrolled(Fact):
-    """A person's key and roles; a person may have several keys."""
-
-    kind: ClassVar[str] = "enrolled"
-    by: ClassVar[tuple[Role, ...]] = ("admin",)
-    person: Person
-    public: str
-    roles: tuple[Role, ...] = Field(min_length=1)
-    expires: Time | None = None
-
-    @property
-    def subject(self) -> dict[str, str]:
-        return {self.person: digest_bytes(self.public.encode())}
-
-    @property
-    def told(self) -> str:
-        until = f" until {self.expires[:10]}" if self.expires else ""
-        return f"{self.person} may sign as {', '.join(self.roles)}{until}"
-
-
-class Retired(Fact):
-    """A key that signs no more; of one in wrong hands, nothing that it signed counts either."""
-
-    kind: ClassVar[str] = "retired"
-    by: ClassVar[tuple[Role, ...]] = ("admin",)
-    person: Person
-    key: str
-    stolen: bool = False
-    reason: Line
-
-    @property
-    def told(self) -> str:
-        return f"a key of {self.person} was retired{', stolen' if self.stolen else ''}: {self.reason}"
-
-
-class PolicySet(Fact):
-    """The policy of promotion that holds from here on."""
-
-    kind: ClassVar[str] = "policy_set"
-    by: ClassVar[tuple[Role, ...]] = ("admin",)
-    policy: Digest
-    content: dict[str, Any]
-
-    @property
-    def subject(self) -> dict[str, str]:
-        return {"policy": self.policy}
-
-    @property
-    def told(self) -> str:
-        return f"the policy is {self.policy[:12]}"
-
-
-class Expected(Fact):
-    """What the base, suite, gates or camera calibration must be now, of adapters whose name is or begins as `scope`."""
-
-    kind: ClassVar[str] = "expected"
-    by: ClassVar[tuple[Role, ...]] = ("admin",)
-    scope: str
-    what: Literal["base", "suite", "gates", "calibration"]
-    digest: Digest
-    reason: Line
-
-    @property
-    def subject(self) -> dict[str, str]:
-        return {self.what: self.digest}
-
-    @property
-    def told(self) -> str:
-        return f"{self.scope}: the {self.what} is {self.digest[:12]}: {self.reason}"
+__all__ = [
+    "BY_KIND",
+    "BY_NAME",
+    "FACTS",
+    "KIND",
+    "ROLES",
+    "Approved",
+    "BaseRevoked",
+    "Brought",
+    "ClockSet",
+    "Derived",
+    "Enrolled",
+    "Evaluated",
+    "Expected",
+    "Fact",
+    "Founded",
+    "Labelled",
+    "Moved",
+    "OfRelease",
+    "PolicySet",
+    "Published",
+    "Released",
+    "Retired",
+    "Revoked",
+    "Role",
+    "Unreadable",
+    "Withdrawn",
+    "as_fact",
+]
 
 
 class Released(Brought):
@@ -310,22 +147,6 @@ class Moved(OfRelease):
         return f"{self.adapter}@{self.channel} is {self.number} (generation {self.generation}, {how}){until}{why}"
 
 
-class ClockSet(Fact):
-    """The clock that was ahead was set right: this event may be older than the one before, and none after it may.
-
-    `ahead` is the time of the event before.
-    """
-
-    kind: ClassVar[str] = "clock_set"
-    by: ClassVar[tuple[Role, ...]] = ("admin",)
-    ahead: Time
-    reason: Line
-
-    @property
-    def told(self) -> str:
-        return f"the record's CLOCK WAS SET BACK from {self.ahead[:16].replace('T', ' ')}: {self.reason}"
-
-
 class Revoked(Brought):
     """A release that nobody may use any more, whatever its name: what is revoked are its bytes."""
 
@@ -414,12 +235,3 @@ FACTS: tuple[type[Fact], ...] = (
 )  # fmt: skip
 BY_KIND: dict[str, type[Fact]] = {KIND.format(fact.kind): fact for fact in FACTS}
 BY_NAME: dict[str, type[Fact]] = {fact.kind: fact for fact in FACTS}
-F = TypeVar("F", bound=Fact)
-
-
-def as_fact(kind: type[F], stated: dict[str, Any]) -> F:
-    """What a person states, as a fact of a kind. Raises RegistryError when it is none."""
-    try:
-        return parse(kind, stated, kind.kind)
-    except RecipeError as error:
-        raise RegistryError(error.what, where=error.where, mend=error.mend) from error

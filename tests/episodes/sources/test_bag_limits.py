@@ -90,7 +90,7 @@ def test_metadata_of_aliases_are_refused(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "run", FILMS)
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9))]
     (bag / "metadata.yaml").write_text("\n".join(lines))
-    assert why(bag) == "it has aliases"
+    assert why(bag).startswith("its aliases stand for more than 200,000 values")
 
 
 def test_a_name_that_is_a_uri_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_a_link_to_another_file_is_not_opened(tmp_path: Path, link: Callable[[Pa
         file["way"] = h5py.ExternalLink("other.hdf5", "/")
         file["loop"] = h5py.SoftLink("/loop")
         file["data/demo_0/obs"] = link(tmp_path / "other.hdf5")
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     code = f"from episodes.reading import lost; from pathlib import Path; print(lost(Path({str(path)!r})))"
-    done = subprocess.run([WORLDTUNE[0], "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run([WORLDTUNE[0], "-c", code], capture_output=True, text=True, check=True, timeout=100, env=env)
     assert "a link " in done.stdout

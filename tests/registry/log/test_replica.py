@@ -202,7 +202,7 @@ def test_damaged_entry_does_not_hide_what_others_wrote_since(local: Team, digest
     delete(local.registry, events_of(local.registry)[2])
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE entry SET value = value || ' ' WHERE part != 'state'")
-    with pytest.raises(UserError, match="it is not the event that this machine verified"):
+    with pytest.raises(UserError, match="the event 3 is missing"):
         heard.resolved()
 
 

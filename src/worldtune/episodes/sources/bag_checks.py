@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
+from worldtune.core.strict_io import read_yaml
 from worldtune.episodes.sources.bag_limits import DENSEST, LARGEST, MEND
-from worldtune.episodes.sources.text_file import read_bytes
 from worldtune.errors import DataError, first_line
+from worldtune.files import scratch_folder
 
 
 def check_files(bag: Path, files: Sequence[Path]) -> None:
@@ -37,16 +35,7 @@ def _check_metadata(path: Path, files: Sequence[Path]) -> None:
     """Of a rosbag2 folder: all files that it lists are known here, so that a digest is of them."""
     if not path.is_file():
         return  # the package says so
-    try:
-        text = read_bytes(path).decode()
-        events = list(yaml.parse(text))
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise DataError("it has aliases", where=str(path), mend=MEND)
-        found = yaml.safe_load(text)
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror}", where=str(path), mend=MEND) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"it is no YAML: {first_line(error)}", where=str(path), mend=MEND) from error
+    found = read_yaml(path, mend=MEND)  # what it refuses, the package would read: aliases that explode, for instance
     about = found.get("rosbag2_bagfile_information") if isinstance(found, dict) else None
     names = about.get("relative_file_paths") if isinstance(about, dict) else None
     known = {file.name for file in files}
@@ -75,8 +64,8 @@ def _unpacked(file: Path) -> Iterator[Path]:
     """A whole file that is packed, for as long as it is looked at."""
     zstd: Any = import_module("rosbags.rosbag2.storage_mcap").zstd
     left = max(LARGEST, DENSEST * file.stat().st_size)
-    with TemporaryDirectory() as folder:
-        whole = Path(folder, file.stem)
+    with scratch_folder() as folder:
+        whole = folder / file.stem
         try:
             with zstd.open(file) as packed, whole.open("wb") as out:
                 while part := packed.read(1 << 20):

@@ -5,8 +5,8 @@ from typing import Any
 
 from worldtune.errors import RegistryError
 from worldtune.registry.clock import time_of
+from worldtune.registry.fact_fields import TIME
 from worldtune.registry.facts import (
-    TIME,
     Approved,
     BaseRevoked,
     ClockSet,

@@ -1,0 +1,53 @@
+"""The kinds of text that facts hold: lines of people, names, digests, times. Anything else is refused as it enters."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from worldtune.registry.manifest import DIGEST
+from worldtune.registry.names import is_channel, is_name
+
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
+LONGEST_LINE = 2000
+
+
+def _line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("it must be one line of text that can be printed")
+    return text
+
+
+def _person(name: str) -> str:
+    if name != name.strip():
+        raise ValueError("a name has no spaces around it")
+    return _line(name)
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("it is not the name of an adapter")
+    return name
+
+
+def _channel(name: str) -> str:
+    if not is_channel(name):
+        raise ValueError("it is not the name of a channel")
+    return name
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for key, value in labels.items():
+        _line(key)
+        if value:
+            _line(value)
+    return labels
+
+
+# Text of people, cards and files: it never writes lines or escape sequences of its own where it is shown.
+Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_line)]
+Person = Annotated[str, Field(max_length=200), AfterValidator(_person)]
+Name = Annotated[str, AfterValidator(_name)]
+Channel = Annotated[str, AfterValidator(_channel)]
+Labels = Annotated[dict[str, str], AfterValidator(_labels)]
+Digest = Annotated[str, Field(pattern=DIGEST)]
+Time = Annotated[str, Field(pattern=TIME)]
