@@ -1,20 +1,21 @@
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.adapters import SPECS, make_card
-from worldtune.adapters.card import CARD, read_card, write_card
+from support.adapters import SPECS, card_text, fields_of, make_card
+from worldtune.adapters.card import CARD, AdapterCard, parse_card, read_card, write_card
 from worldtune.errors import AdapterError
 
 CARD_OF_ALL = make_card(SPECS["lora"], "base").model_dump(mode="json")
 
 
 def write(folder: Path, **changes: Any) -> Path:
-    (folder / CARD).write_text(json.dumps(CARD_OF_ALL | changes))
+    (folder / CARD).write_text(card_text(CARD_OF_ALL | changes))
     return folder
 
 
@@ -80,3 +81,50 @@ def test_a_card_with_a_value_out_of_range_is_refused(tmp_path: Path, key: str, v
 def test_a_card_that_readers_disagree_about_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
     (tmp_path / CARD).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert says in refusal(tmp_path)
+
+
+def test_flipped_digits_are_refused(tiny_adapter: Path) -> None:
+    """One of the digest's own, of a number, of another digest, of a name: each is refused, or means the same."""
+    content, card, draw = (tiny_adapter / CARD).read_bytes(), read_card(tiny_adapter), Random(0)
+    places = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    refused = 0
+    for place in places:
+        digit = draw.choice([digit for digit in b"0123456789" if digit != content[place]])
+        try:
+            found = parse_card(content[:place] + bytes([digit]) + content[place + 1 :], CARD)
+        except AdapterError:
+            refused += 1
+        else:
+            assert found == card, place
+    assert refused > 0.9 * len(places) > 50
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("fps", 8.0), ("frames", 5), ("height", 64), ("width", 64), ("fit", "cover"), ("base", "another"),
+    ("lineage", {"recipe": "0" * 64}), ("step", 7), ("tile", [["top"], ["front"]]), ("modes", {"text2world": 1.0}),
+    ("digest", "0" * 64), ("digest", None), ("digest", ["0"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES)
+def test_edited_card_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    written = json.loads(card_text(CARD_OF_ALL))
+    assert written[key] != value
+    (tmp_path / CARD).write_text(json.dumps(written | {key: value}))
+    assert refusal(tmp_path) == f"{CARD} is not what was written: its fields are not those of its digest"
+
+
+def test_card_without_digest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / CARD).write_text(json.dumps(CARD_OF_ALL))
+    assert refusal(tmp_path) == f"{CARD} is not what was written: it has no digest"
+
+
+def test_digest_does_not_hang_on_the_layout(tmp_path: Path) -> None:
+    """Keys in another order, other spaces and escapes are the same card."""
+    card = make_card(SPECS["lora"], "base").model_copy(update={"name": "größe", "lineage": {"b": 1, "a": [1.5e-7]}})
+    write_card(tmp_path, card)
+    written = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(dict(reversed(written.items())), indent=7))
+    assert read_card(tmp_path) == card
+    assert card.model_dump(mode="json") == fields_of(tmp_path)
+    assert "digest" not in AdapterCard.model_fields

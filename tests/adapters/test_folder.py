@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -8,7 +7,7 @@ from diffusers import CosmosTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from support.adapters import SPECS, make_card, train_by_hand
+from support.adapters import SPECS, edit_card, fields_of, make_card, train_by_hand
 from support.safetensors_header import name_twice
 from support.tiny_world import make_denoiser
 from worldtune.adapters.card import CARD, AdapterCard, read_card
@@ -54,11 +53,6 @@ def rewrite(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, 
             metadata = file.metadata()
     save_file(tensors, folder / WEIGHTS, metadata=metadata)
     edit_card(folder, weights_digest=digest_file(folder / WEIGHTS))
-
-
-def edit_card(folder: Path, **changes: Any) -> None:
-    path = folder / CARD
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def refusal(folder: Path, base_digest: str = "base") -> str:
@@ -176,7 +170,7 @@ def test_a_card_with_an_unknown_key_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(("key", "value"), [("alpha", 64.0), ("method", "dora"), ("rank", 3)])
 def test_a_card_that_says_other_than_the_header_is_refused(saved: Path, key: str, value: object) -> None:
     """Stock diffusers reads the header: the two must make the same adapter."""
-    edit_card(saved, adapter=json.loads((saved / CARD).read_text())["adapter"] | {key: value})
+    edit_card(saved, adapter=fields_of(saved)["adapter"] | {key: value})
     assert "its card says" in refusal(saved)
 
 
@@ -231,8 +225,7 @@ def test_weights_that_are_not_the_card_s_are_not_added_up(world: World, tmp_path
     train_by_hand(world.denoiser, SPECS["lora"])
     save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
     remove_adapter(world.denoiser)
-    card = tmp_path / "one" / "adapter.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"weights_digest": "0" * 64}))
+    edit_card(tmp_path / "one", weights_digest="0" * 64)
     with pytest.raises(AdapterError, match="not those of the card"):
         load_adapters([(tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
     assert wrapped_modules(world.denoiser) == []

@@ -13,9 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from support.adapters import SPECS, make_card, train_by_hand
+from support.adapters import SPECS, edit_card, make_card, train_by_hand
 from support.tiny_world import make_denoiser
-from worldtune.adapters.card import CARD
 from worldtune.adapters.exchange import blend, diff, merge, write_layers
 from worldtune.adapters.folder import WEIGHTS, load_adapter, load_adapters, save_adapter
 from worldtune.adapters.formats import Format, read_layers
@@ -188,8 +187,7 @@ def test_a_header_that_says_other_than_the_card_is_refused(key: str, tmp_path: P
     assert header[key] != HEADER[key]
     metadata = {"lora_adapter_metadata": json.dumps(header | {key: HEADER[key]})}
     save_file(load_file(folder / WEIGHTS), folder / WEIGHTS, metadata=metadata)
-    card = json.loads((folder / CARD).read_text()) | {"weights_digest": digest_file(folder / WEIGHTS)}
-    (folder / CARD).write_text(json.dumps(card))
+    edit_card(folder, weights_digest=digest_file(folder / WEIGHTS))
     with pytest.raises(AdapterError, match=f"its card says {key.removeprefix('transformer.')} = "):
         load_adapter(folder, make_denoiser(), "base")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from support.adapters import SPECS, make_card, train_by_hand
+from support.adapters import SPECS, edit_card, make_card, train_by_hand
 from worldtune.adapters.folder import WEIGHTS as ADAPTER_WEIGHTS
 from worldtune.adapters.folder import save_adapter
 from worldtune.adapters.formats import read_layers
@@ -147,8 +147,7 @@ def test_an_adapter_of_another_base_is_not_merged_or_blended(
 ) -> None:
     """Two bases may have the same shapes and still be different: pre-trained and post-trained do."""
     shutil.copytree(adapters / "lora", adapters / "other")
-    card = json.loads((adapters / "other" / "adapter.json").read_text())
-    (adapters / "other" / "adapter.json").write_text(json.dumps(card | {"base_digest": "0" * 64, "base": "another"}))
+    edit_card(adapters / "other", base_digest="0" * 64, base="another")
     assert "it was made for another 000000000000" in refused(in_process, "merge", tiny_world, "other", "-o", "merged")
     assert "it was made for another 000000000000" in refused(in_process, "blend", "lora", "other", "-o", "both")
     done = in_process("adapter", "merge", tiny_world / "transformer", "lora", "-o", "merged")

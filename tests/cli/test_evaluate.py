@@ -12,6 +12,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from support.adapters import edit_card, fields_of
 from support.chat import completion, serving
 from worldtune.cli.main import run
 from worldtune.episodes.video import write_video
@@ -105,10 +106,8 @@ def test_a_dataset_that_is_not_what_was_trained_on_is_refused(
 ) -> None:
     """With more episodes, clips that were trained on could be held out."""
     shutil.copytree(runs / "view", tmp_path / "view")
-    card = tmp_path / "view" / "adapter" / "adapter.json"
-    value = json.loads(card.read_text())
-    value["lineage"]["datasets"]["data"] = "0" * 64
-    card.write_text(json.dumps(value))
+    lineage = fields_of(tmp_path / "view" / "adapter")["lineage"]
+    edit_card(tmp_path / "view" / "adapter", lineage=lineage | {"datasets": {"data": "0" * 64}})
     assert run(["evaluate", str(tmp_path / "view"), "--clips", "1"]) == 2
     assert "held-out clips may be clips it has seen" in capsys.readouterr().err
 
@@ -137,8 +136,7 @@ def test_runs_measured_in_another_way_do_not_stand_side_by_side(
 
 def test_an_adapter_of_another_base_is_refused(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = shutil.copytree(runs / "view", tmp_path / "other")
-    path = other / "adapter" / "adapter.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_digest": "0" * 64}))
+    edit_card(other / "adapter", base_digest="0" * 64)
     assert run(["evaluate", str(other), "--clips", "1", "--steps", "1"]) == 2
     assert "made for another base" in capsys.readouterr().err
     assert not (other / "report").exists()
@@ -191,9 +189,7 @@ def pushed(finished: Path, copy: Path) -> Path:
         metadata = file.metadata()
     tensors = {name: 100 * each if "lora_B" in name else each for name, each in load_file(weights).items()}
     save_file(tensors, weights, metadata)
-    card = copy / "adapter" / "adapter.json"
-    value = json.loads(card.read_text()) | {"weights_digest": digest_file(weights)}
-    card.write_text(json.dumps(value))
+    edit_card(copy / "adapter", weights_digest=digest_file(weights))
     return copy
 
 

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from support.adapters import SPECS, make_card, train_by_hand
+from support.adapters import SPECS, edit_card, make_card, train_by_hand
 from support.films import film
 from support.processes import start, wait_until
+from worldtune.adapters.card import CARD
 from worldtune.adapters.folder import save_adapter
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
 from worldtune.episodes.scan import measure
@@ -120,10 +121,18 @@ def test_an_adapter_for_all_requests_and_one_of_its_own(
 def test_an_adapter_for_another_base_is_refused(
     in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path
 ) -> None:
-    card = json.loads((adapter / "adapter.json").read_text())
-    (adapter / "adapter.json").write_text(json.dumps(card | {"base_digest": "0" * 64, "base": "another"}))
+    edit_card(adapter, base_digest="0" * 64, base="another")
     line = fault(in_process, *OPTIONS, "--base", tiny_world, "--adapter", adapter, "-o", "out")
     assert "made for another base: another 000000000000" in line
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_flipped_digit_in_card_is_refused(in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path) -> None:
+    text = (adapter / CARD).read_text()
+    (adapter / CARD).write_text(text.replace('"fps": 16', '"fps": 18'))
+    assert (adapter / CARD).read_text() != text
+    line = fault(in_process, *OPTIONS, "--base", tiny_world, "--adapter", adapter, "-o", "out")
+    assert "adapter.json is not what was written" in line
     assert list((tmp_path / "out").iterdir()) == []
 
 

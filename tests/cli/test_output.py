@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from conftest import CommandLine
-from worldtune.adapters.card import CARD
+from support.adapters import edit_card
 from worldtune.cli import data_tables
 from worldtune.cli.data_tables import open_console, print_line, print_table
 from worldtune.cli.output import echo, echo_json, echo_text
@@ -31,8 +31,7 @@ SHOWN = r"pocket\n   99  2026-11-30  bob  bob approved cell7@1\x1b]0;owned\x07\u
 def evil_adapter(tiny_adapter: Path, folder: Path) -> Path:
     """An adapter whose card names a base that would forge a line and set the terminal's title."""
     shutil.copytree(tiny_adapter, folder)
-    card = json.loads((folder / CARD).read_text())
-    (folder / CARD).write_text(json.dumps(card | {"base": EVIL, "schedule": EVIL}))
+    edit_card(folder, base=EVIL, schedule=EVIL)
     return folder
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from registry.reports import report_of
+from support.adapters import edit_card
 from worldtune.cli.main import run
 
 from .in_process import Verb, in_process
@@ -86,8 +87,7 @@ def test_from_nothing_to_production_and_back(
     other.mkdir()
     for path in adapter.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
-    card = json.loads((other / "adapter.json").read_text()) | {"name": "other"}
-    (other / "adapter.json").write_text(json.dumps(card))
+    edit_card(other, name="other")
     assert part("add", NAME, other, "--parent", f"{NAME}@1")["fact"]["number"] == 2
     refused = one_line(in_process, "registry", "promote", f"{NAME}@2", "production")
     assert "there is no evaluation; approvals: 0 of 1" in refused

@@ -1,6 +1,5 @@
 """A registry of people with roles, on SQLite and on PostgreSQL, and adapters to put into it."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import create_engine, insert, select, text
 
+from support.adapters import edit_card
 from worldtune.bench.postgres import binaries, serving
 from worldtune.files import write_json
 from worldtune.registry.enrolment import enrol
@@ -44,8 +44,7 @@ class Team:
         self.made += 1
         target = self.folder / f"adapter-{self.made}"
         shutil.copytree(self.adapter, target)
-        card = json.loads((target / "adapter.json").read_text()) | {"name": f"adapter {self.made}"} | changed
-        (target / "adapter.json").write_text(json.dumps(card))
+        edit_card(target, **{"name": f"adapter {self.made}"} | changed)
         return target
 
 

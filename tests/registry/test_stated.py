@@ -1,5 +1,6 @@
 """A release is what it states: nobody lends one adapter's good evidence to the files of another."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from worldtune.adapters.card import CARD
 from worldtune.adapters.folder import WEIGHTS
-from worldtune.errors import RegistryError, TamperError
+from worldtune.errors import AdapterError, RegistryError, TamperError
 from worldtune.registry.add import add, put
 from worldtune.registry.approval import approve
 from worldtune.registry.bundle import export
@@ -114,6 +115,24 @@ def test_digest_that_is_of_no_manifest_is_refused(local: Team, blob: str) -> Non
     with pytest.raises(RegistryError):
         promote(local.registry, local["sam"], f"{NAME}@2", "staging")
     assert not verify(local.registry).sound
+
+
+@pytest.mark.parametrize("changed", [{"fps": 8.0}, {"format": 2}, {"digest": "0" * 64}])
+def test_card_that_is_not_what_was_written_is_refused(local: Team, changed: dict[str, Any]) -> None:
+    good, source = released(local), local.another()
+    (source / CARD).write_text(json.dumps(json.loads((source / CARD).read_text()) | changed))
+    manifest = manifest_of(source)
+    put(local.registry, source, manifest)
+    card = next(entry.sha256 for entry in manifest.files if entry.name == CARD)
+    lies = {"number": 2, "digest": manifest.digest, "size": manifest.size, "card": card}
+    release = good.model_copy(update=lies)
+    with pytest.raises(TamperError, match="the card cannot be used: "):
+        check_stated(local.registry.store, release)
+    rogue(local.registry, local["sam"], release)
+    with pytest.raises(TamperError, match="the card cannot be used: "):
+        lineage(local.registry, release.name)
+    with pytest.raises(AdapterError):
+        add(local.registry, local["sam"], NAME, source)
 
 
 @pytest.mark.parametrize("blob", ["weights", "provenance", "digest"])

@@ -1,11 +1,16 @@
 """Adapters without training: random tensors where training would have left its own."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
 from diffusers import CosmosTransformer3DModel
 
-from worldtune.adapters.card import AdapterCard, BirthProof
+from worldtune.adapters.card import CARD, AdapterCard, BirthProof
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.files import digest_json
 
 SPECS = {
     "lora": AdapterSpec(method="lora", rank=4, alpha=10),  # alpha is not rank: a reload that assumes so shows
@@ -35,3 +40,20 @@ def make_card(spec: AdapterSpec, base_digest: str) -> AdapterCard:
         conditional_sigma=0.0001, modes={"image2world": 1.0}, frames=9, fps=16, height=32, width=32, fit="stretch",
         step=6, average=None, weights_digest="", lineage={}, birth=proof,
     )  # fmt: skip
+
+
+def card_text(fields: dict[str, Any]) -> str:
+    """A card's file with these fields, sound or not, and the digest of them."""
+    return json.dumps(fields | {"digest": digest_json(fields)})
+
+
+def fields_of(folder: Path) -> dict[str, Any]:
+    """The fields of a folder's card, without their digest."""
+    fields: dict[str, Any] = json.loads((folder / CARD).read_text())
+    del fields["digest"]
+    return fields
+
+
+def edit_card(folder: Path, **changes: Any) -> None:
+    """Change fields of a folder's card, and its digest with them."""
+    (folder / CARD).write_text(card_text(fields_of(folder) | changes))

@@ -1,4 +1,8 @@
-"""The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something."""
+"""The adapter's card, `adapter.json`: what it was made for, from what, and the proof that it does something.
+
+The file's field `digest` is the SHA-256 of its other fields, so that a value that changed since is noticed. It is no
+signature: whoever edits the card on purpose can compute it again.
+"""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -7,13 +11,14 @@ from worldtune.adapters.spec import AdapterSpec
 from worldtune.core.ranges import Count, Fps, Frames, Share, Side
 from worldtune.core.strict_io import MIB, parse_json, read_bytes
 from worldtune.errors import AdapterError, RecipeError
-from worldtune.files import digest_bytes, write_json
+from worldtune.files import digest_bytes, digest_json, write_json
 from worldtune.strict import Strict, parse
 
 CARD = "adapter.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 LARGEST = 16 * MIB
-FORMAT = 2
+FORMAT = 3
+MEND = "Export it again."
 
 
 class BirthProof(Strict):
@@ -65,7 +70,9 @@ class AdapterCard(Strict):
 
 
 def write_card(folder: Path, card: AdapterCard) -> None:
-    write_json(folder / CARD, card.model_dump(mode="json"))
+    """Write the card into `folder`, with the digest of its fields."""
+    fields = card.model_dump(mode="json")
+    write_json(folder / CARD, fields | {"digest": digest_json(fields)})
 
 
 def read_card(folder: Path, digest: str | None = None) -> AdapterCard:
@@ -80,17 +87,26 @@ def read_card_and_digest(folder: Path, digest: str | None = None) -> tuple[Adapt
         raise AdapterError(
             f"there is no {CARD}", where=str(folder), mend="Name an adapter folder, as `worldtune train` writes it."
         )
-    content = read_bytes(path, LARGEST, AdapterError, "Export it again.")
+    content = read_bytes(path, LARGEST, AdapterError, MEND)
     found_digest = digest_bytes(content)
     if digest not in (None, found_digest):
         what = f"its {CARD} was changed: it is not the one that was verified"
         raise AdapterError(what, where=str(folder), mend="Run it again: what changes the folder must not.")
-    data = parse_json(content, str(path), error=AdapterError, mend="Export it again.")
+    return parse_card(content, str(path)), found_digest
+
+
+def parse_card(content: bytes, where: str) -> AdapterCard:
+    """The card that a file holds. Raises AdapterError when it is none, or its fields are not those of its digest."""
+    data = parse_json(content, where, error=AdapterError, mend=MEND)
+    fields = {key: value for key, value in data.items() if key != "digest"} if isinstance(data, dict) else data
+    found = fields.get("format", FORMAT) if isinstance(fields, dict) else FORMAT
+    if found != FORMAT:
+        raise AdapterError(f"{CARD} is of format {found}, this worldtune reads {FORMAT}", where=where, mend=MEND)
     try:
-        found = data["format"] if isinstance(data, dict) and "format" in data else FORMAT
-        if found != FORMAT:
-            what = f"{CARD} is of format {found}, this worldtune reads {FORMAT}"
-            raise AdapterError(what, where=str(folder), mend="Export it again.")
-        return parse(AdapterCard, data, str(path)), found_digest
+        card = parse(AdapterCard, fields, where)
     except RecipeError as error:
-        raise AdapterError(error.what, where=error.where, mend="Export it again.") from error
+        raise AdapterError(error.what, where=error.where, mend=MEND) from error
+    if data.get("digest") != digest_json(fields):
+        fault = "its fields are not those of its digest" if "digest" in data else "it has no digest"
+        raise AdapterError(f"{CARD} is not what was written: {fault}", where=where, mend=MEND)
+    return card

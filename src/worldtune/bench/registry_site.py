@@ -1,6 +1,5 @@
 """A registry with people in it, and adapters to put into it, for the figures of the registry."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import torch
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import create_engine, text
 
-from worldtune.adapters.card import AdapterCard
+from worldtune.adapters.card import AdapterCard, read_card, write_card
 from worldtune.adapters.folder import save_adapter
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
@@ -44,8 +43,7 @@ class Site:
         """The same weights with another card."""
         target = self.folder / "sources" / name
         shutil.copytree(self.adapter, target)
-        card = json.loads((target / "adapter.json").read_text()) | {"name": name}
-        (target / "adapter.json").write_text(json.dumps(card))
+        write_card(target, read_card(target).model_copy(update={"name": name}))
         return target
 
 

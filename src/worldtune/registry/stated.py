@@ -1,10 +1,10 @@
 """What is released is what was stated: a release's facts beside the files of its manifest."""
 
-from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard
-from worldtune.errors import RegistryError, TamperError
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, parse_card
+from worldtune.errors import AdapterError, RegistryError, TamperError
 from worldtune.registry.facts import Released
 from worldtune.registry.log.state import State
-from worldtune.registry.manifest import Manifest, parse_json
+from worldtune.registry.manifest import Manifest
 from worldtune.registry.statements import opened, said, signed_by
 from worldtune.registry.store import Store
 
@@ -34,14 +34,14 @@ def check_stated(store: Store, release: Released) -> Manifest:
 
 
 def card_of(store: Store, digest: str, release: Released) -> AdapterCard:
-    """The card that is in the store. Raises TamperError when the release has none."""
+    """The card that is in the store. Raises TamperError when the release has none, or it is not what was written."""
     if not digest:
         raise TamperError(f"{release.name} has no {CARD}", where=release.name, mend=MEND)
-    content = parse_json(store.read(digest), f"{release.name}, {CARD}")
+    content = store.read(digest)
     try:
-        return AdapterCard.model_validate(content)
-    except ValueError as error:
-        raise TamperError(f"the card of {release.name} is none", where=release.name, mend=MEND) from error
+        return parse_card(content, release.name)
+    except AdapterError as error:
+        raise TamperError(f"the card cannot be used: {error.what}", where=release.name, mend=MEND) from error
 
 
 def check_lineage(card: AdapterCard, where: str) -> None:

@@ -1,7 +1,9 @@
 """Readers of what worldtune itself wrote: results of evaluations, and runs."""
 
+import json
 import math
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,18 @@ def _run_of(folder: Path) -> dict[str, Any]:
     if not all(isinstance(row, dict) and isinstance(row.get("step"), int) for row in rows):
         raise RefusedError("a row of the metrics has no step")
     seconds = None if None in sessions else math.fsum(sessions)
-    lineage, card = json_of(run / "lineage.json"), json_of(run / "adapter/adapter.json")
+    lineage, card = json_of(run / "lineage.json"), _card_of(run / "adapter/adapter.json")
     return {"recipe": yaml_of(run / "recipe.yaml"), "rows": rows, "seconds": seconds, "lineage": lineage, "card": card}
+
+
+def _card_of(path: Path) -> dict[str, Any]:
+    """The fields of a card, of which it has the digest."""
+    card = json_of(path)
+    stated = card.pop("digest", None) if isinstance(card, dict) else None
+    if stated != sha256(json.dumps(card, sort_keys=True, separators=(",", ":")).encode()).hexdigest():
+        raise RefusedError("its fields are not those of its digest")
+    fields: dict[str, Any] = card
+    return fields
 
 
 def _says_run(found: Any, stated: Any) -> bool:

@@ -23,17 +23,12 @@ Tensors = dict[str, tuple[str, tuple[int, ...], str]]
 
 def safetensors_of(path: Path) -> Tensors:
     """The tensors of a safetensors file, by its specification (github.com/huggingface/safetensors, README)."""
-    return tensors_in(path)[0]
-
-
-def tensors_in(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """The tensors of a safetensors file, and its metadata."""
     data = path.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     if not 8 < end <= len(data) or data[8:9] != b"{":
         raise RefusedError("it has no header")
     header = _header(data[8:end])
-    metadata = header.pop("__metadata__", {})
+    header.pop("__metadata__", None)
     found, spans = {}, []
     try:
         for name, entry in header.items():
@@ -47,7 +42,7 @@ def tensors_in(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise RefusedError(f"its header says nothing that is understood: {error!r}") from error
     if [begin for begin, _ in sorted(spans)] + [len(data) - end] != [0, *(stop for _, stop in sorted(spans))]:
         raise RefusedError("its tensors do not lie one after the other")
-    return found, metadata
+    return found
 
 
 def _header(text: bytes) -> dict[str, Any]:
