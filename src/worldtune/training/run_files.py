@@ -32,6 +32,7 @@ class _Row(_Known):
 class _Origin(_Known):
     base: dict[str, Any]
     datasets: dict[str, Any]
+    recipe: str
 
 
 class _Lineage(_Origin):
