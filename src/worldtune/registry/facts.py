@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from worldtune.errors import RecipeError, RegistryError
 from worldtune.files import digest_bytes, digest_json
+from worldtune.registry.clock import time_of
 from worldtune.registry.manifest import DIGEST
 from worldtune.registry.names import is_channel, is_name
 from worldtune.strict import Strict, parse
@@ -44,6 +45,11 @@ def _channel(name: str) -> str:
     return name
 
 
+def _time(text: str) -> str:
+    time_of(text)  # a ValueError for the 99th of a month
+    return text
+
+
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         _line(key)
@@ -59,7 +65,7 @@ Name = Annotated[str, AfterValidator(_name)]
 Channel = Annotated[str, AfterValidator(_channel)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Digest = Annotated[str, Field(pattern=DIGEST)]
-Time = Annotated[str, Field(pattern=TIME)]
+Time = Annotated[str, Field(pattern=TIME), AfterValidator(_time)]
 
 
 class Fact(Strict):
