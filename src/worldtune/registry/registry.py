@@ -145,12 +145,13 @@ class Registry:
         """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
         start = state.head
         there = select(EVENTS.c.hash).where(EVENTS.c.sequence == start.sequence).scalar_subquery()
-        total, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
-        if not isinstance(total, int | None):
+        newest, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
+        total = 0 if newest is None else newest
+        if not isinstance(total, int):
             raise TamperError("a row has no place that is a number", where=self.place.database, mend=MEND)
         if start.sequence and found != start.hash:
             raise cut_off(start.sequence, self.place.database)
-        for event, after in replay(connection, state) if (total or 0) > start.sequence else ():
+        for event, after in replay(connection, state) if total > start.sequence else ():
             state = after
             if seen.sequence == event.sequence and seen.hash != event.hash:
                 raise cut_off(seen.sequence, self.place.database)
