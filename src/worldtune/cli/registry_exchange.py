@@ -132,7 +132,7 @@ def export(
     """
     from worldtune.registry.bundle import export as write
     from worldtune.registry.keys import default_key
-    from worldtune.registry.openssf import SIGNATURE, sign_release
+    from worldtune.registry.openssf import SIGNATURE, check_can_sign, sign_release
     from worldtune.registry.papers import write_papers
 
     if out.suffix != ".tar":
@@ -141,6 +141,8 @@ def export(
         if path.exists():
             raise RegistryError("there is something already", where=str(path), mend="Choose another file with --out.")
     registry = opened(place)
+    if openssf:
+        check_can_sign(key or default_key())
     sha256 = write(registry, reference, out)
     papers = write_papers(registry, reference, out.with_suffix(""))
     if openssf:

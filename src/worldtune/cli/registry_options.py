@@ -56,11 +56,12 @@ def facts_of(event: "Event[Any]") -> dict[str, Any]:
 
 
 def say(event: "Event[Any]", as_json: bool) -> None:
-    """What was written."""
-    if as_json:
-        echo_json(facts_of(event))
-    else:
-        echo(event.fact.told)
+    """What was written. Where it cannot be shown, as on a full disk, it is done all the same."""
+    with already_done():
+        if as_json:
+            echo_json(facts_of(event))
+        else:
+            echo(event.fact.told)
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def already_done() -> Iterator[None]:
     """What comes after a fact was written cannot undo it: a fault there is a note, and no exit code 2."""
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError) as error:
         echo(f"note: it is done; what follows from it cannot be shown: {error}", err=True)
 
 

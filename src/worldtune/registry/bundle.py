@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worldtune.errors import RegistryError, TamperError
+from worldtune.errors import RegistryError, TamperError, first_line
 from worldtune.files import CHUNK, atomic_file, digest_bytes, digest_file, scratch_folder
 from worldtune.registry.database import reading
 from worldtune.registry.facts import Evaluated, Released
@@ -113,8 +113,8 @@ def unpack(source: Path, folder: Path) -> Bundle:
     try:
         with tarfile.open(source, "r:") as tar:
             texts = _take(tar, folder, where)
-    except tarfile.TarError as error:
-        raise RegistryError(f"no tar file: {error}", where=where, mend=MEND) from error
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # tarfile raises all of them
+        raise RegistryError(f"no tar file that can be unpacked: {first_line(error)}", where=where, mend=MEND) from error
     if texts.get("oci-layout") != LAYOUT or "index.json" not in texts:
         raise RegistryError("no OCI image layout", where=where, mend=MEND)
     index = parse_json(texts["index.json"], where)

@@ -19,6 +19,7 @@ from worldtune.registry.manifest import parse_json
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import find, find_again
 from worldtune.registry.stated import card_of, check_stated
+from worldtune.registry.store import Store
 
 VALID = timedelta(days=90)
 
@@ -72,6 +73,15 @@ def judged(content: bytes, release: Released, card: AdapterCard, where: str) -> 
         raise RegistryError(what, where=where, mend="Evaluate this very release: worldtune evaluate.")
     rulings = rule(saved.comparison, candidate, saved.policy, loaded, saved.incumbent)
     return candidate, outcome_of(rulings), saved.suite, saved.policy.digest
+
+
+def check_evaluation(store: Store, release: Released, stated: Evaluated) -> None:
+    """Raises RegistryError unless an evaluation's results say what was signed."""
+    where = f"{release.name}, results {stated.results[:12]}"
+    found = judged(store.read(stated.results), release, card_of(store, release.card, release), where)
+    if found != (stated.candidate, stated.outcome, stated.suite, stated.gates):
+        mend = "Evaluate it again: the evaluator signed something else."
+        raise RegistryError(f"its results say {found[1]}, and not what {stated.person} signed", where=where, mend=mend)
 
 
 def _candidate(saved: SavedReport, release: Released, card: AdapterCard, where: str) -> str:

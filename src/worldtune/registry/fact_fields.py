@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from worldtune.registry.clock import time_of
 from worldtune.registry.manifest import DIGEST
 from worldtune.registry.names import is_channel, is_name
 
@@ -35,6 +36,11 @@ def _channel(name: str) -> str:
     return name
 
 
+def _time(text: str) -> str:
+    time_of(text)  # a ValueError for the 99th of a month
+    return text
+
+
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         _line(key)
@@ -50,4 +56,4 @@ Name = Annotated[str, AfterValidator(_name)]
 Channel = Annotated[str, AfterValidator(_channel)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Digest = Annotated[str, Field(pattern=DIGEST)]
-Time = Annotated[str, Field(pattern=TIME)]
+Time = Annotated[str, Field(pattern=TIME), AfterValidator(_time)]

@@ -29,7 +29,7 @@ class SignedHead(Strict):
     """The newest event's place, hash and time, as `actor` saw it."""
 
     registry: str
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=1, lt=2**63)
     hash: str = Field(pattern=DIGEST)
     at: str
     actor: str

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +82,12 @@ def _add_release(
     """A release, those that it came from, and what each was made from."""
     chain = [release, *ancestors(state, release)]
     for child in chain:
-        nodes[child.digest] = _release_node(state, child)
+        nodes.setdefault(child.digest, _release_node(state, child))
         for node in _materials(registry, child):
             nodes.setdefault(node.key, node)
             edges.append((node.key, child.digest))
-    edges += [(parent.digest, child.digest) for child, parent in pairwise(chain)]
+    twins = [twin.fact for child in chain for twin in same_bytes(state, child.digest)]
+    edges += [(twin.parent, twin.digest) for twin in twins if twin.parent is not None and twin.parent in nodes]
 
 
 def _add_sources(

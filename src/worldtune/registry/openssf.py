@@ -17,12 +17,18 @@ from worldtune.registry.use import checkout
 SIGNATURE = "model.sig"
 
 
-def sign_release(registry: Registry, text: str, key: Path, target: Path) -> None:
-    """Write the signature of a release's files. Raises RegistryError without the extra, or for a key that is not EC."""
-    signing, hashing = _library("signing"), _library("hashing")
+def check_can_sign(key: Path) -> None:
+    """Raises RegistryError without the extra, or for a key that is not EC."""
+    _library("signing")
     if load_key(key).public_key.keytype != "ecdsa":
         mend = "Make one: worldtune registry key --kind ecdsa-p256."
         raise RegistryError("OpenSSF's model signing takes EC keys only", where=str(key), mend=mend)
+
+
+def sign_release(registry: Registry, text: str, key: Path, target: Path) -> None:
+    """Write the signature of a release's files. Raises RegistryError as `check_can_sign` does."""
+    check_can_sign(key)
+    signing, hashing = _library("signing"), _library("hashing")
     with registry.view() as state:
         found = resolve(state, text)
     config = signing.Config().set_hashing_config(_strict(hashing))

@@ -13,7 +13,8 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.errors import BusyError, RegistryError
 from worldtune.registry.clock import text_of, time_after, time_of
-from worldtune.registry.facts import Moved, as_fact
+from worldtune.registry.evidence import check_evaluation
+from worldtune.registry.facts import Evaluated, Moved, Released, as_fact
 from worldtune.registry.log.event_log import Event
 from worldtune.registry.log.rules import generation_of
 from worldtune.registry.log.state import State
@@ -50,8 +51,13 @@ def promote(
     with registry.view() as state:
         release = find(state, text).release.fact
         verify_bytes(registry.store, state, release)
+        evidence = None if glass else _evidence(state, release, channel, time_after(state.clock))
+        if evidence is not None:
+            check_evaluation(registry.store, release, evidence.fact)
     with registry.writer(signer) as writer:
         find_again(writer.state, text, release)
+        if not glass and _evidence(writer.state, release, channel, writer.at) not in (None, evidence):
+            raise BusyError("it was evaluated meanwhile", where=text, mend="Look at what was found, and decide again.")
         check_spelling(writer.state, channel, policy_now(writer.state).channels)
         move = {
             "channel": channel, "generation": _next(writer, release.adapter, channel, generation),
@@ -100,6 +106,11 @@ def check_spelling(state: State, channel: str, named: Iterable[str]) -> None:
     if channel not in known and (near := get_close_matches(channel, known, n=1, cutoff=0.75)):
         what = f"there is no channel {channel!r} yet, and one is called nearly so"
         raise RegistryError(what, where="channel", mend=f"Did you mean '{near[0]}'? Else choose another name.")
+
+
+def _evidence(state: State, release: Released, channel: str, at: str) -> Event[Evaluated] | None:
+    """The evaluation that a promotion rests on, where the policy asks for one."""
+    return standing(state, release, channel, at).evidence if policy_now(state).rule(channel).evidence else None
 
 
 def _next(writer: Writer, adapter: str, channel: str, expected: int | None) -> int:

@@ -18,13 +18,13 @@ from pydantic import Field
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import URL, Connection, Engine, func, select
 
-from worldtune.errors import RecipeError, RegistryError, TamperError
+from worldtune.errors import RecipeError, RegistryError, TamperError, UserError
 from worldtune.files import locked, make_folder, write_json
 from worldtune.registry.database import engine_of, migrate, reading, schema_of, writing
-from worldtune.registry.facts import Founded, PolicySet
+from worldtune.registry.facts import Founded, PolicySet, as_fact
 from worldtune.registry.keys import public_pem
 from worldtune.registry.log.entries import Entries, Note
-from worldtune.registry.log.event_log import Event, Head, verified_history
+from worldtune.registry.log.event_log import MEND, Event, Head, verified_history
 from worldtune.registry.log.heads import cut_off, keep_seen, read_seen, seen_path
 from worldtune.registry.log.replay import replay
 from worldtune.registry.log.replica import Replica
@@ -145,10 +145,13 @@ class Registry:
         """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
         start = state.head
         there = select(EVENTS.c.hash).where(EVENTS.c.sequence == start.sequence).scalar_subquery()
-        total, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
+        newest, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
+        total = 0 if newest is None else newest
+        if not isinstance(total, int):
+            raise TamperError("a row has no place that is a number", where=self.place.database, mend=MEND)
         if start.sequence and found != start.hash:
             raise cut_off(start.sequence, self.place.database)
-        for event, after in replay(connection, state) if (total or 0) > start.sequence else ():
+        for event, after in replay(connection, state) if total > start.sequence else ():
             state = after
             if seen.sequence == event.sequence and seen.hash != event.hash:
                 raise cut_off(seen.sequence, self.place.database)
@@ -191,19 +194,24 @@ def found_registry(
     Raises RegistryError when there is one already, in the folder or in the database.
     """
     place = _place(str(uuid.uuid4()), signer.public_key.keyid, database, store)
+    stated = {"registry": place.registry, "person": person, "public": public_pem(signer.public_key)}
+    founded = as_fact(Founded, stated)
     make_folder(folder)
     with locked(folder):
         _refuse_second(folder)
         write_json(folder / PLACE, place.model_dump())  # first: were it cut off after, the log would have no place
-        registry = _opened(folder, place)
-        with reading(registry.engine) as connection:
-            is_taken = connection.execute(select(EVENTS.c.sequence)).first() is not None
-        if is_taken:
+        try:
+            registry = _opened(folder, place)
+            with reading(registry.engine) as connection:
+                is_taken = connection.execute(select(EVENTS.c.sequence)).first() is not None
+            if is_taken:
+                mend = "Join it by `worldtune registry join`, or name another database."
+                raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
+        except UserError:
             (folder / PLACE).unlink()
-            mend = "Join it by `worldtune registry join`, or name another database."
-            raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
+            raise
         with registry.writer(signer) as writer:
-            writer.append(Founded(registry=place.registry, person=person, public=public_pem(signer.public_key)))
+            writer.append(founded)
             writer.append(policy_fact(DEFAULT))
     return registry
 
@@ -224,7 +232,7 @@ def join_registry(folder: Path, founder: str, database: str, store: str) -> Regi
         if len(founder) < 12 or not key.startswith(founder):
             what = f"it was founded by the key {key}, not by {founder}"
             raise TamperError(what, where=database, mend="Ask its administrator for the founder's key id.")
-        place = _place(said(first.encode(), "event 1")["predicate"]["registry"], key, database, store)
+        place = _place(said(first.encode(), "event 1")["predicate"].get("registry"), key, database, store)
         registry = _opened(folder, place)
         with registry.view():
             write_json(folder / PLACE, place.model_dump())
@@ -239,9 +247,13 @@ def _has_events(connection: Connection) -> bool:
     return schema_of(connection) is not None
 
 
-def _place(registry: str, founder: str, database: str | None, store: str | None) -> Place:
+def _place(registry: Any, founder: str, database: str | None, store: str | None) -> Place:
+    """Raises TamperError for a registry or a founder that has no such name."""
     given = {name: value for name, value in (("database", database), ("store", store)) if value is not None}
-    return Place(registry=registry, founder=founder, **given)
+    try:
+        return parse(Place, {"registry": registry, "founder": founder, **given}, "event 1")
+    except RecipeError as error:
+        raise TamperError(f"it founds no registry: {error.what}", where="event 1", mend=MEND) from error
 
 
 def _refuse_second(folder: Path) -> None:

@@ -125,21 +125,30 @@ def check_not_revoked(state: State, release: Released) -> None:
             reason = revocation(state, older).fact.reason  # type: ignore[union-attr]
             what = f"it came from {older.name}, which is revoked: {reason}"
             raise RegistryError(what, where=release.name, mend="Train from another.")
-    if (parent := chain[-1].parent) is not None and parent not in {older.digest for older in chain}:
-        what = f"its parent {parent[:12]} is not in the registry"
-        raise RegistryError(what, where=release.name, mend="Import the parent too.")
+    for one in chain:
+        is_first = (
+            one == release or same_bytes(state, one.digest)[0].fact == one
+        )  # whoever adds them again hinders nobody
+        if one.parent is not None and is_first and not same_bytes(state, one.parent):
+            what = f"its parent {one.parent[:12]} is not in the registry"
+            raise RegistryError(what, where=release.name, mend="Import the parent too.")
 
 
 def ancestors(state: State, release: Released) -> Iterator[Released]:
-    """The release that it came from, the one that that came from, and so on, as far as they are known here."""
-    parent, seen = release.parent, {release.digest}
-    while parent is not None and parent not in seen:
+    """What it came from, what that came from, and so on, as far as they are known here, near ones first.
+
+    The same bytes may be there under several names, each with a parent of its own: all of them are followed.
+    """
+    ring = [release.parent, *(twin.fact.parent for twin in same_bytes(state, release.digest))]
+    seen = {release.digest}
+    while ring:
+        parent = ring.pop(0)
+        if parent is None or parent in seen:
+            continue
         seen.add(parent)
-        found = same_bytes(state, parent)
-        if not found:
-            return
-        yield found[0].fact
-        parent = found[0].fact.parent
+        for found in same_bytes(state, parent):
+            yield found.fact
+            ring.append(found.fact.parent)
 
 
 def channel_head(state: State, adapter: str, channel: str) -> Move | None:
@@ -160,7 +169,7 @@ def move_key(adapter: str, channel: str, generation: int) -> str:
 
 def channels(state: State, adapter: str) -> dict[str, Move]:
     """The newest move of every channel of an adapter, by the channel's name."""
-    return {key.rpartition("@")[2]: state.moves[head] for key, head in state.heads.items(f"{adapter}@")}
+    return {key.rpartition("@")[2]: state.moves[head] for key, head in state.heads.items(f"{adapter}@") if head}
 
 
 def adapter_names(state: State) -> list[str]:

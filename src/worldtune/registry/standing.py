@@ -126,9 +126,12 @@ def _approvals(
     lapsed: list[str] = []
     for event, why in weighed_approvals(state, release, channel, at):
         its = event.fact
-        counted.pop(its.person, None)
         if why is None and its.policy != policy:
             why = f"that of {its.person} was under another policy, {its.policy[:12]}"
+            if its.brought is not None:  # under another registry's, it says nothing of what was said under this one's
+                lapsed.append(f"approval: {why}")
+                continue
+        counted.pop(its.person, None)
         if why is None:
             counted[its.person] = event
         else:

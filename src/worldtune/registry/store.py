@@ -59,7 +59,7 @@ class Store:
                 return
             with atomic_file(Path(self.path(entry.sha256))) as partial:
                 with source.open("rb") as reading, partial.open("wb") as writing:
-                    found = _copy(reading, writing)
+                    found = _copy(reading, writing, entry.size)
                     os.fsync(writing.fileno())
                 if found != (entry.size, entry.sha256):
                     what = f"{source.name} was changed while it was read"
@@ -99,7 +99,7 @@ class Store:
     def check(self, entry: FileEntry) -> None:
         """Raises TamperError when the blob of an entry is absent, a link, or its bytes or size are others."""
         with _reached(self.place), self._open(entry.sha256, entry.name) as file:
-            if _copy(file, None) != (entry.size, entry.sha256):
+            if _copy(file, None, entry.size) != (entry.size, entry.sha256):
                 raise TamperError(f"the bytes of {entry.name} are others", where=self.path(entry.sha256), mend=MEND)
 
     def check_all(self, manifest: Manifest) -> None:
@@ -110,7 +110,7 @@ class Store:
     def copy_to(self, entry: FileEntry, target: Path) -> None:
         """Write a blob to a new file. Raises TamperError as `check` does."""
         with _reached(self.place), self._open(entry.sha256, entry.name) as file, target.open("xb") as writing:
-            if _copy(file, writing) != (entry.size, entry.sha256):
+            if _copy(file, writing, entry.size) != (entry.size, entry.sha256):
                 raise TamperError(f"the bytes of {entry.name} are others", where=self.path(entry.sha256), mend=MEND)
 
     def digests(self) -> Iterator[str]:
@@ -165,10 +165,10 @@ def _open_plain(path: str, name: str) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
-def _copy(reading: IO[bytes], writing: IO[bytes] | None) -> tuple[int, str]:
-    """How many bytes went over, and their digest."""
+def _copy(reading: IO[bytes], writing: IO[bytes] | None, expected: int) -> tuple[int, str]:
+    """How many bytes went over, and their digest; no more than one above what is expected: a file may be endless."""
     sha, size = hashlib.sha256(), 0
-    while chunk := reading.read(CHUNK):
+    while chunk := reading.read(min(CHUNK, expected + 1 - size)):
         sha.update(chunk)
         size += len(chunk)
         if writing is not None:

@@ -60,6 +60,8 @@ def checkout(registry: Registry, found: Resolved) -> Path:
     if folder.is_symlink():
         what = "the cache's folder of this release is a link"
         raise TamperError(what, where=str(folder), mend="Remove it, and see who put it there.")
+    if _holds(folder, manifest):  # nothing need be written: the cache may be one that cannot be
+        return folder
     with locked(folder.parent / f".{found.digest}", wait=True):
         if not _holds(folder, manifest):
             with atomic_folder(folder) as partial:

@@ -9,15 +9,15 @@ from sqlalchemy import Connection, func, select
 
 from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.registry.database import reading
-from worldtune.registry.evidence import judged
-from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.evidence import check_evaluation
+from worldtune.registry.facts import Released
 from worldtune.registry.log.event_log import MEND, Event, Head
 from worldtune.registry.log.heads import cut_off, read_seen
 from worldtune.registry.log.replay import replay
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.log.state import State, place
 from worldtune.registry.registry import Progress, Registry
-from worldtune.registry.stated import card_of, check_stated, verify_signed_provenance
+from worldtune.registry.stated import check_stated, verify_signed_provenance
 from worldtune.registry.store import Store
 
 
@@ -116,16 +116,7 @@ def _checks(store: Store, state: State, event: Event[Released], named: set[str])
     for evaluation in state.evaluations.get(release.digest) or ():
         if evaluation.fact.name == release.name:
             named.add(evaluation.fact.results)
-            yield partial(_check_evaluation, store, release, evaluation.fact)
-
-
-def _check_evaluation(store: Store, release: Released, stated: Evaluated) -> None:
-    """Raises RegistryError unless an evaluation's results say what was signed."""
-    where = f"{release.name}, results {stated.results[:12]}"
-    found = judged(store.read(stated.results), release, card_of(store, release.card, release), where)
-    if found != (stated.candidate, stated.outcome, stated.suite, stated.gates):
-        mend = "Evaluate it again: the evaluator signed something else."
-        raise RegistryError(f"its results say {found[1]}, and not what {stated.person} signed", where=where, mend=mend)
+            yield partial(check_evaluation, store, release, evaluation.fact)
 
 
 def _try(found: Verification, check: Callable[[], object]) -> None:

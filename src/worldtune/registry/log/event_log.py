@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from worldtune.errors import BusyError, RecipeError, TamperError
+from worldtune.errors import BusyError, RecipeError, RegistryError, TamperError
 from worldtune.files import digest_bytes
 from worldtune.registry.facts import BY_KIND, KIND, Fact, Founded, Unreadable
 from worldtune.registry.identities import Identity
@@ -132,12 +132,18 @@ def envelope_of(connection: Connection, event: Event[Any]) -> bytes:
 def append_event(
     connection: Connection, signer: CryptoSigner, registry: str, head: Head, draft: Event[F]
 ) -> tuple[Event[F], Row]:
-    """Sign a draft for the place after `head`, and put it there. Raises BusyError when another is there already."""
+    """Sign a draft for the place after `head`, and put it there.
+
+    Raises BusyError when another is there already, RegistryError when it is larger than an event may be.
+    """
     predicate = {
         "registry": registry, "sequence": draft.sequence, "previous": head.hash, "at": draft.at, "actor": draft.actor,
         "fact": draft.fact.model_dump(mode="json"),
     }  # fmt: skip
     envelope = sign(statement(draft.fact.subject, KIND.format(draft.fact.kind), predicate), signer)
+    if len(envelope.decode()) > LARGEST:  # else nobody could read the log any more
+        what = f"it is larger than the {LARGEST // MIB} MiB that an event may have"
+        raise RegistryError(what, where=draft.fact.kind, mend="Say less.")
     row = Row(draft.sequence, digest_bytes(envelope), envelope.decode())
     try:
         connection.execute(insert(EVENTS), row._asdict())
@@ -182,7 +188,7 @@ def _parsed(row: Row, content: dict[str, Any], key_id: str, registry: str) -> tu
     if sequence != row.sequence:
         raise TamperError(f"it was signed as event {str(sequence)[:20]}", where=where, mend=MEND)
     kind = content.get("predicateType")
-    if kind not in BY_KIND:
+    if not isinstance(kind, str) or kind not in BY_KIND:
         what = f"it is of a kind that this worldtune does not know, {str(kind)[:80]!r}"
         raise TamperError(what, where=where, mend="Upgrade worldtune; if it is the newest, the log was changed.")
     if not isinstance(at, str) or not isinstance(actor, str):

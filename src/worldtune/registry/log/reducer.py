@@ -31,8 +31,9 @@ from worldtune.registry.facts import (
 from worldtune.registry.identities import Identity
 from worldtune.registry.keys import public_key
 from worldtune.registry.log.event_log import Event, Head
+from worldtune.registry.log.permissions import TAKING
 from worldtune.registry.log.rules import check
-from worldtune.registry.log.state import Ignored, Move, State, place
+from worldtune.registry.log.state import Events, Ignored, Move, State, place
 from worldtune.registry.log.statements_of_others import brought_key
 from worldtune.registry.releases import move_key
 from worldtune.registry.standing import POLICY, approval_key, made_at, standing, still_approved
@@ -70,12 +71,15 @@ def _without_stolen(state: State, theft: Event[Any], history: History) -> State:
             again.ignored.put(key, before)
             if before.since != event.sequence:
                 _reserve(again, event)
+                _leave_empty(again, event)
         else:
             try:
-                check(again, event)
+                if not isinstance(event.fact, TAKING):  # what was taken away by right stays so, whatever else falls
+                    check(again, event)
             except RegistryError as error:
                 again.ignored.put(key, Ignored(theft.sequence, error.what))
                 _reserve(again, event)
+                _leave_empty(again, event)
             else:
                 _take(again, event)
         again.head = Head(event.sequence, event.hash)
@@ -100,6 +104,13 @@ def _reserve(state: State, event: Event[Any]) -> None:
         state.numbers.put(fact.adapter, fact.number)
     if isinstance(fact, Moved):
         state.generations.put(f"{fact.adapter}@{fact.channel}", fact.generation)
+
+
+def _leave_empty(state: State, event: Event[Any]) -> None:
+    """A rollback that fell with what it went back to: the release that somebody rolled away from does not come back."""
+    fact = event.fact
+    if isinstance(fact, Moved) and fact.how == "rollback" and event.key not in state.stolen:
+        state.heads.put(f"{fact.adapter}@{fact.channel}", "")
 
 
 def _founded(state: State, event: Event[Any], fact: Founded) -> None:
@@ -146,17 +157,20 @@ def _relabel(state: State, adapter: str, labels: dict[str, str]) -> None:
 
 
 def _evaluated(state: State, event: Event[Any], fact: Evaluated) -> None:
-    """In the order in which they were made: one that is brought later is not newer for it."""
-    found = list(state.evaluations.get(fact.digest) or ())
-    older = len(found)
-    while fact.brought is not None and older and made_at(found[older - 1]) > made_at(event):
-        older -= 1
-    state.evaluations.put(fact.digest, (*found[:older], event, *found[older:]))
+    state.evaluations.put(fact.digest, _in_order(state.evaluations.get(fact.digest) or (), event))
 
 
 def _approved(state: State, event: Event[Any], fact: Approved) -> None:
     key = approval_key(fact, fact.channel)
-    state.approvals.put(key, (*(state.approvals.get(key) or ()), event))
+    state.approvals.put(key, _in_order(state.approvals.get(key) or (), event))
+
+
+def _in_order(found: Events, event: Event[Any]) -> Events:
+    """In the order in which they were made: one that is brought later is not newer for it."""
+    older = len(found)
+    while event.fact.brought is not None and older and made_at(found[older - 1]) > made_at(event):
+        older -= 1
+    return (*found[:older], event, *found[older:])
 
 
 def _withdrawn(state: State, event: Event[Any], fact: Withdrawn) -> None:
