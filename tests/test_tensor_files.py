@@ -196,7 +196,7 @@ def test_tensors_that_a_pickle_only_claims_are_refused(tmp_path: Path, tensor: T
 def test_a_newest_checkpoint_that_is_the_folder_itself_ends(tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to(".")
     (tmp_path / "latest_checkpoint.txt").write_text("here")
-    assert "no checkpoint in this folder" in refusal(tmp_path)
+    assert "this folder is a link" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("named", ["gone", "../elsewhere", "", "/etc", "a" * 300, "\0", "..", "\udcff"])
@@ -215,3 +215,18 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, name: str, says: str) 
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "nothing").mkdir()
     assert says in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("inner", ["model", "iter_1"])
+def test_a_checkpoint_inside_that_is_a_link_is_refused(tmp_path: Path, inner: str) -> None:
+    """Its tensors would be in no digest of the folder."""
+    save_dcp(tmp_path / "elsewhere")
+    outer = tmp_path / "run"
+    outer.mkdir()
+    (outer / inner).symlink_to(tmp_path / "elsewhere")
+    if inner != "model":
+        (outer / "latest_checkpoint.txt").write_text(inner)
+    assert "this folder is a link" in refusal(outer)
+    (outer / inner).unlink()
+    (tmp_path / "elsewhere").rename(outer / inner)
+    assert read_tensors(outer).keys() == TENSORS.keys()

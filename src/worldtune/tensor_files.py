@@ -61,7 +61,7 @@ def _read_newest(folder: Path) -> dict[str, Tensor]:
     if (folder / ".metadata").is_file():
         return read_all(folder)
     if (folder / "model" / ".metadata").is_file():
-        return read_all(folder / "model")
+        return read_all(_own(folder / "model"))
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
@@ -85,7 +85,14 @@ def _latest(folder: Path) -> Path:
         raise UserError(
             f"{LATEST} names {name[:100]!r}, which is not here", where=str(folder), mend="Name the folder itself."
         )
-    return folder / name
+    return _own(folder / name)
+
+
+def _own(folder: Path) -> Path:
+    """A folder inside of another. Raises UserError for a link: the digest of the other is not of what it leads to."""
+    if folder.is_symlink():
+        raise UserError("this folder is a link", where=str(folder), mend="Name the folder that it leads to.")
+    return folder
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

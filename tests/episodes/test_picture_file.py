@@ -69,3 +69,14 @@ def test_damage_is_a_refusal_and_no_traceback(tmp_path: Path, kind: str) -> None
         pixels_of(bytes(data))
         with suppress(DataError):
             read_picture(tmp_path / "a.png")
+
+
+def test_a_png_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
+    sound = tmp_path / "sound.png"
+    Image.fromarray(SHOWN).save(sound, compress_level=0)
+    assert np.array_equal(read_picture(sound), SHOWN)
+    data = bytearray(sound.read_bytes())
+    data[data.index(b"IDAT") + 500] ^= 1
+    (tmp_path / "changed.png").write_bytes(data)
+    with pytest.raises(DataError, match="the picture cannot be read"):
+        read_picture(tmp_path / "changed.png")

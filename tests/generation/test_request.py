@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldtune.errors import RecipeError
-from worldtune.generation.request import NEGATIVE_PROMPT, GenerationRequest, load_requests
+from worldtune.episodes.picture_file import read_picture
+from worldtune.errors import RecipeError, UserError
+from worldtune.generation.request import LARGEST_PROMPT, NEGATIVE_PROMPT, GenerationRequest, load_requests
 
 TEXT = {"name": "one", "inference_type": "text2world", "prompt": "a robot arm"}
 IMAGE = {"name": "two", "inference_type": "image2world", "prompt": "a robot arm", "input_path": "arm.png"}
@@ -169,3 +171,30 @@ def test_nulls_are_what_is_not_there(tmp_path: Path) -> None:
 def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("[" * 100_000)
     assert "nested deeper than 64" in refusal(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "itself", "folder", "large", "device"])
+@pytest.mark.parametrize("key", ["prompt_path", "input_path"])
+def test_a_path_to_no_file_is_refused(tmp_path: Path, kind: str, key: str) -> None:
+    path = tmp_path / "p.txt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "itself":
+        path.symlink_to("p.txt")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("x" * (LARGEST_PROMPT + 1))
+    request = {**TEXT, "prompt": None, "prompt_path": "p.txt"} if key == "prompt_path" else {**IMAGE, key: "p.txt"}
+    with pytest.raises(UserError) as error:
+        read_first(write(tmp_path / "r.json", request))
+    assert "\n" not in str(error.value)
+
+
+def read_first(path: Path) -> None:
+    (found,) = load_requests(path)
+    if found.input_path:
+        read_picture(found.input_path)
+    found.text()

@@ -63,11 +63,22 @@ def test_rows_come_back(run: RunFolder) -> None:
     assert RunFolder(run.path / "none").rows() == []
 
 
-@pytest.mark.parametrize(("step", "left"), [(2, [0, 1, 2]), (9, [0, 1, 2, 3]), (0, [])])
+@pytest.mark.parametrize(("step", "left"), [(2, [0, 1, 2]), (3, [0, 1, 2, 3]), (0, [])])
 def test_what_will_be_made_again_is_forgotten(run: RunFolder, step: int, left: list[int]) -> None:
     lines = run.metrics.read_text().splitlines(keepends=True)
     run.forget_after(step)
     assert run.metrics.read_text() == "".join(lines[: len(left)])
+
+
+@pytest.mark.parametrize("lost", ["all", "the last", "one between"])
+def test_a_run_does_not_go_on_without_its_metrics(run: RunFolder, lost: str) -> None:
+    lines = run.metrics.read_text().splitlines(keepends=True)
+    if lost == "all":
+        run.metrics.unlink()
+    else:
+        run.metrics.write_text("".join(lines[:3] if lost == "the last" else lines[:2] + lines[3:]))
+    with pytest.raises(UserError, match=r"the metrics of step \d are missing"):
+        run.forget_after(3)
 
 
 def test_a_line_that_a_crash_cut_is_left_out(run: RunFolder) -> None:

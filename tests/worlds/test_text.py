@@ -102,3 +102,16 @@ def test_the_encoder_of_another_model_is_refused(tiny_world: Path, tiny_predict2
     shutil.copytree(tiny_predict2 / "text_encoder", tmp_path / "base" / "text_encoder")
     with pytest.raises(BaseError, match="this is a t5, not a qwen2_5_vl"):
         TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32).model  # noqa: B018
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "additional_chat_templates/default.jinja"])
+@pytest.mark.parametrize("template", ["another prompt", "{{ 1 / 0 }}", "{% for", "{% for a in range(99999) %}" * 3])
+def test_a_folders_own_template_is_not_run(tiny_world: Path, tmp_path: Path, place: str, template: str) -> None:
+    """One that is not directly in the folder is not even among what the base is named by."""
+    shutil.copytree(tiny_world, tmp_path / "base")
+    path = tmp_path / "base" / "tokenizer" / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(template)
+    text = TextEncoder(tmp_path / "base", torch.device("cpu"), torch.float32)
+    chat = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\na robot<|im_end|>\n"
+    assert text.tokenizer.decode(text._tokens("a robot")).startswith(f"{chat}<|endoftext|>")

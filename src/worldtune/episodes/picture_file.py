@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from worldtune.core.strict_io import read_bytes
 from worldtune.errors import DataError, first_line
 
 KINDS = ("PNG", "JPEG", "BMP", "WEBP")
 """Pillow's names; it knows many more, of which some are scripts and some start other programs."""
 SENT = (*KINDS, "TIFF")  # of ROS messages, besides
 MAX_PIXELS = 178_956_970  # where Pillow itself takes a picture for a bomb
+LARGEST = 1 << 29  # bytes of a file: as many as the pixels take, unpacked
 FAULTS = (OSError, SyntaxError, ValueError, LookupError, OverflowError, MemoryError, EOFError, struct.error, zlib.error)
 """What Pillow raises of a damaged file; SyntaxError is its own for a broken PNG."""
 
@@ -25,10 +27,12 @@ FAULTS = (OSError, SyntaxError, ValueError, LookupError, OverflowError, MemoryEr
 def read_picture(path: Path) -> np.ndarray:
     """Return the picture as uint8 RGB (H, W, 3), turned upright as the camera says.
 
-    Raises DataError if the file is not a PNG, JPEG, BMP or WebP, is cut short or has too many pixels.
+    Raises DataError if the file is not a PNG, JPEG, BMP or WebP, is damaged or has too many pixels.
     """
+    data = read_bytes(path, LARGEST, DataError, "Convert it to PNG.")
     try:
-        with _opened(path, KINDS) as picture:
+        _opened(BytesIO(data), KINDS).verify()  # a PNG's checksums, which Pillow skips when it decodes
+        with _opened(BytesIO(data), KINDS) as picture:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except (*FAULTS, Image.DecompressionBombError) as error:
         what = f"the picture cannot be read: {first_line(error)}"
@@ -46,7 +50,7 @@ def pixels_of(data: bytes) -> int:
         return 0
 
 
-def _opened(file: Path | BytesIO, kinds: tuple[str, ...]) -> Image.Image:
+def _opened(file: BytesIO, kinds: tuple[str, ...]) -> Image.Image:
     """Pillow warns of half as many pixels as it refuses: that is no fault yet."""
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         picture = Image.open(file, formats=kinds)

@@ -5,13 +5,14 @@ A file may come from somebody else: the prompts and inputs it names must lie in 
 in videos and manifests. Adapters may lie elsewhere: they are checked, tensors alone, and change nothing but the video.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from worldtune.core.ranges import Frames, Seed, SoundPath, Text
-from worldtune.core.strict_io import read_json, read_json_lines, read_yaml
+from worldtune.core.strict_io import MIB, read_bytes, read_json, read_json_lines, read_yaml
 from worldtune.core.values import bad_character
 from worldtune.diffusion.conditioning import MODES
 from worldtune.errors import RecipeError
@@ -20,6 +21,7 @@ from worldtune.strict import Strict, parse
 InferenceType = Literal["text2world", "image2world", "video2world"]
 READ_WITHIN = ("prompt_path", "input_path")
 ADAPTERS = ("adapter", "path")
+LARGEST_PROMPT = MIB
 LONGEST_NAME = 128  # of a request: a file's name with its endings has at most 255 bytes
 MOST_STEPS = 10_000
 MOST_ADAPTERS = 64
@@ -107,10 +109,11 @@ class GenerationRequest(Strict):
     def _prompt_file(self) -> str:
         path = self.prompt_path
         assert path is not None
+        if not os.path.lexists(path):
+            raise RecipeError("the prompt file is missing", where=str(path), mend="Correct prompt_path.")
+        content = read_bytes(path, LARGEST_PROMPT, RecipeError, "Correct prompt_path.")
         try:
-            return path.read_text(encoding="utf-8").strip()
-        except FileNotFoundError as error:
-            raise RecipeError("the prompt file is missing", where=str(path), mend="Correct prompt_path.") from error
+            return "\n".join(content.decode().replace("\r\n", "\n").split("\r")).strip()
         except UnicodeDecodeError as error:
             raise RecipeError("the prompt is not UTF-8 text", where=str(path), mend="Save it as UTF-8.") from error
 
@@ -155,6 +158,11 @@ def _names_release(text: str, folder: Path) -> bool:
     return "@" in text and not (folder / text).exists()
 
 
+def _real(path: Path) -> Path:
+    """Where a path leads; one that leads to itself stays, and cannot be opened."""
+    return Path(os.path.realpath(path))
+
+
 def _anchored(item: Any, folder: Path) -> Any:
     """Relative paths of a request are meant from its file. Raises RecipeError for what is read elsewhere."""
     if not isinstance(item, dict):
@@ -164,7 +172,7 @@ def _anchored(item: Any, folder: Path) -> Any:
         if isinstance(item.get(key), str) and not (key in ADAPTERS and _names_release(item[key], folder)):
             anchored[key] = folder / item[key]
     for key in READ_WITHIN:
-        if isinstance(item.get(key), str) and not Path(anchored[key]).resolve().is_relative_to(folder.resolve()):
+        if isinstance(item.get(key), str) and not _real(anchored[key]).is_relative_to(_real(folder)):
             raise RecipeError(
                 f"{key} leaves the request file's folder", where=str(item[key]), mend="Put it beside the file."
             )

@@ -197,8 +197,16 @@ class RunFolder:
         return read_metrics(self.metrics)
 
     def rows_until(self, step: int) -> list[dict[str, Any]]:
-        """Metrics of a run that goes on after `step` steps, none if that is 0."""
-        return [row for row in self.rows() if 0 < step >= row["step"]]
+        """Metrics of a run that goes on after `step` steps, none if that is 0.
+
+        Raises UserError when those of a step are not there: which step is the best follows from them.
+        """
+        rows = [row for row in self.rows() if 0 < step >= row["step"]]
+        if lost := set(range(1, step + 1)).difference(row["step"] for row in rows if "loss" in row):
+            what = f"the metrics of step {min(lost)} are missing, and there is a checkpoint of step {step}"
+            mend = "Restore the file from a copy, or start a new run."
+            raise UserError(what, where=str(self.metrics), mend=mend)
+        return rows
 
     @contextmanager
     def timed(self) -> Iterator[None]:

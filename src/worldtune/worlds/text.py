@@ -1,8 +1,11 @@
 """Prompts to embeddings, as Predict 2.5 makes them with Cosmos-Reason1 (Qwen2.5-VL).
 
-The prompt goes into a chat template behind a fixed system text and is padded to a fixed length; the hidden
+The prompt goes into Qwen's chat frame behind a fixed system text and is padded to a fixed length; the hidden
 states of every layer are standardised per token and concatenated. There is no attention mask: padding is
 attended to, so the length is part of the model. It is the tokenizer's `model_max_length`, at most 512.
+
+The frame is written here. A folder's own chat template is a program (Jinja), which may run without end or make any
+prompt of ours: it is not run.
 
 Shapes: B prompts, N tokens, E = layers × width.
 Source: diffusers `pipelines/cosmos/pipeline_cosmos2_5_predict.py`, `_get_prompt_embeds`.
@@ -17,6 +20,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from worldtune.errors import BaseError
 from worldtune.worlds.prompt_encoder import PromptEncoder
 
+FRAME = "<|im_start|>{role}\n{text}<|im_end|>\n"
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."
 
 
@@ -48,18 +52,12 @@ class TextEncoder(PromptEncoder):
         return len(tokens)
 
     def _tokens(self, prompt: str) -> list[int]:
-        messages = [
-            {"role": role, "content": [{"type": "text", "text": text}]}
-            for role, text in (("system", SYSTEM), ("user", prompt))
-        ]
-        encoded = self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=True,
-            add_generation_prompt=False,
-            add_vision_id=False,
+        encoded = self.tokenizer(
+            "".join(FRAME.format(role=role, text=text) for role, text in (("system", SYSTEM), ("user", prompt))),
+            add_special_tokens=False,
             max_length=self.length,
             padding="max_length",
-            return_dict=True,
+            verbose=False,
         )
         return list(encoded["input_ids"])
 
