@@ -19,12 +19,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from worldtune import __version__
-from worldtune.cli.output import echo, echo_fault, echo_text
+from worldtune.cli.output import WRITTEN, echo, echo_fault, echo_text
 from worldtune.cli.signals import CTRL_C, ending_as_ctrl_c_does, exit_code, is_stopped
 from worldtune.core.safe_text import one_line
 from worldtune.errors import UserError, did_you_mean
 
 INTERRUPTED = CTRL_C
+UNSURE = 3  # something went wrong after the registry was written to
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 INTERRUPTION = "interrupted: nothing is left half-written"
 
@@ -198,6 +199,8 @@ def main() -> None:
 
 
 def _say(message: str, code: int = 2) -> int:
+    if WRITTEN.get():
+        code, message = UNSURE, f"{message} What the registry wrote before this stays: see worldtune registry audit."
     echo_fault("error: " + " ".join(message.splitlines()))
     return code
 

@@ -4,11 +4,14 @@ A test refuses `typer.echo` and `print` elsewhere in the command line.
 """
 
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import typer
 
 from worldtune.core.safe_text import json_text, lines_of_text, one_line
+
+WRITTEN = ContextVar("written", default=False)  # exit code 2 would say that nothing happened
 
 
 def echo(line: object = "", *, err: bool = False) -> None:

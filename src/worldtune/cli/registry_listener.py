@@ -4,7 +4,7 @@ import atexit
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from worldtune.cli.output import echo
+from worldtune.cli.output import WRITTEN, echo
 
 if TYPE_CHECKING:
     from worldtune.cli.progress import Advance
@@ -17,7 +17,7 @@ def listener() -> "Listener":
     """Notes go to standard error; the bar is there once more than a few events are new."""
     from worldtune.registry.registry import Listener
 
-    return Listener(lambda text: echo(f"note: {text}", err=True), Bar())
+    return Listener(lambda text: echo(f"note: {text}", err=True), Bar(), _written)
 
 
 class Bar:
@@ -39,3 +39,7 @@ class Bar:
         if done == total:
             self.stack.close()
             self.advance = None
+
+
+def _written() -> None:
+    WRITTEN.set(True)

@@ -17,6 +17,7 @@ from worldtune.files import make_folder, scratch_folder
 from worldtune.registry.log.schema import SCHEMA
 
 WAIT_S = 60
+WAL = ("", "-wal")  # endings of the files of a database of SQLite
 WRITERS = 0x776F726C64  # "world": the advisory lock of PostgreSQL that writers take
 WRITES = "worldtune_writes"
 
@@ -76,14 +77,27 @@ def readable(engine: Engine) -> Iterator[Engine]:
         yield engine
         return
     with scratch_folder() as folder:
-        for kind in ("", "-wal"):
-            if os.path.exists(file + kind):
-                shutil.copyfile(file + kind, folder / f"log.db{kind}")
+        before = None
+        while before != (before := _times(file)):  # until nobody wrote there meanwhile: it would be half of two states
+            _copied(file, folder)
         copy = _sqlite(f"sqlite:///{folder}/log.db")
         try:
             yield copy
         finally:
             copy.dispose()
+
+
+def _copied(file: str, folder: Path) -> None:
+    for kind in WAL:
+        (folder / f"log.db{kind}").unlink(missing_ok=True)
+        if os.path.exists(file + kind):
+            shutil.copyfile(file + kind, folder / f"log.db{kind}")
+
+
+def _times(file: str) -> list[tuple[int, int] | None]:
+    """Size and time of the files of a database."""
+    found = [Path(file + kind) for kind in WAL]
+    return [(path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None for path in found]
 
 
 def _can_write(file: Path) -> bool:

@@ -58,6 +58,7 @@ class Listener:
 
     note: Note = logging.getLogger("worldtune").warning
     on_event: Progress = lambda done, total: None
+    on_commit: Callable[[], None] = lambda: None
 
 
 SILENT = Listener()
@@ -113,6 +114,8 @@ class Registry:
                 state = self._reduce(connection, kept, seen)
                 writer = Writer(connection, state, signer, clock_was_ahead=clock_was_ahead)
                 yield writer
+            if writer.state.head != state.head:
+                self.listener.on_commit()
             self._keep(replica, entries, before, writer.state)
 
     @contextmanager

@@ -163,7 +163,8 @@ def made_at(event: Event[Any]) -> str:
     """When something was said: here, or where it was brought from."""
     if event.fact.brought is None:
         return event.at
-    return str(said(event.fact.brought.encode(), f"event {event.sequence}")["predicate"].get("at", ""))
+    stated = str(said(event.fact.brought.encode(), f"event {event.sequence}")["predicate"].get("at", ""))
+    return min(stated, event.at)  # no statement is newer than the import that brought it
 
 
 def rollback_target(state: State, adapter: str, channel: str, to: int | None, at: str) -> Released:

@@ -135,7 +135,7 @@ def _evaluated(state: State, event: Event[Any], fact: Evaluated) -> None:
 def _approved(state: State, event: Event[Any], fact: Approved) -> None:
     release = _release(state, event, fact)
     check_not_revoked(state, release)
-    if fact.person == release.author:
+    if fact.person in {twin.fact.author for twin in same_bytes(state, release.digest)}:  # under whatever name
         raise _no(event, f"{fact.person} made it, and cannot approve it", "Ask somebody else who may approve.")
 
 

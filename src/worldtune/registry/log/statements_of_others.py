@@ -1,9 +1,11 @@
 """What came with an import: it counts as far as the one who signed it elsewhere may say it here."""
 
+import re
 from typing import Any
 
 from worldtune.errors import RecipeError, RegistryError, TamperError
 from worldtune.files import digest_bytes
+from worldtune.registry.fact_fields import TIME
 from worldtune.registry.facts import KIND, Approved, Released
 from worldtune.registry.identities import Identity
 from worldtune.registry.log.event_log import Event
@@ -52,7 +54,7 @@ def spoken(state: State, envelope: bytes, kind: type[Any], at: str, where: str) 
         raise TamperError(f"it says nothing that is known: {error.what}", where=where, mend=MEND) from error
     if signed.statement is not None:
         raise TamperError("it was brought along there too: the first statement counts", where=where, mend=MEND)
-    if not isinstance(predicate.get("at"), str):
+    if not isinstance(predicate.get("at"), str) or not re.fullmatch(TIME, predicate["at"]):
         raise TamperError("it does not say when", where=where, mend=MEND)
     named = "author" if isinstance(signed, Released) else "person"
     as_here = {named: identity.person} if named in kind.model_fields else {}
