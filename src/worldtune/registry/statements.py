@@ -54,9 +54,10 @@ def opened(envelope: bytes, key: SSlibKey, where: str) -> dict[str, Any]:
     try:
         parsed = Envelope.from_dict(parse_json(envelope, where))
         parsed.verify([key], 1)
+        is_canonical = parsed.payload_type == PAYLOAD and canonical(parsed.to_dict()) == envelope
     except (VerificationError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise TamperError(f"the signature does not hold: {first_line(error)}", where=where, mend=MEND) from error
-    if parsed.payload_type != PAYLOAD or canonical(parsed.to_dict()) != envelope:
+    if not is_canonical:
         raise TamperError("no envelope in its canonical form", where=where, mend=MEND)
     content = _with_predicate(parse_json(parsed.payload, where), where)
     if content.get("_type") != STATEMENT or canonical(content) != parsed.payload:
@@ -72,4 +73,8 @@ def payload_of(envelope: bytes, where: str) -> bytes:
 def _with_predicate(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("predicate"), dict):
         raise TamperError("no statement with a predicate", where=where, mend=MEND)
+    try:
+        canonical(content)
+    except ValueError as error:
+        raise TamperError(f"no statement: {first_line(error)}", where=where, mend=MEND) from error
     return content

@@ -182,7 +182,7 @@ def _parsed(row: Row, content: dict[str, Any], key_id: str, registry: str) -> tu
     if sequence != row.sequence:
         raise TamperError(f"it was signed as event {str(sequence)[:20]}", where=where, mend=MEND)
     kind = content.get("predicateType")
-    if kind not in BY_KIND:
+    if not isinstance(kind, str) or kind not in BY_KIND:
         what = f"it is of a kind that this worldtune does not know, {str(kind)[:80]!r}"
         raise TamperError(what, where=where, mend="Upgrade worldtune; if it is the newest, the log was changed.")
     if not isinstance(at, str) or not isinstance(actor, str):
