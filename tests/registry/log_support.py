@@ -1,5 +1,7 @@
 """The event log as tests look at it, and what somebody does to it who does not use this program."""
 
+import sqlite3
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from securesystemslib.signer import CryptoSigner
@@ -14,6 +16,7 @@ from worldtune.registry.log.replica import Replica
 from worldtune.registry.log.schema import EVENTS
 from worldtune.registry.log.state import place
 from worldtune.registry.registry import Registry
+from worldtune.registry.releases import resolve
 from worldtune.registry.statements import sign, statement
 from worldtune.registry.verify import verify
 
@@ -112,3 +115,18 @@ def forget(registry: Registry, *, seen: bool = True) -> None:
 def faults_of(team: Team) -> str:
     """All that `verify` names."""
     return "\n".join(verify(team.registry).faults)
+
+
+def resolved(registry: Registry, reference: str) -> str:
+    """The digest of what a reference gives."""
+    with registry.view() as state:
+        return resolve(state, reference).digest
+
+
+def checkpoint(path: Path) -> None:
+    """All of it in one file."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for kind in ("-wal", "-shm"):
+        path.with_name(path.name + kind).unlink(missing_ok=True)

@@ -6,13 +6,17 @@ from typing import Any
 from worldtune.registry.add import About, add
 from worldtune.registry.approval import approve
 from worldtune.registry.clock import text_of, time_of
-from worldtune.registry.facts import Evaluated, Released
+from worldtune.registry.facts import Evaluated, Moved, Released
+from worldtune.registry.log.rules import generation_of
+from worldtune.registry.policy import Policy, Rule
+from worldtune.registry.standing import policy_now
 from worldtune.registry.stated import card_of
 
 from .conftest import NAME, Team
 from .reports import GATES, SUITE, results_of
 
 PRODUCTION = f"{NAME}@production"
+LAX = Policy(channels={"*": Rule()})
 LATER = "2999-01-01T00:00:00.000000Z"
 
 
@@ -40,3 +44,13 @@ def ready(team: Team, **about: Any) -> Released:
     judged(team, release)
     approve(team.registry, team["bob"], release.name, "production", "good")
     return release
+
+
+def move(team: Team, release: Released, **changed: Any) -> Moved:
+    """A promotion to production as it would be right now."""
+    with team.registry.view() as state:
+        fields = release.identity | {
+            "channel": "production", "generation": generation_of(state, release.adapter, "production") + 1,
+            "how": "promotion", "policy": policy_now(state).digest,
+        }  # fmt: skip
+    return Moved.model_validate(fields | changed)

@@ -26,6 +26,7 @@ PEOPLE: dict[str, tuple[Role, ...]] = {
 EVERYBODY = sorted({"ann", *PEOPLE})
 Drawn = st.lists(st.integers(0, 9999), min_size=6, max_size=6)
 STEPS = 14
+PHASES = ("generate", "shrink")
 
 
 def run_histories(place: Path, count: int, database: str | None = None) -> tuple[Counter[str], str]:
@@ -70,7 +71,7 @@ def run_histories(place: Path, count: int, database: str | None = None) -> tuple
                 Machine,
                 settings=settings(
                     max_examples=count, stateful_step_count=STEPS, deadline=None, database=None, derandomize=True,
-                    suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+                    suppress_health_check=list(HealthCheck), phases=[Phase[name] for name in PHASES],
                 ),
             )  # fmt: skip
     except AssertionError as error:

@@ -110,4 +110,8 @@ def _json(content: bytes, where: str) -> Any:
 def _with_predicate(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("predicate"), dict):
         raise TamperError("no statement with a predicate", where=where, mend=MEND)
+    try:
+        canonical(content)
+    except ValueError as error:
+        raise TamperError(f"no statement: {first_line(error)}", where=where, mend=MEND) from error
     return content

@@ -1,6 +1,5 @@
 """The verified replica: a help and no more. Whatever becomes of it, what this machine answers is right."""
 
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from worldtune.registry.releases import resolve
 from worldtune.registry.verify import verify
 
 from ..conftest import NAME, Team
-from ..log_support import delete, events_of, forget, replica_of, rogue, tampered
+from ..log_support import checkpoint, delete, events_of, forget, replica_of, rogue, tampered
 from ..prepared import PRODUCTION, ready
 from .every_kind import one_of_every_kind
 
@@ -302,53 +301,7 @@ def test_two_machines_at_one_log_say_the_same(
         Heard(local.registry.folder).resolved()
 
 
-@pytest.mark.parametrize("keeps_replica", [True, False])
-def test_log_that_was_cut_off_is_refused_by_who_saw_its_end(team: Team, keeps_replica: bool) -> None:
-    release = ready(team)
-    promote(team.registry, team["sam"], release.name, "production")
-    last = events_of(team.registry)[-1]
-    delete(team.registry, last)
-    if not keeps_replica:
-        forget(team.registry, seen=False)
-    for act in (lambda: Heard(team.registry.folder).resolved(), lambda: label(team.registry, team["sam"], NAME, {})):
-        with pytest.raises(TamperError, match=f"the event {last.sequence} that this machine saw is not in the log"):
-            act()
-    assert any(f"the event {last.sequence} that this machine saw" in fault for fault in verify(team.registry).faults)
-
-
-@pytest.mark.parametrize("keeps_replica", [True, False])
-def test_end_of_the_log_that_was_written_anew_is_refused_by_who_saw_it(local: Team, keeps_replica: bool) -> None:
-    release = ready(local)
-    promote(local.registry, local["sam"], release.name, "production")
-    last, seen = events_of(local.registry)[-1], local.registry.seen.read_bytes()
-    content = replica_of(local.registry).path
-    checkpoint(content)
-    kept = content.read_bytes()
-    delete(local.registry, last)
-    forget(local.registry)
-    label(local.registry, local["sam"], NAME, {"another": "end"})
-    label(local.registry, local["sam"], NAME, {"and": "more"})
-    forget(local.registry)
-    local.registry.seen.write_bytes(seen)
-    if keeps_replica:
-        content.write_bytes(kept)
-        content.chmod(0o600)
-    with pytest.raises(TamperError, match="that this machine saw is not in the log any more"):
-        Heard(local.registry.folder).resolved()
-    assert not verify(local.registry).sound
-
-
 def test_junk_after_what_was_verified_is_found_with_the_replica(local: Team, digest: str, tmp_path: Path) -> None:
     rogue(local.registry, make_key(tmp_path / "eve.pem"), Labelled(adapter=NAME, labels={"a": "b"}))
     with pytest.raises(TamperError, match="signed by a key that nobody has"):
         Heard(local.registry.folder).resolved()
-
-
-def checkpoint(path: Path) -> None:
-    """All of it in one file."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    for kind in ("-wal", "-shm"):
-        path.with_name(path.name + kind).unlink(missing_ok=True)
-    assert os.path.getsize(path)
