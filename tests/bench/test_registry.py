@@ -13,7 +13,7 @@ from worldtune.cli.main import run
 def test_quick_bench_finds_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "registry", "--quick", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
-    assert len(figures) == len({row["name"] for row in figures}) == (17 if binaries() else 12)
+    assert len(figures) == len({row["name"] for row in figures}) == (25 if binaries() else 19)
     assert [row["name"] for row in figures if row["reached"] is False and row["value"] is not None] == []
     (tampering,) = [row for row in figures if row["name"].startswith("tampering")]
     assert tampering["value"] == len(ATTACKS) == 11

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from registry.reports import report_of
 from support.adapters import edit_card
+from worldtune.bench.registry_reports import report_of
 from worldtune.cli.main import run
 
 from .in_process import Verb, in_process

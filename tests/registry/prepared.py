@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from worldtune.bench.registry_reports import GATES, SUITE, results_of
 from worldtune.registry.add import About, add
 from worldtune.registry.approval import approve
 from worldtune.registry.clock import text_of, time_of
@@ -13,7 +14,6 @@ from worldtune.registry.standing import policy_now
 from worldtune.registry.stated import card_of
 
 from .conftest import NAME, Team
-from .reports import GATES, SUITE, results_of
 
 PRODUCTION = f"{NAME}@production"
 LAX = Policy(channels={"*": Rule()})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from worldtune.adapters.card import read_card
+from worldtune.bench.registry_reports import GATES, SUITE, edit, report_of
 from worldtune.errors import DataError, RegistryError
 from worldtune.registry.add import add
 from worldtune.registry.clock import time_of
@@ -18,7 +19,6 @@ from worldtune.registry.standing import standing
 
 from .conftest import NAME, Team
 from .log_support import events_of
-from .reports import GATES, SUITE, edit, report_of
 
 
 @pytest.fixture

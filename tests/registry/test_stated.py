@@ -10,6 +10,7 @@ import pytest
 
 from worldtune.adapters.card import CARD
 from worldtune.adapters.folder import WEIGHTS
+from worldtune.bench.registry_reports import report_of
 from worldtune.errors import AdapterError, RegistryError, TamperError
 from worldtune.registry.add import add, put
 from worldtune.registry.approval import approve
@@ -30,7 +31,6 @@ from worldtune.registry.verify import verify
 from .conftest import NAME, Team
 from .log_support import rogue
 from .prepared import released
-from .reports import report_of
 
 
 def test_what_was_added_is_what_it_states(local: Team) -> None:

@@ -142,4 +142,4 @@ def _histories(place: Path, server: str | None, quick: bool) -> Iterator[Figure]
             counts, why = run_histories(place / kind, count, database)
         done = counts.pop("histories")
         told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-        yield figure(f"{kind}, {done} random histories ({told}): misled a reader{why}", bool(why), "", "lower", 0)
+        yield figure(f"{kind}, {done} random histories ({told}): misled a reader{why}", int(bool(why)), "", "lower", 0)

@@ -14,7 +14,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from worldtune.adapters.card import read_card
 from worldtune.bench.registry_history import open_up
+from worldtune.bench.registry_reports import GATES, SUITE, results_of
 from worldtune.bench.registry_site import NAME, Site, make_site
 from worldtune.errors import RegistryError
 from worldtune.registry.add import add
@@ -62,8 +64,10 @@ class Scene:
         self.says(person, Moved.model_validate(self.bad.identity | move | changed))
 
     def judged(self, release: Released, outcome: str = "pass") -> None:
-        said = {"person": "eva", "base": release.base, "suite": "5" * 64, "gates": "6" * 64, "results": "7" * 64,
-                "candidate": "new", "outcome": outcome, "expires": LATER}  # fmt: skip
+        name = "good" if release == self.good else "bad"
+        results = results_of(read_card(self.site.folder / "sources" / name), self.site.adapter, outcome)
+        said = {"person": "eva", "base": release.base, "suite": SUITE, "gates": GATES, "candidate": "new",
+                "results": self.registry.store.put_bytes(results), "outcome": outcome, "expires": LATER}  # fmt: skip
         with self.registry.writer(self.site.key("eva")) as writer:
             writer.append(Evaluated.model_validate(release.identity | said))
 
