@@ -215,3 +215,11 @@ def test_an_alpha_that_is_a_whole_number_is_read(tmp_path: Path) -> None:
     whole = {name: tensor.long() if name.endswith("alpha") else tensor for name, tensor in tensors.items()}
     save_file(whole, tmp_path / "x.safetensors")
     assert_same(read_layers(tmp_path / "x.safetensors").layers, adapter(False))
+
+
+def test_factors_of_rank_0_are_refused(tmp_path: Path) -> None:
+    name = f"transformer.{MODULES[0]}"
+    factors = {f"{name}.lora_A.weight": torch.ones(0, 4), f"{name}.lora_B.weight": torch.ones(4, 0)}
+    save_file(factors, tmp_path / "x.safetensors")
+    with pytest.raises(AdapterError, match="do not fit together"):
+        read_layers(tmp_path / "x.safetensors", 4.0)

@@ -232,7 +232,7 @@ def _layer(module: str, parts: dict[str, Tensor], config: PeftConfig, alpha: flo
         what = f"{module} is of {unreal[0]}, not of real numbers"
         raise AdapterError(what, where=str(path), mend="Export it unquantised.")
     a_RI, b_OR, magnitude_O = parts["a"], parts["b"], parts.get("magnitude")
-    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
+    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1] or not a_RI.numel() * b_OR.numel():
         what = f"{module}: A {tuple(a_RI.shape)} and B {tuple(b_OR.shape)} do not fit together"
         raise AdapterError(what, where=str(path), mend="Copy it again.")
     if magnitude_O is not None:
