@@ -280,3 +280,19 @@ def test_threads_that_write_one_file_do_not_stand_in_each_others_way(tmp_path: P
             written.result()
     assert [file.name for file in tmp_path.iterdir()] == ["one.json"]
     assert "number" in json.loads(path.read_text())
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    """A run folder may be somebody else's."""
+    (tmp_path / "notes").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "notes")
+    with pytest.raises(UserError, match="its lock cannot be opened"), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "notes").read_text() == "kept"
+
+
+def test_a_lock_that_is_a_pipe_does_not_wait_for_a_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lock")
+    with locked(tmp_path), pytest.raises(UserError, match="another process"), locked(tmp_path):
+        pass

@@ -48,9 +48,15 @@ def digest_json(value: Any) -> str:
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Nobody else is at work in `folder` meanwhile. Raises BusyError when somebody is, unless it is to `wait`;
-    UserError when it cannot be written."""
+    UserError when it cannot be written, or its lock is no file: what is in the folder may be somebody else's."""
     make_folder(folder)
-    with (folder / LOCK).open("w") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(folder / LOCK, flags, 0o666)
+    except OSError as error:
+        what = f"its lock cannot be opened: {error.strerror}"
+        raise UserError(what, where=str(folder / LOCK), mend="Remove it, if no process is at work there.") from error
+    with open(descriptor, "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:

@@ -198,3 +198,28 @@ def test_a_configuration_that_is_none_is_one_line(content: str, says: str, tmp_p
     (tmp_path / "adapter" / "adapter_config.json").write_text(content)
     with pytest.raises(AdapterError, match=says):
         read_layers(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("part", ["lora_down.weight", "lora_up.weight", "alpha"])
+def test_factors_that_are_no_real_numbers_are_refused(part: str, kind: torch.dtype, tmp_path: Path) -> None:
+    tensors = name_layers(adapter(False), "kohya")
+    name = next(name for name in tensors if name.endswith(part))
+    save_file(tensors | {name: tensors[name].to(kind)}, tmp_path / "x.safetensors")
+    with pytest.raises(AdapterError, match=f"is of {kind}, not of real numbers"):
+        read_layers(tmp_path / "x.safetensors")
+
+
+def test_an_alpha_that_is_a_whole_number_is_read(tmp_path: Path) -> None:
+    tensors = name_layers(adapter(False), "kohya")
+    whole = {name: tensor.long() if name.endswith("alpha") else tensor for name, tensor in tensors.items()}
+    save_file(whole, tmp_path / "x.safetensors")
+    assert_same(read_layers(tmp_path / "x.safetensors").layers, adapter(False))
+
+
+def test_factors_of_rank_0_are_refused(tmp_path: Path) -> None:
+    name = f"transformer.{MODULES[0]}"
+    factors = {f"{name}.lora_A.weight": torch.ones(0, 4), f"{name}.lora_B.weight": torch.ones(4, 0)}
+    save_file(factors, tmp_path / "x.safetensors")
+    with pytest.raises(AdapterError, match="do not fit together"):
+        read_layers(tmp_path / "x.safetensors", 4.0)

@@ -41,7 +41,7 @@ def refusal(path: Path, alpha: float | None = None) -> str:
         *[{"alpha_pattern": value} for value in (3, "to_q", ["to_q"], {"((\\w|\\.)*)*!": 1}, {"(": 1}, {"to_[q": 1})],
         {"alpha_pattern": {f"to_q{number}": 1 for number in range(2000)}},
         {"alpha_pattern": {"(" * 5000: 1}},
-        {"rank_pattern": {"(a+)+": 4}},
+        {"rank_pattern": {"to_q": "4"}},
         *[{"r": value} for value in (0, -1, 10**30, "8")],
         {"use_rslora": "yes"},
         {"use_dora": 1},
@@ -128,3 +128,10 @@ def test_a_tensor_with_a_name_without_end_is_refused(tmp_path: Path) -> None:
 
     save_file({"net." * 1000 + "x.lora_A.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
     assert "a tensor's name has 4015 characters" in refusal(tmp_path / "a.safetensors")
+
+
+def test_keys_as_diffusers_writes_them_are_read_however_many(peft: Path) -> None:
+    """A ^ before every module's whole name; ranks are the tensors' own, whatever their keys are."""
+    modules = [*MODULES, *(f"transformer_blocks.{block}.attn1.to_k" for block in range(2, 280))]
+    state(peft, alpha_pattern={f"^{module}": 64 for module in modules}, rank_pattern={"(?<!x)(a+)+": 3}, lora_alpha=6.5)
+    assert {layer.alpha for layer in read_layers(peft).layers.values()} == {64.0}

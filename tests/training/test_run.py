@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from pathlib import Path
 
@@ -190,3 +191,9 @@ def test_a_run_does_not_start_over_another_s_weights(tmp_path: Path, left: str) 
 def test_two_do_not_train_in_one_folder(run: RunFolder) -> None:
     with run.locked(), pytest.raises(UserError, match="another process"), RunFolder(run.path).locked():
         raise AssertionError("both are in")
+
+
+def test_a_recipe_that_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "recipe.yaml")
+    with pytest.raises(UserError, match="it is not replaced"):
+        RunFolder(tmp_path).start(RECIPE)

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,10 @@ def test_a_held_out_loss_that_is_not_finite_does_not_stop_a_resumed_run(run: Run
     again = RunFolder(run.path)
     again.forget_after(3)
     assert again.validations == [{"step": 3, "held_out_loss": None, "averages": {"ema": None}}]
+
+
+def test_metrics_that_are_no_file_are_refused(run: RunFolder) -> None:
+    run.metrics.unlink()
+    os.mkfifo(run.metrics)
+    with pytest.raises(UserError, match="not a file"):
+        run.rows()

@@ -269,3 +269,13 @@ def test_a_mutated_config_is_one_line_or_harmless(base: Path, tiny_world: Path) 
         except BaseError as error:
             assert "\n" not in str(error)  # noqa: PT017  it may be harmless, too
         shutil.copy(tiny_world / name, base / name)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder"])
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(base: Path, part: str, kind: torch.dtype) -> None:
+    (path,) = (base / part).glob("*.safetensors")
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("weight"))
+    save_file(tensors | {name: tensors[name].to(kind)}, path)
+    assert f"{name} is of {kind}, not of real numbers" in refusal(base)

@@ -27,6 +27,7 @@ from worldtune.tensor_names import block_modules, rename
 
 Format = Literal["diffusers", "peft", "nvidia", "comfyui", "kohya"]
 METADATA = "lora_adapter_metadata"
+WHOLE = (torch.int64, torch.int32)  # as some tools write alpha
 LONGEST_NAME = 512  # characters of a tensor's name
 _PREFIXES = {"diffusers": "transformer.", "peft": "base_model.model.", "nvidia": "net.", "comfyui": "diffusion_model."}
 _PARTS = (
@@ -226,8 +227,12 @@ def _layer(module: str, parts: dict[str, Tensor], config: PeftConfig, alpha: flo
     if lacking := [name for name in ("a", "b") if name not in parts]:
         what = f"{module} has no {'down (A)' if lacking[0] == 'a' else 'up (B)'} matrix"
         raise AdapterError(what, where=str(path), mend="Copy it again.")
+    real = {kind: part.is_floating_point() or (kind == "alpha" and part.dtype in WHOLE) for kind, part in parts.items()}
+    if unreal := [parts[kind].dtype for kind, is_real in real.items() if not is_real]:
+        what = f"{module} is of {unreal[0]}, not of real numbers"
+        raise AdapterError(what, where=str(path), mend="Export it unquantised.")
     a_RI, b_OR, magnitude_O = parts["a"], parts["b"], parts.get("magnitude")
-    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
+    if a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1] or not a_RI.numel() * b_OR.numel():
         what = f"{module}: A {tuple(a_RI.shape)} and B {tuple(b_OR.shape)} do not fit together"
         raise AdapterError(what, where=str(path), mend="Copy it again.")
     if magnitude_O is not None:

@@ -11,7 +11,7 @@ from worldtune.adapters.key_expression import Name, compile_expression
 
 MOST = 1024  # keys: more than a Cosmos denoiser has linear layers
 LONGEST_EXPRESSIONS = 4096  # characters of all keys together that are more than names
-_PLAIN = re.compile(r"\w+(\.\w+)*")
+_PLAIN = re.compile(r"\^?\w+(\.\w+)*")  # diffusers puts ^ before a whole name
 
 
 class Keys:
@@ -29,7 +29,10 @@ class Keys:
         module = Name(name)
         endings = {len(name), *(len(name) - place - 1 for place, letter in enumerate(name) if letter == ".")}
         for key, length, step in self._keys:
-            if length in endings and _alike(key, name[len(name) - length :]):
+            whole = key.startswith("^")
+            if whole and length == len(name) + 1 and _alike(key[1:], name):
+                return key
+            if not whole and length in endings and _alike(key, name[len(name) - length :]):
                 return key
             if step and step(module.starts, module) & module.end:
                 return key

@@ -14,7 +14,10 @@ from worldtune.strict import parse
 
 
 class PeftConfig(BaseModel):
-    """Numbers are JSON numbers, finite and sensible; a pattern's key is one that `patterns` reads."""
+    """Numbers are JSON numbers, finite and sensible; an alpha's key is one that `patterns` reads.
+
+    Ranks are those of the tensors: the keys of `rank_pattern` are not matched with anything.
+    """
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
 
@@ -25,7 +28,7 @@ class PeftConfig(BaseModel):
     use_rslora: bool | None = None
     use_dora: bool | None = None
 
-    @field_validator("alpha_pattern", "rank_pattern")
+    @field_validator("alpha_pattern")
     @classmethod
     def _keys_can_be_matched(cls, patterns: dict[str, Any] | None) -> dict[str, Any] | None:
         Keys(patterns or ())

@@ -57,7 +57,7 @@ class RunFolder:
         make_folder(self.path)
         self.must_be_new()
         path = self.path / "recipe.yaml"
-        if path.exists() and not path.read_text().startswith(RESOLVED):
+        if path.exists() and not (path.is_file() and path.read_text(errors="replace").startswith(RESOLVED)):
             raise UserError(
                 "this recipe.yaml was not written by worldtune train: it is not replaced",
                 where=str(path),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worldtune.core.strict_io import parse_json, read_json
+from worldtune.core.strict_io import LARGEST_JSON, parse_json, read_bytes, read_json
 from worldtune.errors import UserError
 
 MEND = "Restore the file from a copy, or start a new run."
@@ -61,7 +61,7 @@ def _without_nan(value: Any) -> Any:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a metrics.jsonl without a last line that a crash cut short. Raises UserError when damaged."""
-    *whole, _cut_or_empty = path.read_bytes().split(b"\n")
+    *whole, _cut_or_empty = read_bytes(path, LARGEST_JSON, UserError, MEND).split(b"\n")
     places = [f"{path}, line {number}" for number in range(1, len(whole) + 1)]
     return [
         _checked(_Row, parse_json(line, place, error=UserError, mend=MEND), place)

@@ -15,7 +15,7 @@ from transformers import Qwen2Tokenizer, T5Tokenizer, TokenizersBackend
 from worldtune.errors import BaseError, RecipeError
 from worldtune.worlds.config_file import read_json
 from worldtune.worlds.foreign_config import OneLine, refuse_endless, refuse_larger
-from worldtune.worlds.weights import read_weights, refuse
+from worldtune.worlds.weights import find_unreal, read_weights, refuse
 
 MAX_TOKENS = 512
 SHOWN = 60  # characters of a prompt in a message
@@ -107,6 +107,7 @@ def _load_encoder(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
         raise BaseError("the text encoder is quantised", where=str(folder), mend="Copy the model as it was trained.")
     refuse_endless(said, folder)
     tensors = read_weights(folder)
+    refuse(find_unreal(tensors), folder)
     with OneLine("the text encoder cannot be read", folder):
         config = kind.config_class.from_dict(_plain(said))
         with torch.device("meta"):

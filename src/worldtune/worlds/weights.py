@@ -42,6 +42,7 @@ def fill_module(
     model = _empty(kind, config, folder)
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     refuse(find_faults(expected, {name: tuple(t.shape) for name, t in tensors.items()}), where)
+    refuse(find_unreal(tensors), where)
     model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -59,6 +60,11 @@ def find_faults(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> li
     faults += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
     wrong = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
     return faults + [f"{name} is {found[name]}, not {expected[name]}" for name in wrong]
+
+
+def find_unreal(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Every tensor of whole or complex numbers, in words: they are of a quantised model, which needs more than them."""
+    return [f"{name} is of {t.dtype}, not of real numbers" for name, t in tensors.items() if not t.is_floating_point()]
 
 
 def refuse(faults: list[str], folder: Path) -> None:
