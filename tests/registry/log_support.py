@@ -1,6 +1,7 @@
 """The event log as tests look at it, and what somebody does to it who does not use this program."""
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +13,10 @@ from worldtune.registry.clock import time_here
 from worldtune.registry.database import reading
 from worldtune.registry.facts import KIND, Fact
 from worldtune.registry.log.event_log import Event, envelope_of
+from worldtune.registry.log.reducer import apply
 from worldtune.registry.log.replica import Replica
 from worldtune.registry.log.schema import EVENTS
-from worldtune.registry.log.state import place
+from worldtune.registry.log.state import State, place
 from worldtune.registry.registry import Registry
 from worldtune.registry.releases import resolve
 from worldtune.registry.statements import sign, statement
@@ -130,3 +132,12 @@ def checkpoint(path: Path) -> None:
     connection.close()
     for kind in ("-wal", "-shm"):
         path.with_name(path.name + kind).unlink(missing_ok=True)
+
+
+def reduce(state: State, events: Iterator[Event[Any]]) -> State:
+    """The state after many events, from nothing: for whoever has them in memory."""
+    seen: list[Event[Any]] = []
+    for event in events:
+        seen.append(event)
+        state = apply(state, event, lambda: list(seen))
+    return state

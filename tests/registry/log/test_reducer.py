@@ -13,7 +13,6 @@ from worldtune.registry.enrolment import enrol, retire, set_policy
 from worldtune.registry.facts import Moved, Released
 from worldtune.registry.keys import make_key, public_path
 from worldtune.registry.labels import label
-from worldtune.registry.log.reducer import reduce
 from worldtune.registry.log.rules import generation_of, next_number
 from worldtune.registry.log.state import State, place
 from worldtune.registry.policy import Policy, Rule
@@ -24,7 +23,7 @@ from worldtune.registry.standing import policy_now
 from worldtune.registry.verify import verify
 
 from ..conftest import NAME, Team
-from ..log_support import forget, rogue
+from ..log_support import forget, reduce, rogue
 from ..prepared import PRODUCTION, ready, released
 
 

@@ -13,7 +13,6 @@ from worldtune.registry.facts import Labelled
 from worldtune.registry.keys import make_key
 from worldtune.registry.labels import label
 from worldtune.registry.log import replica
-from worldtune.registry.log.reducer import reduce
 from worldtune.registry.log.state import State
 from worldtune.registry.promotion import promote
 from worldtune.registry.registry import Listener, Registry, open_registry
@@ -21,7 +20,7 @@ from worldtune.registry.releases import resolve
 from worldtune.registry.verify import verify
 
 from ..conftest import NAME, Team
-from ..log_support import checkpoint, delete, events_of, forget, replica_of, rogue, tampered
+from ..log_support import checkpoint, delete, events_of, forget, reduce, replica_of, rogue, tampered
 from ..prepared import PRODUCTION, ready
 from .every_kind import one_of_every_kind
 

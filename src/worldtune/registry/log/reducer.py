@@ -4,7 +4,7 @@ The state is a pure function of the events. Once a key is known as stolen, it is
 let anything in: all events are reduced again, with that known from the start.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -215,12 +215,3 @@ EFFECTS: dict[type[Fact], Callable[[State, Event[Any], Any], None]] = {
     Moved: _moved, Revoked: _revoked, BaseRevoked: _base_revoked, Derived: _derived, Published: _published,
     ClockSet: _clock_set,
 }  # fmt: skip
-
-
-def reduce(state: State, events: Iterator[Event[Any]]) -> State:
-    """The state after many events, from nothing: for whoever has them in memory."""
-    seen: list[Event[Any]] = []
-    for event in events:
-        seen.append(event)
-        state = apply(state, event, lambda: list(seen))
-    return state
