@@ -296,3 +296,14 @@ def test_a_lock_that_is_a_pipe_does_not_wait_for_a_reader(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / ".lock")
     with locked(tmp_path), pytest.raises(UserError, match="another process"), locked(tmp_path):
         pass
+
+
+def test_a_link_is_replaced_and_the_folder_that_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / "adapter").symlink_to("elsewhere")
+    with atomic_folder(tmp_path / "adapter") as partial:
+        (partial / "new").touch()
+    assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "elsewhere"]
+    assert (tmp_path / "elsewhere" / "kept").exists()

@@ -103,7 +103,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             finally:
                 if not path.exists():  # Ctrl-C or an error came between: the old one is back before anything else
                     old.replace(path)
-            shutil.rmtree(old)
+            _remove(old)
         else:
             partial.replace(path)
     finally:
@@ -141,10 +141,16 @@ def _tidy(path: Path) -> None:
             continue
         if kind == "old" and not path.exists():
             left.replace(path)
-        elif left.is_dir():
-            shutil.rmtree(left)
         else:
-            left.unlink()
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _at_work(thread: int) -> bool:
