@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from worldtune.errors import UserError
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_of
 
 
