@@ -51,7 +51,6 @@ def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None
 FILLING = """
 import resource, signal, sys, torch
 from pathlib import Path
-from worldtune.errors import UserError, UserError
 from worldtune.training.checkpoint import save_checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
