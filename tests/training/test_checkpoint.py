@@ -51,10 +51,7 @@ def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None
 FILLING = """
 import resource, signal, sys, torch
 from pathlib import Path
-<<<<<<< HEAD
-=======
 from worldtune.errors import UserError, UserError
->>>>>>> help-attack2
 from worldtune.training.checkpoint import save_checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
