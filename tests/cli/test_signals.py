@@ -175,3 +175,15 @@ def test_ctrl_c_is_heard_as_before() -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         ended(process, signal.SIGINT)
+
+
+def test_forked_process_ends_in_silence_when_its_parent_ends_it() -> None:
+    code = (
+        "import multiprocessing, time\n"
+        "from worldtune.cli.signals import ending_as_ctrl_c_does\n"
+        "with ending_as_ctrl_c_does():\n"
+        "    one = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "    one.start(); time.sleep(0.5); one.terminate(); one.join(); print(one.exitcode)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == (str(-signal.SIGTERM), "")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from conftest import WORLDTUNE
 from worldtune.errors import RegistryError, TamperError, UserError
 from worldtune.files import digest_bytes
 from worldtune.registry.add import About, add
@@ -221,7 +222,7 @@ def test_what_was_written_and_cannot_be_shown_is_no_exit_code_2(local: Team) -> 
     folder = local.registry.folder
     options = ["--registry", str(folder), "--key", str(folder / "keys" / "sam.pem")]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(["worldtune", "registry", "label", NAME, "a=b", *options], stdout=full, timeout=300)
+        done = subprocess.run([*WORLDTUNE, "registry", "label", NAME, "a=b", *options], stdout=full, timeout=300)
     with local.registry.view() as state:
         assert state.labels[NAME] == {"a": "b"}
     assert done.returncode != 2

@@ -14,7 +14,7 @@ from worldtune.training.run import RunFolder
 from worldtune.training.run_files import metrics_line, read_trackers
 
 RECIPE = small_recipe(Path("base"), Path("films"))
-LINEAGE = {"base": {"name": "tiny", "digest": "d"}, "datasets": {"data": "e"}}
+LINEAGE = {"base": {"name": "tiny", "digest": "d"}, "datasets": {"data": "e"}, "recipe": "f"}
 DAMAGED = ["", "{", "[]", "3", '{"a": 1, "a": 2}', "[" * 100_000, '{"step": NaN}', '{"sessions": [1, 1e999]}', "\x00"]
 
 

@@ -14,6 +14,7 @@ CTRL_C = 128 + signal.SIGINT
 HEARD = (signal.SIGTERM, signal.SIGHUP)
 
 _received: list[int] = []
+_owner: list[int] = []
 
 
 class Stopped(KeyboardInterrupt):
@@ -26,6 +27,7 @@ def ending_as_ctrl_c_does() -> Iterator[None]:
 
     A signal that is ignored from the start stays ignored, as SIGHUP under nohup.
     """
+    _owner.append(os.getpid())
     before = {number: signal.getsignal(number) for number in HEARD}
     taken = [number for number in HEARD if before[number] == signal.SIG_DFL]
     for number in taken:
@@ -48,6 +50,9 @@ def is_stopped() -> bool:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _owner[-1]:  # a process that was forked from the verb's has nothing to say, and ends as any other
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     _received.append(number)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that is closed sends several

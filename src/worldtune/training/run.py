@@ -163,8 +163,9 @@ class RunFolder:
             return lineage
         started = read_lineage(path)
         newest = [started, *started.get("resumed_with", [])][-1]
-        changed = [part for part in ("base", "datasets", "recipe") if newest[part] != lineage[part]]
-        if changed and not (allow_change and "base" not in changed):
+        held = ("base",) if allow_change else ("base", "datasets", "recipe")
+        changed = [part for part in held if newest[part] != lineage[part]]
+        if changed:
             what = "; ".join(f"{part} {_short(newest[part])} → {_short(lineage[part])}" for part in changed)
             raise UserError(
                 f"the {' and '.join(changed)} changed since the run was started: {what}",
