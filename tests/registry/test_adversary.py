@@ -409,5 +409,5 @@ def test_the_same_bytes_are_not_their_own_parent_and_a_circle_ends(local: Team) 
 
 @pytest.mark.parametrize("lineage_", [{"base": "x"}, {"datasets": []}, {"seed": float("nan")}, {"versions": 5}])
 def test_a_lineage_that_says_nothing_known_is_refused(local: Team, lineage_: dict[str, Any]) -> None:
-    with pytest.raises(RegistryError, match="its lineage|NaN is not a number"):
+    with pytest.raises(RegistryError, match=r"its lineage|NaN is not a number"):
         add(local.registry, local["sam"], NAME, local.another(lineage=lineage_))
