@@ -193,7 +193,7 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """Metrics so far; a last line that a crash cut short is left out."""
-        if not self.metrics.exists():
+        if not self.metrics.exists() and not self.metrics.is_symlink():  # a link to nothing is damage, and no beginning
             return []
         return read_metrics(self.metrics)
 

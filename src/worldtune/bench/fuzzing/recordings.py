@@ -78,6 +78,8 @@ def _recording(bag: Path) -> Recording | None:
     from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
+    if any(not file.is_file() for file in (bag.iterdir() if bag.is_dir() else (bag,))):
+        return None  # the package would wait for a pipe's writer
     with AnyReader([bag], default_typestore=get_typestore(Stores.LATEST)) as reader:
         connections = [each for each in reader.connections if each.topic == TOPIC]
         raw: dict[int, tuple[Any, str]] = {}

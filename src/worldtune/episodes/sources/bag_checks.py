@@ -23,6 +23,8 @@ def check_files(bag: Path, files: Sequence[Path]) -> None:
     if bag.is_dir():
         _check_metadata(bag / "metadata.yaml", files)
     for file in files:
+        if not file.is_file():  # a pipe would wait for a writer
+            raise DataError("it is not a file", where=str(file), mend=MEND)
         if file.suffix == ".db3":
             _check_database(file)
         elif file.suffix == ".zstd":
@@ -53,8 +55,11 @@ def _check_database(file: Path) -> None:
             made = database.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     except sqlite3.Error:
         return  # the package says what is wrong
+    except UnicodeDecodeError as error:
+        raise DataError("it is damaged: a name in it is not UTF-8", where=str(file), mend=MEND) from error
     for kind, name, sql in made:
-        plain = kind == "index" or (kind == "table" and "VIRTUAL" not in sql.upper() and " AS" not in sql.upper())
+        text = str(sql).upper()
+        plain = kind == "index" or (kind == "table" and "VIRTUAL" not in text and " AS" not in text)
         if not plain:
             raise DataError(f"{name} in it is computed, not stored", where=str(file), mend=MEND)
 
