@@ -158,6 +158,7 @@ def worldtune(
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; whatever the user can mend is one line on stderr."""
+    WRITTEN.set(False)
     try:
         code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
     except (UserError, OSError, typer.TyperException, RuntimeError) as error:
