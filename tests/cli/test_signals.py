@@ -24,8 +24,8 @@ __all__ = ["in_process"]
 HOLDING = """
     from worldtune.files import scratch_folder
     with scratch_folder() as folder:
-        print(folder, flush=True)
         try:
+            print(folder, flush=True)
             time.sleep(600)
         finally:
             CLEANUP
