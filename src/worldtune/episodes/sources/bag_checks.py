@@ -35,6 +35,8 @@ def check_files(bag: Path, files: Sequence[Path]) -> None:
 
 def _check_metadata(path: Path, files: Sequence[Path]) -> None:
     """Of a rosbag2 folder: all files that it lists are known here, so that a digest is of them."""
+    if path.exists() and not path.is_file():  # the package would wait for a pipe's writer
+        raise DataError("it is not a file", where=str(path), mend=MEND)
     if not path.is_file():
         return  # the package says so
     found = read_yaml(path, mend=MEND)  # what it refuses, the package would read: aliases that explode, for instance
