@@ -46,10 +46,8 @@ def apply(state: State, event: Event[Any], history: History) -> State:
 
     The state that is given may change. An event without effect is in the state's `ignored`, with the reason.
     """
-    try:
-        check(state, event)
-    except RegistryError as error:
-        state.ignored.put(place(event.sequence), Ignored(event.sequence, error.what))
+    if ignored := _refusal(state, event, event.sequence):
+        state.ignored.put(place(event.sequence), ignored)
     else:
         _take(state, event)
         fact = event.fact
@@ -59,29 +57,33 @@ def apply(state: State, event: Event[Any], history: History) -> State:
     return state
 
 
+def _refusal(state: State, event: Event[Any], since: int) -> Ignored | None:
+    """Why the rules do not allow an event, since which event; None if they do."""
+    try:
+        check(state, event)
+    except RegistryError as error:
+        return Ignored(since, error.what)
+    return None
+
+
 def _without_stolen(state: State, theft: Event[Any], history: History) -> State:
     """Reduce everything again, knowing of the theft. What had no effect before stays without."""
     again = State(state.registry, state.founder)
     again.stolen = state.stolen | {theft.fact.key}
     for event in history():
-        key = place(event.sequence)
         if event.sequence > theft.sequence:
             break
-        if before := state.ignored.get(key):
-            again.ignored.put(key, before)
-            if before.since != event.sequence:
-                _reserve(again, event)
-                _leave_empty(again, event)
+        key = place(event.sequence)
+        ignored = state.ignored.get(key)
+        if ignored is None and not isinstance(event.fact, TAKING):  # what was taken away by right stays so
+            ignored = _refusal(again, event, theft.sequence)
+        if ignored is None:
+            _take(again, event)
         else:
-            try:
-                if not isinstance(event.fact, TAKING):  # what was taken away by right stays so, whatever else falls
-                    check(again, event)
-            except RegistryError as error:
-                again.ignored.put(key, Ignored(theft.sequence, error.what))
+            again.ignored.put(key, ignored)
+            if ignored.since != event.sequence:
                 _reserve(again, event)
                 _leave_empty(again, event)
-            else:
-                _take(again, event)
         again.head = Head(event.sequence, event.hash)
     return again
 
