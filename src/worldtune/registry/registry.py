@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,11 @@ class Registry:
     store: Store
     listener: Listener = SILENT
     from_nothing: bool = False
-    seen: Path = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seen", seen_path(self.place.registry, self.place.founder))
+    @property
+    def seen(self) -> Path:
+        """Where this user keeps the newest event that was seen."""
+        return seen_path(self.place.registry, self.place.founder)
 
     @contextmanager
     def view(self) -> Iterator[State]:
