@@ -17,7 +17,7 @@ from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card, write_card
+from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card, read_card_and_digest, write_card
 from worldtune.adapters.formats import METADATA, ForeignAdapter, layers_from, read_layers, stated_in
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.low_rank import blended_adapters
@@ -71,18 +71,23 @@ def write_weights(folder: Path, layers: dict[str, torch.Tensor], config: dict[st
 
 
 def read_card_for(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
-    """The card of an adapter for the base of that digest. Raises AdapterError when it was made for another.
+    """The card of an adapter for the base of that digest. Raises AdapterError as `read_card_and_digest_for` does."""
+    return read_card_and_digest_for(folder, base_digest, digest)[0]
 
-    Raises it too for a card that has another `digest` than the one that is given.
+
+def read_card_and_digest_for(folder: Path, base_digest: str, digest: str | None = None) -> tuple[AdapterCard, str]:
+    """The card of an adapter for the base of that digest, and the digest of the card's own bytes.
+
+    Raises AdapterError when it was made for another base, or the card has another `digest` than the one that is given.
     """
-    card = read_card(folder, digest)
+    card, found = read_card_and_digest(folder, digest)
     if card.base_digest != base_digest:
         raise AdapterError(
             f"this adapter was made for another base: {card.base} {card.base_digest[:12]}, not {base_digest[:12]}",
             where=str(folder),
             mend="Load the base that the card names.",
         )
-    return card
+    return card, found
 
 
 def read_sound_card(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:

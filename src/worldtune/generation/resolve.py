@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.adapters.card import AdapterCard, read_card_and_digest
-from worldtune.adapters.folder import read_card_for
+from worldtune.adapters.card import AdapterCard
+from worldtune.adapters.folder import read_card_and_digest_for
 from worldtune.episodes.picture_file import read_picture
 from worldtune.episodes.scan import measure
 from worldtune.episodes.video import Fit, fit_frame, read_frames
@@ -50,9 +50,8 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     others. Raises DataError for an input that cannot be read, RecipeError for sizes the base cannot make and prompts
     longer than it reads, AdapterError for an adapter of another base.
     """
-    digests = tuple(read_card_and_digest(one.path, one.card)[1] for one in request.weighted_adapters)
-    paths = [one.path for one in request.weighted_adapters]
-    cards = tuple(read_card_for(path, world.card.digest, digest) for path, digest in zip(paths, digests, strict=True))
+    read = [read_card_and_digest_for(one.path, world.card.digest, one.card) for one in request.weighted_adapters]
+    cards, digests = tuple(card for card, _ in read), tuple(digest for _, digest in read)
     _refuse_unlike(cards, request.name)
     origin = cards[0] if cards else world.card
     frames = request.num_output_frames or origin.frames
