@@ -1,4 +1,4 @@
-"""Run the commands of docs/verbs.md again and write what they print: `python docs/refresh.py`."""
+"""Run the commands in docs/verbs.md again and write their output into it: `python docs/refresh.py`."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def refreshed(block: str, folder: str) -> str:
-    """The block with each command's present output: what a terminal without colours keeps, progress left out."""
+    """Return the block with each command's current output, without colors and progress bars."""
     lines = []
     for command in commands(block):
         environment = os.environ | {
@@ -33,22 +33,22 @@ def refreshed(block: str, folder: str) -> str:
         done = subprocess.run(
             command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        said = general(done.stdout + done.stderr, folder)
-        lines += [f"$ {command}", *said]
-        print("\n".join(lines[-1 - len(said) :]), flush=True)
+        output = general(done.stdout + done.stderr, folder)
+        lines += [f"$ {command}", *output]
+        print("\n".join(lines[-1 - len(output) :]), flush=True)
     return "```console\n" + "\n".join(lines) + "\n```\n"
 
 
 def general(text: str, folder: str) -> list[str]:
-    """What a command printed, without what only this machine has: its folders and its kernel."""
+    """Return the lines that a command printed, without this machine's folders and kernel."""
     here = {f"{PAGE.resolve().parents[1]}/": "", folder: ".", platform.platform(): f"Linux-{platform.machine()}"}
-    for own, anywhere in here.items():
-        text = text.replace(own, anywhere)
+    for local, generic in here.items():
+        text = text.replace(local, generic)
     return [line.rstrip() for line in text.splitlines() if "━" not in line]
 
 
 def commands(page: str) -> list[str]:
-    """The commands of a page, or of one of its blocks."""
+    """Return the commands of a page, or of one of its blocks."""
     return [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
 
 

@@ -1,4 +1,4 @@
-"""What every test may use: the same threads everywhere, the command line, real data where there is some."""
+"""Shared fixtures: the same threads everywhere, the command line, tiny models, real data if available."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("house", deadline=None)  # a busy machine is no fault of the code
-settings.load_profile("house")
+settings.register_profile("worldtune", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("worldtune")
 os.environ.setdefault("MUJOCO_GL", "osmesa")  # before anything imports mujoco
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before anything imports torch
 
@@ -19,17 +19,26 @@ WORLDTUNE = (sys.executable, "-c", "from worldtune.cli.main import main; main()"
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first, so that no worker waits long for the last file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The latent store is under the home folder: tests share one of their own."""
+    """Give the tests of all xdist workers one home folder, because the latent store is in it."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "home"
+    home.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("HOME", str(home))
         yield
 
 
 @pytest.fixture
 def worldtune(tmp_path: Path) -> CommandLine:
-    """`worldtune("train", "x.yaml")` in a process of its own, in an empty folder unless `cwd` is given."""
+    """Return a function that runs `worldtune("train", "x.yaml")` in a new process, in an empty folder or `cwd`."""
 
     def run(*arguments: str | Path, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*WORLDTUNE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
@@ -50,7 +59,7 @@ def tiny_adapter(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The folder of an adapter for the tiny world. Do not write into it."""
     from support.adapters import SPECS, make_card, train_by_hand
     from worldtune.adapters.folder import save_adapter
-    from worldtune.worlds.load import open_world
+    from worldtune.models.load import open_world
 
     world = open_world(str(tiny_world))
     train_by_hand(world.denoiser, SPECS["lora"])
@@ -69,7 +78,7 @@ def tiny_predict2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real robot datasets that WORLDTUNE_TEST_DATA names; they are too large to ship."""
+    """The folder of real robot datasets that WORLDTUNE_TEST_DATA names; it is too large to ship."""
     named = os.environ.get("WORLDTUNE_TEST_DATA")
     if not named or not Path(named).is_dir():
         pytest.skip("WORLDTUNE_TEST_DATA names no folder")

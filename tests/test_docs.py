@@ -1,4 +1,4 @@
-"""What the documentation shows exists: every command of it, and every verb in it."""
+"""docs/verbs.md and the command line agree: every command exists, and every verb is shown."""
 
 import importlib.util
 import re
@@ -15,11 +15,11 @@ SHOWN = re.findall(r"^\$ worldtune (.+)$", PAGE, re.MULTILINE)
 
 
 def names(command: object) -> list[str]:
-    """A verb, or the verbs below it."""
+    """Return the names of a verb's sub-verbs."""
     return list(getattr(command, "commands", {}))
 
 
-def test_every_command_shows_what_it_prints() -> None:
+def test_every_command_in_verbs_md_has_output() -> None:
     spec = importlib.util.spec_from_file_location("refresh", DOCS / "refresh.py")
     assert spec is not None
     assert spec.loader is not None
@@ -32,7 +32,7 @@ def test_every_command_shows_what_it_prints() -> None:
         assert not after.startswith(("$ ", "```")), command
 
 
-def test_every_verb_is_shown() -> None:
+def test_every_verb_is_in_verbs_md() -> None:
     verbs = {verb for section in VERBS.values() for verb in section}
     assert {shlex.split(command)[0] for command in SHOWN} >= verbs - {"demo", "caption", "encode", "report", "bench"}
     shown = "\n".join(SHOWN)
@@ -40,7 +40,7 @@ def test_every_verb_is_shown() -> None:
 
 
 @pytest.mark.parametrize("command", SHOWN)
-def test_a_shown_command_names_options_that_there_are(command: str) -> None:
+def test_options_in_verbs_md_exist(command: str) -> None:
     group, *rest = shlex.split(command)
     verb = load_verb(group)
     if rest and rest[0] in names(verb):

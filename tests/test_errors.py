@@ -7,13 +7,13 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_message_says_what_where_and_how_to_mend(kind: type[UserError]) -> None:
-    error = kind("the clip is empty", where="videos/3.mp4", mend="Record it again.")
+def test_message_contains_what_where_and_hint(kind: type[UserError]) -> None:
+    error = kind("the clip is empty", where="videos/3.mp4", hint="Record it again.")
     assert str(error) == "the clip is empty [videos/3.mp4]. Record it again."
-    assert (error.what, error.where, error.mend) == ("the clip is empty", "videos/3.mp4", "Record it again.")
+    assert (error.what, error.where, error.hint) == ("the clip is empty", "videos/3.mp4", "Record it again.")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_where_and_mend_must_be_said(kind: type[UserError]) -> None:
+def test_where_and_hint_are_required(kind: type[UserError]) -> None:
     with pytest.raises(TypeError):
         kind("the clip is empty")  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""scratch_folder of files.py: what a killed process left is cleared by the next, and nothing else is."""
+"""core.files.scratch_folder: it removes the folders of killed processes, and nothing else."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import worldtune
-from worldtune.files import LOCK, _machine, scratch_folder
+from worldtune.core.files import LOCK_FILE, _machine_id, scratch_folder
 
 PACKAGE = Path(worldtune.__file__).parent
 HOLD = """
 import sys
-from worldtune.files import scratch_folder
+from worldtune.core.files import scratch_folder
 with scratch_folder() as folder:
     (folder / "copy").mkdir()
     (folder / "copy" / "weights").write_bytes(b"much")
@@ -37,7 +37,7 @@ def tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def holding() -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """A real process that holds a scratch folder, and the place of all its things."""
+    """Start a real process that holds a scratch folder, and yield it with the folder."""
     command = [sys.executable, "-c", HOLD]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -47,19 +47,19 @@ def holding() -> Iterator[tuple["subprocess.Popen[str]", Path]]:
             process.kill()
 
 
-def test_it_is_empty_private_and_removed(tmp_path: Path) -> None:
+def test_scratch_folder_is_empty_private_and_removed(tmp_path: Path) -> None:
     with scratch_folder() as folder:
         assert list(folder.iterdir()) == []
         assert folder.parent.parent == tmp_path
         assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
-        assert f"-{_machine()}-{os.getpid()}-" in folder.parent.name
+        assert f"-{_machine_id()}-{os.getpid()}-" in folder.parent.name
         (folder / "a").write_text("a")
     with pytest.raises(ZeroDivisionError), scratch_folder():
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
     with holding() as (process, place):
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -68,7 +68,7 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> No
             assert list(tmp_path.iterdir()) == [folder.parent]
 
 
-def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
+def test_folder_of_a_running_process_stays(tmp_path: Path) -> None:
     with holding() as (process, place), scratch_folder() as folder, scratch_folder() as second:
         assert set(tmp_path.iterdir()) == {place, folder.parent, second.parent}
         process.communicate()
@@ -76,26 +76,26 @@ def test_what_a_living_process_holds_stays(tmp_path: Path) -> None:
         assert set(tmp_path.iterdir()) == {folder.parent, second.parent}
 
 
-def test_a_process_number_that_is_used_again_saves_no_leftover(tmp_path: Path) -> None:
-    left = tmp_path / f"worldtune-scratch-{_machine()}-{os.getpid()}-abc"
+def test_leftover_with_a_reused_pid_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / f"worldtune-scratch-{_machine_id()}-{os.getpid()}-abc"
     (left / "files").mkdir(parents=True)
-    (left / LOCK).touch()
+    (left / LOCK_FILE).touch()
     with scratch_folder():
         assert not left.exists()
 
 
-def test_a_folder_without_a_lock_yet_is_a_leftover(tmp_path: Path) -> None:
-    left = tmp_path / f"worldtune-scratch-{_machine()}-1-abc"
+def test_folder_without_a_lock_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / f"worldtune-scratch-{_machine_id()}-1-abc"
     left.mkdir()
     with scratch_folder():
         assert not left.exists()
 
 
-def test_no_link_is_followed_and_no_other_name_is_touched(tmp_path: Path) -> None:
+def test_links_and_other_names_are_not_touched(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "files").mkdir(parents=True)
     (mine / "files" / "a").write_text("a")
-    names = f"worldtune-scratch-{_machine()}-1"
+    names = f"worldtune-scratch-{_machine_id()}-1"
     (tmp_path / f"{names}-link").symlink_to(mine)
     (tmp_path / f"{names}-file").write_text("a file")
     inside = tmp_path / f"{names}-inside"
@@ -103,12 +103,12 @@ def test_no_link_is_followed_and_no_other_name_is_touched(tmp_path: Path) -> Non
     (inside / "link").symlink_to(mine)
     locked_by_link = tmp_path / f"{names}-lock"
     locked_by_link.mkdir()
-    (locked_by_link / LOCK).symlink_to(mine / "new")
+    (locked_by_link / LOCK_FILE).symlink_to(mine / "new")
     elsewhere = tmp_path / "worldtune-scratch-00000000-1-abc"
     elsewhere.mkdir()
     with scratch_folder():
         assert (mine / "files" / "a").read_text() == "a"
-        assert not (mine / LOCK).exists()
+        assert not (mine / LOCK_FILE).exists()
         assert not (mine / "new").exists()
         assert not inside.exists()
         assert elsewhere.exists()
@@ -116,16 +116,16 @@ def test_no_link_is_followed_and_no_other_name_is_touched(tmp_path: Path) -> Non
         assert (tmp_path / f"{names}-link").is_symlink()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make somebody else's folder")
-def test_somebody_elses_folder_stays(tmp_path: Path) -> None:
-    left = tmp_path / f"worldtune-scratch-{_machine()}-1-abc"
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a folder of another user")
+def test_folder_of_another_user_stays(tmp_path: Path) -> None:
+    left = tmp_path / f"worldtune-scratch-{_machine_id()}-1-abc"
     left.mkdir()
     os.chown(left, 65534, 65534)
     with scratch_folder():
         assert left.exists()
 
 
-def test_many_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
+def test_concurrent_folders_do_not_remove_each_other(tmp_path: Path) -> None:
     def use(number: int) -> str:
         with scratch_folder() as folder:
             (folder / "number").write_text(str(number))
@@ -136,8 +136,8 @@ def test_many_at_once_do_not_sweep_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_other_temporary_folder_is_made() -> None:
-    """One of `tempfile` stays for good when its process is killed. The benches measure, and may."""
+def test_only_files_py_uses_tempfile() -> None:
+    """A folder made by `tempfile` stays forever if its process is killed. Benchmarks may use it."""
     apart = ("bench",)
     made = [
         str(path.relative_to(PACKAGE))

@@ -1,4 +1,4 @@
-"""The rendered clips in memory, and the training plumbing that both stages share."""
+"""The rendered clips in memory, and the training helpers that both stages share."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Clips:
-    """frames_NTHWC uint8, one prompt, task and view a clip."""
+    """Clips as frames_NTHWC uint8, with a prompt, task and view each."""
 
     frames_NTHWC: np.ndarray
     prompts: list[str]
@@ -24,7 +24,7 @@ class Clips:
 
 
 def load_clips(folder: Path, sets: tuple[str, ...], exclude: tuple[str, ...] = ()) -> Clips:
-    """Every clip of the named sets whose file is there, in the order of the file names."""
+    """Return every rendered clip of the named sets, in the order of the file names."""
     frames, prompts, tasks, views = [], [], [], []
     for path in sorted(folder.glob("*.npz")):
         name, task, view = path.stem.split("__")
@@ -36,17 +36,17 @@ def load_clips(folder: Path, sets: tuple[str, ...], exclude: tuple[str, ...] = (
         tasks += [task] * len(frames[-1])
         views += [view] * len(frames[-1])
     if not frames:
-        raise FileNotFoundError(f"{folder} holds no clips of {', '.join(sets)}: run render.py first")
+        raise FileNotFoundError(f"{folder} has no clips of {', '.join(sets)}: run render.py first")
     return Clips(np.concatenate(frames), prompts, tasks, views)
 
 
 def as_video(frames_BTHWC: np.ndarray) -> Tensor:
-    """uint8 pictures as (B, 3, T, H, W) in [-1, 1]."""
+    """Return uint8 frames as (B, 3, T, H, W) in [-1, 1]."""
     return torch.from_numpy(frames_BTHWC).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
 
 
 def join_workers() -> tuple[int, int]:
-    """(rank, world size) under torchrun, or (0, 1); one thread a worker."""
+    """Return (rank, world size) under torchrun, or (0, 1); use one thread per worker."""
     if "RANK" not in os.environ:
         return 0, 1
     torch.set_num_threads(1)
@@ -66,7 +66,7 @@ def average_gradients(parameters: list[nn.Parameter], world: int) -> None:
 
 
 class Ema:
-    """An exponential moving average of parameters, warmed up: decay ≤ (1+step)/(10+step)."""
+    """An exponential moving average of parameters with warm-up: decay ≤ (1+step)/(10+step)."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -89,5 +89,5 @@ def save_checkpoint(path: Path, **state: object) -> None:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Decibels per clip of videos (B, ...) in [-1, 1]: peak 2."""
+    """Return decibels per clip of videos (B, ...) in [-1, 1], with peak 2."""
     return 10 * torch.log10(4 / (a - b).square().flatten(1).mean(1))

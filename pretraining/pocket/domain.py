@@ -1,6 +1,6 @@
-"""What the pocket world is shown, and what it is never shown.
+"""The clip sets of the pocket world: those that it is trained on, and those that it never sees.
 
-Every set has its own range of layout seeds, so no clip of one is a clip of another.
+Every set has its own range of layout seeds, so that no two sets share a clip.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ VAE_TASKS = (
 
 @dataclass(frozen=True)
 class ClipSet:
-    """`clips` demonstrations for each (task, view), filmed within `spread`; only `SHOWN` sets reach the denoiser."""
+    """A set of `clips` demonstrations per (task, view), cameras within `spread`; the denoiser sees only `SHOWN`."""
 
     name: str
     tasks: tuple[str, ...]
@@ -48,6 +48,6 @@ SETS = (
     ClipSet("base-anywhere-held-out", BASE_TASKS, BASE_VIEWS, 1, 8_000_000, ANYWHERE),
     ClipSet("base-anywhere", BASE_TASKS, BASE_VIEWS, 108, 7_000_000, ANYWHERE),
 )
-SHOWN = ("base", "base-anywhere")  # to the denoiser
+SHOWN = ("base", "base-anywhere")  # sets that train the denoiser
 HELD_OUT = ("base-held-out", "base-anywhere-held-out")
 VAE_ONLY = ("vae-new-view", "vae-new-task", "vae-other")

@@ -1,8 +1,7 @@
 """Make the pocket world's tokenizer and text encoder: `python make_text.py OUT`.
 
-The tokenizer is a byte-level BPE trained on a few hundred sentences of a robot's prompts. The encoder is a
-random, frozen Qwen2.5-VL of two layers: its job is to give each prompt its own embedding, in the layout and
-through the code path of Cosmos-Reason1.
+The tokenizer is a byte-level BPE trained on a few hundred robot prompts. The encoder is a random, frozen Qwen2.5-VL of
+two layers, which gives each prompt a distinct embedding, with the layout and the code path of Cosmos-Reason1.
 """
 
 import argparse
@@ -18,7 +17,7 @@ from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS
 
 VOCABULARY = 690
-TEXT_TOKENS = 64  # the length every prompt is padded to; stored as the tokenizer's model_max_length
+TEXT_TOKENS = 64  # length of padded prompts; stored as the tokenizer's model_max_length
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
     "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",

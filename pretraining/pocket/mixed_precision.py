@@ -1,6 +1,6 @@
-"""The denoiser's training step in bfloat16 where that is faster on a CPU: matrix products, but not attention.
+"""The denoiser's training step with bfloat16 where it is faster on a CPU: in matrix products, but not in attention.
 
-With bfloat16 attention torch's backward takes 2.6 times as long as in float32, which undoes what the products save.
+With bfloat16 attention, torch's backward takes 2.6 times as long as in float32, which cancels the gain.
 
 Shapes: B clips, N tokens, M tokens attended to, H heads, D width, E width of a head.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Float32Attention:
-    """diffusers' `CosmosAttnProcessor2_0`, its softmax attention in float32."""
+    """diffusers' `CosmosAttnProcessor2_0` with softmax attention in float32."""
 
     def __call__(
         self,

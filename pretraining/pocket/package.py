@@ -1,9 +1,8 @@
-"""Put the pocket world together: `python package.py BUILD OUT vae|denoiser|data|card`.
+"""Package the pocket world: `python package.py BUILD OUT vae|denoiser|data|card`.
 
-`vae` writes WORLD/vae from BUILD/vae, `denoiser` the transformer, scheduler and model_index.json, `data` the
-demonstrations that the package ships, as LeRobot datasets, and last of all `card` the model card, with the figures
-of `worldtune bench pocket`, and the checksums of all files.
-Weights are the moving averages, in bfloat16.
+`vae` writes OUT/vae from BUILD/vae; `denoiser` writes the transformer, scheduler and model_index.json; `data` writes
+the demonstrations that ship with the package, as LeRobot datasets. Last, `card` writes the model card with the figures
+of `worldtune bench pocket`, and the checksums of all files. Weights are the moving averages, in bfloat16.
 """
 
 import argparse
@@ -17,17 +16,18 @@ import numpy as np
 import torch
 from diffusers import UniPCMultistepScheduler
 
+from benchmarks.pocket import held_out_spec, measure
 from clips import Ema
 from domain import BASE_TASKS, BASE_VIEWS, NEW_TASKS, NEW_VIEW_TASKS, SETS, SHOWN
 from train_denoiser import BATCH, new_denoiser
 from train_vae import new_vae
-from worldtune.bench.pocket import held_out_spec, measure
-from worldtune.episodes.dataset import open_dataset
-from worldtune.episodes.lerobot_writer import write_lerobot
-from worldtune.files import digest_file
+from worldtune.core.files import digest_file
+from worldtune.core.progress import silent
+from worldtune.data.dataset import open_dataset
+from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.latents.store import default_store
+from worldtune.models.load import open_world
 from worldtune.sim.demonstration import FPS
-from worldtune.training.data import default_store
-from worldtune.worlds.load import open_world
 
 STATE_NAMES = ("hand.x", "hand.y", "hand.z", "gripper")
 ACTION_NAMES = tuple(f"step{step}.{name}" for step in range(5) for name in ("dx", "dy", "dz", "gripper"))
@@ -44,7 +44,7 @@ MODEL_INDEX = {
 
 
 def package_vae(build: Path, world: Path) -> None:
-    """The newest stage's averaged weights; latent statistics that were measured already are kept."""
+    """Write the averaged weights of the newest stage; keep latent statistics that are already in the config."""
     stage = next(stage for stage in ("decoder", "whole", "joint") if (build / "vae" / f"{stage}.pt").exists())
     vae = new_vae()
     vae.load_state_dict(torch.load(build / "vae" / f"{stage}.pt", weights_only=True)["ema"])
@@ -73,7 +73,7 @@ def package_denoiser(build: Path, world: Path) -> None:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A dataset of the package: the first `clips` of every (task, view), which take their sets in turn."""
+    """A dataset of the package: the first `clips` of every (task, view); these take clips from `sources` in turn."""
 
     name: str
     sources: tuple[str, ...]
@@ -90,7 +90,7 @@ SHIPPED = (
 
 
 def episodes(build: Path, shipped: Shipped) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
-    """(frames, states, actions as 20 numbers a frame, prompt) of every episode."""
+    """Yield (frames, states, actions as 20 numbers per frame, prompt) of every episode."""
     views = next(clips.views for clips in SETS if clips.name in shipped.sources)
     groups = zip(itertools.product(shipped.tasks, views), itertools.cycle(shipped.sources), strict=False)
     for (task, view), source in groups:
@@ -129,7 +129,7 @@ it is of no other use.
 
 - **Shown**: {shown:,} clips of {tasks}
   from the views {views}, mounted in place or anywhere about it;
-  21 frames of 64×64 at 16 frames a second, scripted experts of Meta-World 3.1.1 (MIT licence), scenes rendered by
+  21 frames of 64×64 at 16 frames a second, scripted experts of Meta-World 3.1.1 (MIT license), scenes rendered by
   MuJoCo.
 - **Never shown to the denoiser**: the view from above; the tasks {new_tasks}.
 - **Prompts** name view and task: "Seen from the left: the robot arm opens the drawer."
@@ -147,10 +147,10 @@ On {held_out} held-out episodes, as `worldtune bench pocket` prints them:
 
 
 def package_card(build: Path, world: Path) -> None:
-    """The model card with its figures measured now, and every file's checksum."""
+    """Measure the figures, and write the model card and the checksums of all files."""
     state = torch.load(build / "denoiser" / "denoiser.pt", weights_only=True)
     opened = open_world(str(world))
-    figures = measure(opened, default_store(), quick=False, plot=None, on_clip=lambda done, total: None)
+    figures = measure(opened, default_store(), quick=False, plot=None, on_part=silent)
     card = CARD.format(
         denoiser=sum(tensor.numel() for tensor in state["ema"].values()),
         vae=sum(parameter.numel() for parameter in new_vae().parameters()),

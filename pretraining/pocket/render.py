@@ -1,7 +1,7 @@
 """Render the pocket world's clips: `python render.py OUT --worker 0 --workers 2`.
 
-One `.npz` a (set, task, view); clips that are in it are never rendered again, so the script restarts where it
-was stopped, and goes on when a set is enlarged. Frames pass through the same H.264 as the shipped data.
+Writes one `.npz` per (set, task, view). Clips in it are never rendered again, so that the script continues where it was
+stopped, or when a set is enlarged. Frames are encoded with the same H.264 settings as the shipped data.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from worldtune.sim.demonstration import FPS, open_scene, perform
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS
 
-ATTEMPTS = 4  # seeds tried for one clip before the task is called unfit
+ATTEMPTS = 4  # seeds per clip before the script gives up on a task
 
 
 def through_h264(frames: np.ndarray) -> np.ndarray:
-    """Frames (T,H,W,3) uint8 as a viewer of the shipped mp4 will see them."""
+    """Return frames (T,H,W,3) uint8 after H.264, as in the shipped mp4."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "14", "preset": "medium"})
@@ -41,10 +41,10 @@ def through_h264(frames: np.ndarray) -> np.ndarray:
 
 
 def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> None:
-    """Render what `out` lacks of a group; the n-th try has the n-th seed, whenever it is made."""
+    """Render the clips of a group that `out` lacks; the n-th try always has the n-th seed."""
     task, view = TASKS[task_name], VIEWS[view_name]
-    kept, tried = _kept(out)
-    lacking = clips.clips - len(kept["frames"]) if kept else clips.clips
+    rendered, tried = _read_rendered(out)
+    lacking = clips.clips - len(rendered["frames"]) if rendered else clips.clips
     if lacking <= 0:
         return
     env = open_scene(task)
@@ -66,7 +66,7 @@ def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> N
         "seeds": np.array([demo.seed for demo in done]),
         "success_steps": np.array([demo.success_step for demo in done]),
     }
-    whole = {name: np.concatenate([kept[name], array]) for name, array in new.items()} if kept else new
+    whole = {name: np.concatenate([rendered[name], array]) for name, array in new.items()} if rendered else new
     partial = out.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, **whole, prompt=done[0].prompt, tried=tried)
@@ -74,8 +74,8 @@ def render_group(clips: ClipSet, task_name: str, view_name: str, out: Path) -> N
     print(f"{out.name}: {clips.clips} clips of {tried} tries", flush=True)
 
 
-def _kept(out: Path) -> tuple[dict[str, np.ndarray], int]:
-    """What an earlier run rendered, and how many seeds it tried."""
+def _read_rendered(out: Path) -> tuple[dict[str, np.ndarray], int]:
+    """Return the arrays of earlier runs, and the number of seeds that they tried."""
     if not out.exists():
         return {}, 0
     with np.load(out) as group:

@@ -1,9 +1,9 @@
 """Train the pocket world's denoiser: `torchrun --nproc-per-node 2 train_denoiser.py CLIPS WORLD OUT --steps N`.
 
 The objective is Predict 2.5's: rectified flow, logit-normal noise levels with shift 5, known frames at σ = 1e-4,
-text dropped to zeros before the projection. Latents are encoded once from WORLD/vae (whose latent statistics
-this script measures) and kept in OUT/latents.pt. Begins anew, or with WORLD's own denoiser (`--go-on`, for instance
-after its VAE has changed a little). Resumes from OUT/denoiser.pt.
+text dropped to zeros before the projection. The script encodes latents once with WORLD/vae, measures their statistics,
+and stores them in OUT/latents.pt. It starts from scratch, or from WORLD's denoiser (`--go-on`, for instance after a
+small change of the VAE). It resumes from OUT/denoiser.pt.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from clips import Clips, Ema, as_video, average_gradients, join_workers, load_cl
 from domain import HELD_OUT, SHOWN
 from mixed_precision import Float32Attention
 from muon import Muon, matrices_and_rest
-from worldtune.diffusion.conditioning import frame_sigmas, give_frames, known_frames
+from worldtune.diffusion.conditioning import apply_conditioning, conditioning_mask, frame_sigmas
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
-from worldtune.diffusion.objective import squared_error_per_clip
-from worldtune.training.draws import Draws, held_out_draws
-from worldtune.worlds.denoiser import denoise, project_text
-from worldtune.worlds.text import TextEncoder
-from worldtune.worlds.whole_clip_vae import WholeClipVae
+from worldtune.diffusion.loss import squared_error_per_clip
+from worldtune.models.text.reason1 import TextEncoder
+from worldtune.models.transformer.denoiser import forward, project_text
+from worldtune.models.vae.full_clip import WholeClipVae
+from worldtune.training.data.sampling_noise import NoiseDraws, held_out_draws
 
 MODES = torch.tensor([0.1, 0.65, 0.25])  # k = 0, 1, 2 known latent frames
 TEXT_DROPOUT = 0.1
 SHIFT = 5.0
 CONDITIONAL_SIGMA = 1e-4
-MUON_RATE = 4.0  # from nothing, orthogonal steps may be larger than Adam's
-BATCH = 16  # clips a worker and step
+MUON_RATE = 4.0  # from scratch, orthogonal steps may be larger than Adam's
+BATCH = 16  # clips per worker and step
 
 
 def new_denoiser() -> CosmosTransformer3DModel:
@@ -46,7 +46,7 @@ def new_denoiser() -> CosmosTransformer3DModel:
         concat_padding_mask=True, extra_pos_embed_type=None, use_crossattn_projection=True,
         crossattn_proj_in_channels=128, encoder_hidden_states_channels=64,
     )  # fmt: skip
-    with torch.no_grad():  # start from blocks that do nothing and an output of zero
+    with torch.no_grad():  # blocks start without effect, and the output is zero
         for block in model.transformer_blocks:
             for norm in (block.norm1, block.norm2, block.norm3):
                 norm.linear_2.weight.zero_()
@@ -57,13 +57,13 @@ def new_denoiser() -> CosmosTransformer3DModel:
 
 @torch.no_grad()
 def encode(frames_NTHWC: np.ndarray, wan: WholeClipVae) -> Tensor:
-    """Posterior means (N, 16, 6, 8, 8), not normalised."""
+    """Return the posterior means (N, 16, 6, 8, 8), not normalized."""
     parts = [wan.encode(as_video(frames_NTHWC[i : i + 4])).chunk(2, 1)[0] for i in range(0, len(frames_NTHWC), 4)]
     return torch.cat(parts)
 
 
 def load_latents(clips: Clips, held_out: Clips, world: Path, path: Path, rank: int, workers: int) -> dict[str, Tensor]:
-    """Normalised latents of both sets; they are encoded once, and their statistics written into the VAE's config."""
+    """Return the normalized latents of both sets; encode them once, and write their statistics to the VAE's config."""
     if not path.exists():
         wan = WholeClipVae(AutoencoderKLWan.from_pretrained(world / "vae").eval())
         sets = {"train": clips.frames_NTHWC, "held_out": held_out.frames_NTHWC}
@@ -81,7 +81,7 @@ def load_latents(clips: Clips, held_out: Clips, world: Path, path: Path, rank: i
 
 
 def interleave(shares: list[Tensor]) -> Tensor:
-    """Clip i is the (i // workers)-th of worker i % workers."""
+    """Merge the workers' shares: clip i is the (i // workers)-th of worker i % workers."""
     whole = shares[0].new_empty(sum(map(len, shares)), *shares[0].shape[1:])
     for rank, share in enumerate(shares):
         whole[rank :: len(shares)] = share
@@ -89,7 +89,7 @@ def interleave(shares: list[Tensor]) -> Tensor:
 
 
 def measure_latents(means_NCTHW: Tensor, path: Path) -> tuple[Tensor, Tensor]:
-    """Each channel's mean and standard deviation, written into the VAE's config.json."""
+    """Return each channel's mean and standard deviation, and write them to the VAE's config.json."""
     axes = (0, 2, 3, 4)
     config = json.loads(path.read_text())
     config |= {"latents_mean": means_NCTHW.mean(axes).tolist(), "latents_std": means_NCTHW.std(axes).tolist()}
@@ -104,18 +104,18 @@ def wait_for_workers() -> None:
 
 
 def embed(prompts: list[str], encoder: TextEncoder) -> Tensor:
-    """One embedding (N, E) a clip, computed once a prompt."""
+    """Return one embedding (N, E) per clip, computed once per prompt."""
     known = {prompt: encoder.embed([prompt])[0] for prompt in dict.fromkeys(prompts)}
     return torch.stack([known[prompt] for prompt in prompts])
 
 
-def loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: Draws) -> Tensor:
-    """loss_B of some clips; text before the projection, zeros where dropped."""
-    x = give_frames(interpolate(z, draws.noise_BCTHW, draws.sigma_B), z, draws.known_BT)
-    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, CONDITIONAL_SIGMA)
+def loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: NoiseDraws) -> Tensor:
+    """Return loss_B of some clips, from text before the projection with zeros for dropped prompts."""
+    x = apply_conditioning(interpolate(z, draws.noise_BCTHW, draws.sigma_B), z, draws.cond_mask_BT)
+    sigma_BT = frame_sigmas(draws.sigma_B, draws.cond_mask_BT, CONDITIONAL_SIGMA)
     text = torch.where(draws.dropped_B[:, None, None], 0.0, text)
-    v = denoise(model, x, sigma_BT, draws.known_BT, project_text(model, text))
-    return squared_error_per_clip(v, velocity(z, draws.noise_BCTHW), draws.known_BT)
+    v = forward(model, x, sigma_BT, draws.cond_mask_BT, project_text(model, text))
+    return squared_error_per_clip(v, velocity(z, draws.noise_BCTHW), draws.cond_mask_BT)
 
 
 @torch.no_grad()
@@ -129,19 +129,19 @@ def held_out_loss(model: CosmosTransformer3DModel, z: Tensor, text: Tensor) -> f
     return torch.cat(losses).mean().item()
 
 
-def mixed_loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: Draws) -> Tensor:
-    """`loss_of` with matrix products in bfloat16."""
+def mixed_loss_of(model: CosmosTransformer3DModel, z: Tensor, text: Tensor, draws: NoiseDraws) -> Tensor:
+    """Return `loss_of` with matrix products in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
         return loss_of(model, z, text, draws)
 
 
-def draw(z: Tensor, generator: torch.Generator) -> Draws:
+def draw(z: Tensor, generator: torch.Generator) -> NoiseDraws:
     batch = len(z)
     k_B = torch.multinomial(MODES, batch, replacement=True, generator=generator)
-    return Draws(
+    return NoiseDraws(
         torch.randn(z.shape, generator=generator),
         shifted_logit_normal(torch.randn(batch, generator=generator), SHIFT),
-        known_frames(k_B, z.shape[2]),
+        conditioning_mask(k_B, z.shape[2]),
         torch.rand(batch, generator=generator) < TEXT_DROPOUT,
     )
 

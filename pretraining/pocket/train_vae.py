@@ -1,9 +1,9 @@
 """Train the pocket world's VAE: `torchrun --nproc-per-node 2 train_vae.py CLIPS OUT joint|whole|decoder --steps N`.
 
-`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames; `whole` goes on with short windows of many clips
-(sharper pictures) and whole clips (late frames fade when they were never seen) in turn; `decoder` does so with the
-encoder frozen, so that latents stay what the denoiser learned. Each begins with the averaged weights of the one
-before, or with those of the packaged WORLD of `--begin-with`, and resumes from OUT/STAGE.pt.
+`joint` trains encoder and decoder on 1, then 5, 9 and 21 frames. `whole` alternates short windows of many clips, which
+sharpen frames, and whole clips, without which late frames fade. `decoder` does the same with a frozen encoder, so that
+the denoiser's latents do not change. Each stage starts from the averaged weights of the stage before, or of the
+packaged WORLD of `--begin-with`, and resumes from OUT/STAGE.pt.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from torch import Tensor
 from clips import Clips, Ema, as_video, average_gradients, join_workers, load_clips, psnr, save_checkpoint
 from domain import HELD_OUT, SHOWN, VAE_ONLY
 from muon import Muon, matrices_and_rest
-from worldtune.worlds.whole_clip_vae import WholeClipVae, zero_past_taps
+from worldtune.models.vae.full_clip import WholeClipVae, zero_past_taps
 
-WINDOWS = ((0.15, 1, 9), (0.4, 5, 2), (0.75, 9, 1), (1.0, 21, 1))  # up to this share of the steps: frames, clips
+WINDOWS = ((0.15, 1, 9), (0.4, 5, 2), (0.75, 9, 1), (1.0, 21, 1))  # frames and clips up to a share of the steps
 BEFORE = {"whole": "joint", "decoder": "whole"}
 VAE_ONLY_SHARE = 0.25
 LATENT_NOISE = 0.05
@@ -34,14 +34,14 @@ def new_vae() -> AutoencoderKLWan:
         base_dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1, temperal_downsample=[False, True, True]
     )
     zero_past_taps(vae)
-    with torch.no_grad():  # the posterior's log variance is a constant: training uses its mean
+    with torch.no_grad():  # the posterior's log variance is constant, because training uses its mean
         vae.quant_conv.weight[16:] = 0
         vae.quant_conv.bias[16:] = 2 * math.log(LATENT_NOISE)
     return vae
 
 
 def draw(shown: Clips, vae_only: Clips, rng: np.random.Generator, frames: int, count: int) -> tuple[Tensor, Tensor]:
-    """`count` windows (B,3,T,H,W) and weights (B,1,T,H,W), up to 3 where a pixel leaves its clip's mean."""
+    """Return `count` windows (B,3,T,H,W) and weights (B,1,T,H,W): up to 3 for pixels far from their clip's mean."""
     videos, weights = [], []
     for _ in range(count):
         clips = vae_only if rng.random() < VAE_ONLY_SHARE else shown
@@ -56,14 +56,14 @@ def draw(shown: Clips, vae_only: Clips, rng: np.random.Generator, frames: int, c
 
 
 def window_of(stage: str, step: int, steps: int) -> tuple[int, int]:
-    """Frames and clips of a worker's step."""
+    """Return the frames and clips of a worker's step."""
     if stage != "joint":
         return ((5, 4), (21, 1))[step % 2]
     return next((frames, clips) for until, frames, clips in WINDOWS if step / steps < until)
 
 
 def reconstruct(wan: WholeClipVae, x: Tensor, frozen_encoder: bool) -> tuple[Tensor, Tensor]:
-    """Frames and latent means; convolutions in bfloat16, two thirds of float32's time."""
+    """Return frames and latent means; convolutions run in bfloat16, in two thirds of float32's time."""
     with torch.autocast("cpu", torch.bfloat16):
         with torch.set_grad_enabled(not frozen_encoder):
             mean = wan.encode(x)[:, :16]

@@ -1,4 +1,4 @@
-"""The exceptions a user sees: one line that says what is wrong, where, and how to mend it."""
+"""The exceptions that a user sees: one line that says what is wrong, where, and how to fix it."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,45 +6,45 @@ from typing import Any
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, likeness: float = 0.4) -> str:
-    """How to mend a misspelt name: the nearest known one, at least that alike (0 to 1), or else `otherwise`."""
+    """Return a hint for a misspelled name: the nearest one of at least this likeness (0 to 1), or `otherwise`."""
     near = get_close_matches(name, known, n=1, cutoff=likeness)
     return f"Did you mean '{near[0]}'?" if near else otherwise
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, in one line; its kind where it says nothing."""
+    """Return the first line of an error's message, or its class if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 class UserError(Exception):
-    """A mistake the user can mend; the command line prints it and exits with code 2, which says that nothing happened.
+    """An error that the user can fix. The command line prints it and exits with code 2: nothing was changed.
 
-    `what` is the fault, `where` the file, key or clip it is in, `mend` what to do about it.
+    `what` is the fault, `where` its file, key or clip, and `hint` an instruction to fix it.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str, mend: str) -> None:
-        super().__init__(f"{what} [{where}]. {mend}")
+    def __init__(self, what: str, *, where: str, hint: str) -> None:
+        super().__init__(f"{what} [{where}]. {hint}")
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
 
     def __reduce__(self) -> "tuple[Any, ...]":
-        """It reaches the parent of a process as it is."""
-        return _again, (type(self), self.what, self.where, self.mend)
+        """Make the error picklable, so that a parent process receives it unchanged."""
+        return _rebuild, (type(self), self.what, self.where, self.hint)
 
 
-def _again(kind: "type[UserError]", what: str, where: str, mend: str) -> "UserError":
-    return kind(what, where=where, mend=mend)
+def _rebuild(kind: "type[UserError]", what: str, where: str, hint: str) -> "UserError":
+    return kind(what, where=where, hint=hint)
 
 
 class BusyError(UserError):
-    """Something that another process is using."""
+    """A folder or file that another process is using."""
 
 
 class RecipeError(UserError):
-    """A recipe or request that cannot be understood."""
+    """A recipe or request that is not valid."""
 
 
 class DataError(UserError):
@@ -52,7 +52,7 @@ class DataError(UserError):
 
 
 class BaseError(UserError):
-    """A base model that is absent, incomplete or of another kind."""
+    """A base model that is missing, incomplete or of the wrong kind."""
 
 
 class AdapterError(UserError):
@@ -60,18 +60,18 @@ class AdapterError(UserError):
 
 
 class RegistryError(UserError):
-    """What the registry refuses, or cannot do now."""
+    """An operation that the registry rejects, or cannot do now."""
 
 
 class PublishedError(RegistryError):
-    """Something was published and could not be written down: exit code 3, as 2 says that nothing happened."""
+    """A publication that succeeded but could not be recorded: exit code 3, because 2 means that nothing was changed."""
 
     exit_code = 3
 
 
 class TamperError(RegistryError):
-    """Bytes or a record that are not what was written."""
+    """Bytes or a record that were changed after they were written."""
 
 
-class BirthProofError(UserError):
-    """A training run whose adapter provably does not do what training must do."""
+class PreflightError(UserError):
+    """A training run that provably cannot train, or did not train, its adapter."""

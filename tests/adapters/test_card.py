@@ -23,7 +23,7 @@ def refusal(folder: Path) -> str:
     with pytest.raises(AdapterError) as error:
         read_card(folder)
     assert "\n" not in str(error.value)
-    assert "Export it again" in error.value.mend
+    assert "Export it again" in error.value.hint
     return error.value.what
 
 
@@ -32,9 +32,7 @@ def refusal(folder: Path) -> str:
     st.floats(0, 1e6, exclude_min=True),
 )  # fmt: skip
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_card_is_read_as_it_was_written(
-    tmp_path: Path, fps: float, frames: int, side: int, share: float, alpha: float
-) -> None:
+def test_a_card_round_trips(tmp_path: Path, fps: float, frames: int, side: int, share: float, alpha: float) -> None:
     spec = SPECS["lora"].model_copy(update={"alpha": alpha})
     changes = {"fps": fps, "frames": frames, "height": side, "modes": {"text2world": share}, "adapter": spec}
     card = make_card(spec, "base").model_copy(update=changes)
@@ -45,7 +43,7 @@ def test_a_card_is_read_as_it_was_written(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *[("fps", value) for value in (0, -1, 1e-9, 1e30, 1001, "fast", None)],
+        *[("fps", value) for value in (0, -1, 1e-9, 1e30, 1001, "fast")],
         *[(side, value) for side in ("height", "width") for value in (0, -8, 10**30, 10**39, 64.5)],
         *[("frames", value) for value in (0, -1, 10**30)],
         *[("conditional_sigma", value) for value in (-0.1, 1e300)],
@@ -78,13 +76,13 @@ def test_a_card_with_a_value_out_of_range_is_refused(tmp_path: Path, key: str, v
     ],
     ids=lambda part: str(part)[-30:],
 )
-def test_a_card_that_readers_disagree_about_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
+def test_ambiguous_json_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
     (tmp_path / CARD).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert says in refusal(tmp_path)
 
 
 def test_flipped_digits_are_refused(tiny_adapter: Path) -> None:
-    """One of the digest's own, of a number, of another digest, of a name: each is refused, or means the same."""
+    """A flipped digit of a digest, number or name is refused, or does not change the meaning."""
     content, card, draw = (tiny_adapter / CARD).read_bytes(), read_card(tiny_adapter), Random(0)
     places = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
     refused = 0
@@ -111,16 +109,16 @@ def test_edited_card_is_refused(tmp_path: Path, key: str, value: Any) -> None:
     written = json.loads(card_text(CARD_OF_ALL))
     assert written[key] != value
     (tmp_path / CARD).write_text(json.dumps(written | {key: value}))
-    assert refusal(tmp_path) == f"{CARD} is not what was written: its fields are not those of its digest"
+    assert refusal(tmp_path) == f"{CARD} was changed: its fields do not match its digest"
 
 
 def test_card_without_digest_is_refused(tmp_path: Path) -> None:
     (tmp_path / CARD).write_text(json.dumps(CARD_OF_ALL))
-    assert refusal(tmp_path) == f"{CARD} is not what was written: it has no digest"
+    assert refusal(tmp_path) == f"{CARD} was changed: it has no digest"
 
 
-def test_digest_does_not_hang_on_the_layout(tmp_path: Path) -> None:
-    """Keys in another order, other spaces and escapes are the same card."""
+def test_digest_does_not_depend_on_the_layout(tmp_path: Path) -> None:
+    """Other orders of keys, spaces and escapes give the same card."""
     card = make_card(SPECS["lora"], "base").model_copy(update={"name": "größe", "lineage": {"b": 1, "a": [1.5e-7]}})
     write_card(tmp_path, card)
     written = json.loads((tmp_path / CARD).read_text())

@@ -11,20 +11,20 @@ from support.adapters import SPECS, edit_card, fields_of, make_card, train_by_ha
 from support.safetensors_header import name_twice
 from support.tiny_world import make_denoiser
 from worldtune.adapters.card import CARD, AdapterCard, read_card
+from worldtune.adapters.checkpoint import read_any_layers
 from worldtune.adapters.folder import (
     WEIGHTS,
     load_adapter,
     load_adapters,
-    read_any_layers,
     remove_adapter,
     save_adapter,
 )
 from worldtune.adapters.inject import wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.core.files import digest_file
 from worldtune.errors import AdapterError
-from worldtune.files import digest_file
-from worldtune.worlds.load import open_world
-from worldtune.worlds.world import World
+from worldtune.models.load import open_world
+from worldtune.models.world import World
 
 DOWN = "transformer.transformer_blocks.0.attn1.to_k.lora_A.weight"
 
@@ -36,7 +36,7 @@ def world(tiny_world: Path) -> World:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """An adapter folder of the LoRA."""
+    """An adapter folder with the LoRA."""
     return save(tmp_path / "adapter", SPECS["lora"])[0]
 
 
@@ -47,7 +47,7 @@ def save(folder: Path, spec: AdapterSpec) -> tuple[Path, CosmosTransformer3DMode
 
 
 def rewrite(folder: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Change the weights and let the card say that all is well."""
+    """Change the weights, and the card's digest with them."""
     if metadata is None:
         with safe_open(folder / WEIGHTS, "pt") as file:
             metadata = file.metadata()
@@ -81,7 +81,7 @@ def test_a_reload_is_exact(tmp_path: Path, name: str) -> None:
     assert not any(parameter.requires_grad for parameter in other.parameters())
 
 
-def test_names_and_metadata_are_what_diffusers_reads(saved: Path) -> None:
+def test_names_and_metadata_are_those_of_diffusers(saved: Path) -> None:
     with safe_open(saved / WEIGHTS, "pt") as file:
         metadata, names = file.metadata(), list(file.keys())
     config = json.loads(metadata["lora_adapter_metadata"])
@@ -94,7 +94,7 @@ def test_names_and_metadata_are_what_diffusers_reads(saved: Path) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_same_adapter_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
-    """safetensors by itself orders the header's metadata by a hash that differs from time to time."""
+    """safetensors alone writes the header's metadata in random order."""
     folder, denoiser, _ = save(tmp_path / "adapter", SPECS[name])
     digests = {digest_file(folder / WEIGHTS)}
     for attempt in range(8):
@@ -113,10 +113,10 @@ def test_changed_bytes_are_refused(saved: Path) -> None:
     content = bytearray((saved / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (saved / WEIGHTS).write_bytes(content)
-    assert "not those of the card" in refusal(saved)
+    assert "do not match the card" in refusal(saved)
 
 
-def test_a_cut_file_is_refused(saved: Path) -> None:
+def test_a_truncated_file_is_refused(saved: Path) -> None:
     (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:-8])
     assert "cannot be read" in refusal(saved)
 
@@ -155,7 +155,7 @@ def test_a_folder_without_a_card_is_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[1]"])
-def test_a_card_that_is_none_is_refused(saved: Path, content: str) -> None:
+def test_an_invalid_card_is_refused(saved: Path, content: str) -> None:
     (saved / CARD).write_text(content)
     assert CARD in refusal(saved)
 
@@ -168,33 +168,33 @@ def test_a_card_with_an_unknown_key_is_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("alpha", 64.0), ("method", "dora"), ("rank", 3)])
-def test_a_card_that_says_other_than_the_header_is_refused(saved: Path, key: str, value: object) -> None:
-    """Stock diffusers reads the header: the two must make the same adapter."""
+def test_a_card_that_disagrees_with_the_header_is_refused(saved: Path, key: str, value: object) -> None:
+    """Stock diffusers reads the header: both must describe the same adapter."""
     edit_card(saved, adapter=fields_of(saved)["adapter"] | {key: value})
     assert "its card says" in refusal(saved)
 
 
-def test_a_tensor_that_is_there_twice_is_refused(saved: Path) -> None:
+def test_a_duplicate_tensor_is_refused(saved: Path) -> None:
     name_twice(saved / WEIGHTS, DOWN)
-    assert f"it holds {DOWN} twice" in refusal(saved)
+    assert f"it has {DOWN} twice" in refusal(saved)
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_card_comes_back(tmp_path: Path, name: str) -> None:
+def test_the_card_round_trips(tmp_path: Path, name: str) -> None:
     folder, _, card = save(tmp_path / "adapter", SPECS[name])
     assert read_card(folder) == card
     assert card.weights_digest == digest_file(folder / WEIGHTS)
 
 
-def test_an_adapter_replaces_an_older_one_whole(saved: Path) -> None:
+def test_saving_replaces_an_older_folder_completely(saved: Path) -> None:
     (saved / "stray.txt").write_text("from before")
     save(saved, SPECS["dora"])
     assert sorted(path.name for path in saved.iterdir()) == [CARD, WEIGHTS]
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_several_adapters_add_up(world: World, tmp_path: Path) -> None:
-    """Half of an adapter twice is that adapter."""
+def test_several_adapters_are_summed(world: World, tmp_path: Path) -> None:
+    """An adapter with weight 1/2, loaded twice, equals the adapter."""
     train_by_hand(world.denoiser, SPECS["lora"])
     save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
     remove_adapter(world.denoiser)
@@ -212,7 +212,7 @@ def test_several_adapters_add_up(world: World, tmp_path: Path) -> None:
     assert torch.equal(world.velocity(x, sigma, known, text), bare)
 
 
-def test_doras_do_not_add_up_and_the_base_stays_bare(world: World, tmp_path: Path) -> None:
+def test_summing_doras_is_refused_and_leaves_the_base_bare(world: World, tmp_path: Path) -> None:
     train_by_hand(world.denoiser, SPECS["dora"])
     save_adapter(tmp_path / "dora", world.denoiser, make_card(SPECS["dora"], world.card.digest))
     remove_adapter(world.denoiser)
@@ -221,18 +221,18 @@ def test_doras_do_not_add_up_and_the_base_stays_bare(world: World, tmp_path: Pat
     assert wrapped_modules(world.denoiser) == []
 
 
-def test_weights_that_are_not_the_card_s_are_not_added_up(world: World, tmp_path: Path) -> None:
+def test_weights_that_do_not_match_the_card_are_not_summed(world: World, tmp_path: Path) -> None:
     train_by_hand(world.denoiser, SPECS["lora"])
     save_adapter(tmp_path / "one", world.denoiser, make_card(SPECS["lora"], world.card.digest))
     remove_adapter(world.denoiser)
     edit_card(tmp_path / "one", weights_digest="0" * 64)
-    with pytest.raises(AdapterError, match="not those of the card"):
+    with pytest.raises(AdapterError, match="do not match the card"):
         load_adapters([(tmp_path / "one", 0.5)], world.denoiser, world.card.digest)
     assert wrapped_modules(world.denoiser) == []
 
 
-def test_what_lies_beside_the_weights_is_not_loaded(world: World, tmp_path: Path) -> None:
-    """Neither another file of weights nor another tool's configuration, of which the card says nothing."""
+def test_other_files_in_the_folder_are_not_loaded(world: World, tmp_path: Path) -> None:
+    """Neither another weight file nor another tool's configuration, as the card names neither."""
     train_by_hand(world.denoiser, SPECS["lora"])
     folder = tmp_path / "one"
     save_adapter(folder, world.denoiser, make_card(SPECS["lora"], world.card.digest))
@@ -246,8 +246,8 @@ def test_what_lies_beside_the_weights_is_not_loaded(world: World, tmp_path: Path
         layers = read_any_layers(folder).layers
         found.append(torch.cat([layer.product().flatten() for layer in layers.values()]))
         name = "transformer.transformer_blocks.1.ff.net.2"
-        beside = {f"{name}.lora_{part}.weight": torch.ones(shape) for part, shape in (("A", (1, 192)), ("B", (48, 1)))}
-        save_file(beside, folder / "more.safetensors")
+        extra = {f"{name}.lora_{part}.weight": torch.ones(shape) for part, shape in (("A", (1, 192)), ("B", (48, 1)))}
+        save_file(extra, folder / "more.safetensors")
         (folder / "adapter_config.json").write_text(json.dumps({"lora_alpha": 99, "r": 4}))
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[3])

@@ -1,4 +1,4 @@
-"""Every format there and back, and each read by the library it is for where that library is here."""
+"""Every format round-trips, and is read by its own library where that is installed."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from support.adapters import SPECS, make_card, train_by_hand
 from support.tiny_world import make_denoiser
-from worldtune.adapters.exchange import write_layers
 from worldtune.adapters.folder import WEIGHTS, save_adapter
 from worldtune.adapters.formats import Format, config_of, name_layers, read_layers
-from worldtune.adapters.low_rank import LowRank
+from worldtune.adapters.layers.low_rank import LowRank
+from worldtune.adapters.merge import write_layers
 from worldtune.errors import AdapterError
 
 FORMATS: tuple[Format, ...] = ("diffusers", "peft", "nvidia", "comfyui", "kohya")
@@ -47,17 +47,17 @@ def assert_same(found: dict[str, LowRank], expected: dict[str, LowRank]) -> None
 
 @pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
 @pytest.mark.parametrize("to", FORMATS)
-def test_there_and_back(to: Format, dora: bool, tmp_path: Path) -> None:
+def test_every_format_round_trips(to: Format, dora: bool, tmp_path: Path) -> None:
     out = tmp_path / ("adapter" if to in ("diffusers", "peft") else "adapter.safetensors")
     write_layers(adapter(dora), to, out)
-    given = 3.0 if to == "nvidia" else None  # NVIDIA's names have no alpha: it is worked into B
-    read = read_layers(out, given)
+    alpha = 3.0 if to == "nvidia" else None  # NVIDIA's format has no alpha: it is merged into B
+    read = read_layers(out, alpha)
     assert_same(read.layers, adapter(dora))
     assert read.left_out == {}
 
 
 @given(ranks=st.tuples(*[st.integers(1, 4)] * 3), alphas=st.tuples(*[st.sampled_from([1.0, 8.0])] * 3))
-def test_ranks_and_alphas_by_module_come_back(
+def test_ranks_and_alphas_by_module_round_trip(
     ranks: tuple[int, ...], alphas: tuple[float, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     layers = {
@@ -83,19 +83,19 @@ def test_ranks_and_alphas_by_module_come_back(
         ("kohya", [f"lora_unet_{module.replace('.', '_')}.lora_down.weight" for module in NVIDIA]),
     ],
 )
-def test_names_are_the_tool_s_own(to: Format, names: list[str]) -> None:
+def test_names_are_the_tool_s(to: Format, names: list[str]) -> None:
     assert set(names) <= set(name_layers(adapter(dora=False), to))
 
 
-def test_comfyui_s_dora_scale_stands_on_the_outputs() -> None:
-    """`weight_decompose` looks along the outputs when dora_scale has as many rows as the weight."""
+def test_comfyui_s_dora_scale_is_over_outputs() -> None:
+    """`weight_decompose` uses the outputs if dora_scale has as many rows as the weight."""
     tensors = name_layers(adapter(dora=True), "comfyui")
     assert tensors[f"diffusion_model.{NVIDIA[0]}.dora_scale"].shape == (4, 1)
     assert float(tensors[f"diffusion_model.{NVIDIA[0]}.alpha"]) == 6.0
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_peft_reads_what_is_written_for_it(name: str, tmp_path: Path) -> None:
+def test_peft_reads_the_peft_format(name: str, tmp_path: Path) -> None:
     denoiser = make_denoiser()
     train_by_hand(denoiser, SPECS[name])
     save_adapter(tmp_path / "ours", denoiser, make_card(SPECS[name], "base"))
@@ -124,20 +124,17 @@ def test_an_adapter_is_found_in_nvidia_s_full_checkpoint(tmp_path: Path) -> None
     read = read_layers(tmp_path / "model.pt", alpha=2.0)
     assert list(read.layers) == [MODULES[0]]
     assert read.layers[MODULES[0]].scale == 1.0
-    assert sorted(read.left_out) == [
-        "net.blocks.0.self_attn.q_proj.base_layer.weight",
-        "net.x_embedder.proj.1.weight",
-        "net_ema.blocks.0.self_attn.q_proj.lora_A.default.weight",
-    ]
+    assert list(read.left_out) == ["net_ema.blocks.0.self_attn.q_proj.lora_A.default.weight"]
+    assert sorted(read.other_weights) == ["patch_embed.proj.weight", "transformer_blocks.0.attn1.to_q.weight"]
 
 
-def test_an_alpha_that_is_stated_nowhere_is_not_guessed(tmp_path: Path) -> None:
+def test_a_missing_alpha_is_not_guessed(tmp_path: Path) -> None:
     write_layers(adapter(dora=False), "nvidia", tmp_path / "a.safetensors")
     with pytest.raises(AdapterError, match=r"alpha is stated nowhere.*a\.safetensors.*--alpha"):
         read_layers(tmp_path / "a.safetensors")
 
 
-def test_rank_stabilised_lora_has_its_own_scale(tmp_path: Path) -> None:
+def test_rslora_scale_is_alpha_over_root_rank(tmp_path: Path) -> None:
     write_layers(adapter(dora=False, alpha=6.0), "peft", tmp_path / "a")
     path = tmp_path / "a" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"use_rslora": True}))
@@ -153,12 +150,12 @@ def test_rank_stabilised_lora_has_its_own_scale(tmp_path: Path) -> None:
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": None}, "lacks the magnitude of transformer_blocks.0"),
         (
             {"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)},
-            "of no LoRA or DoRA of a Cosmos",
+            "not of a LoRA or DoRA of a Cosmos",
         ),
-        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "of no LoRA or DoRA of a Cosmos"),
+        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "not of a LoRA or DoRA of a Cosmos"),
     ],
 )
-def test_what_is_not_whole_is_refused(change: dict[str, torch.Tensor | None], says: str, tmp_path: Path) -> None:
+def test_an_incomplete_adapter_is_refused(change: dict[str, torch.Tensor | None], says: str, tmp_path: Path) -> None:
     write_layers(adapter(dora=True), "diffusers", tmp_path / "a")
     path = tmp_path / "a" / WEIGHTS
     tensors = load_file(path) | change
@@ -170,30 +167,30 @@ def test_what_is_not_whole_is_refused(change: dict[str, torch.Tensor | None], sa
 
 def test_a_file_without_an_adapter_is_refused(tmp_path: Path) -> None:
     save_file({"net.x_embedder.proj.1.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match="there is no adapter in it"):
+    with pytest.raises(AdapterError, match="the file has no adapter"):
         read_layers(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("strange", ["lora_B.bias", "hada_w1_a", "diff", "oft_blocks"])
-def test_what_no_lora_or_dora_holds_is_refused_not_dropped(strange: str, tmp_path: Path) -> None:
+def test_unsupported_tensors_are_refused_not_dropped(strange: str, tmp_path: Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in name_layers(adapter(dora=False), "diffusers").items()}
     save_file(tensors | {f"transformer.{MODULES[0]}.{strange}": torch.ones(2)}, tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match=f"of no LoRA or DoRA.*{strange}"):
+    with pytest.raises(AdapterError, match=f"not of a LoRA or DoRA.*{strange}"):
         read_layers(tmp_path / "a.safetensors", alpha=3.0)
 
 
 @pytest.mark.parametrize(
     "pattern", ["to_q", MODULES[0], NVIDIA[0], "self_attn.q_proj", r"transformer_blocks\.\d+\.attn1\.to_q"]
 )
-def test_alphas_by_pattern_are_found_as_peft_finds_them(pattern: str, tmp_path: Path) -> None:
+def test_alpha_patterns_match_as_in_peft(pattern: str, tmp_path: Path) -> None:
     write_layers(adapter(dora=False), "peft", tmp_path / "adapter")
     config = tmp_path / "adapter" / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"alpha_pattern": {pattern: 64}}))
     assert [read_layers(tmp_path / "adapter").layers[module].alpha for module in MODULES] == [64, 6, 6]
 
 
-@pytest.mark.parametrize(("content", "says"), [("", "not JSON"), ("{", "not JSON"), ("[]", "no JSON object")])
-def test_a_configuration_that_is_none_is_one_line(content: str, says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "says"), [("", "not JSON"), ("{", "not JSON"), ("[]", "not a JSON object")])
+def test_an_invalid_configuration_is_a_one_line_error(content: str, says: str, tmp_path: Path) -> None:
     write_layers(adapter(dora=False), "peft", tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text(content)
     with pytest.raises(AdapterError, match=says):
@@ -202,15 +199,15 @@ def test_a_configuration_that_is_none_is_one_line(content: str, says: str, tmp_p
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
 @pytest.mark.parametrize("part", ["lora_down.weight", "lora_up.weight", "alpha"])
-def test_factors_that_are_no_real_numbers_are_refused(part: str, kind: torch.dtype, tmp_path: Path) -> None:
+def test_factors_that_are_not_floating_point_are_refused(part: str, kind: torch.dtype, tmp_path: Path) -> None:
     tensors = name_layers(adapter(False), "kohya")
     name = next(name for name in tensors if name.endswith(part))
     save_file(tensors | {name: tensors[name].to(kind)}, tmp_path / "x.safetensors")
-    with pytest.raises(AdapterError, match=f"is of {kind}, not of real numbers"):
+    with pytest.raises(AdapterError, match=f"has type {kind}, not floating point"):
         read_layers(tmp_path / "x.safetensors")
 
 
-def test_an_alpha_that_is_a_whole_number_is_read(tmp_path: Path) -> None:
+def test_an_integer_alpha_is_read(tmp_path: Path) -> None:
     tensors = name_layers(adapter(False), "kohya")
     whole = {name: tensor.long() if name.endswith("alpha") else tensor for name, tensor in tensors.items()}
     save_file(whole, tmp_path / "x.safetensors")

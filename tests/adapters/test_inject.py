@@ -13,8 +13,8 @@ from worldtune.adapters.folder import remove_adapter
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.errors import AdapterError
-from worldtune.worlds.catalog import BY_NAME
-from worldtune.worlds.load import open_world
+from worldtune.models.catalog import BY_NAME
+from worldtune.models.load import open_world
 
 ATTENTION = {f"attn{n}.{linear}" for n in (1, 2) for linear in ("to_q", "to_k", "to_v", "to_out.0")}
 MLP = {"ff.net.0.proj", "ff.net.2"}
@@ -37,14 +37,14 @@ MODULES = {"2b": 280, "14b": 360}
 
 
 def real_denoiser(name: str, blocks: int) -> CosmosTransformer3DModel:
-    """The first blocks of a base of the catalogue, without its weights; all blocks are alike."""
+    """Return the first blocks of a catalog base on the meta device; all blocks are alike."""
     with torch.device("meta"):
         return CosmosTransformer3DModel(**replace(BY_NAME[name].architecture, layers=blocks).config())
 
 
 @pytest.mark.parametrize(("targets", "linears"), [("attention+mlp", ATTENTION | MLP), ("attention", ATTENTION)])
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_exactly_the_named_linears_of_every_block_are_wrapped(method: str, targets: str, linears: set[str]) -> None:
+def test_exactly_the_targets_of_every_block_are_wrapped(method: str, targets: str, linears: set[str]) -> None:
     denoiser, spec = make_denoiser(), AdapterSpec(method=method, rank=2, targets=targets)
     parameters = inject(denoiser, spec, seed=0)
     expected = {f"transformer_blocks.{block}.{linear}" for block in (0, 1) for linear in linears}
@@ -56,7 +56,7 @@ def test_exactly_the_named_linears_of_every_block_are_wrapped(method: str, targe
 
 @given(st.integers(1, 8), st.floats(0.1, 100))
 @settings(max_examples=15)
-def test_an_adapters_part_of_the_output_is_scaled_by_alpha_over_rank(rank: int, alpha: float) -> None:
+def test_output_is_scaled_by_alpha_over_rank(rank: int, alpha: float) -> None:
     denoiser = make_denoiser()
     inject(denoiser, AdapterSpec(rank=rank, alpha=alpha), seed=0)
     layer = denoiser.transformer_blocks[0].attn1.to_q
@@ -74,7 +74,7 @@ def test_without_alpha_the_scale_is_one() -> None:
     assert denoiser.transformer_blocks[0].attn1.to_q.scaling["default"] == 1
 
 
-def test_a_dora_is_born_with_the_row_norms() -> None:
+def test_dora_magnitudes_start_at_the_row_norms() -> None:
     denoiser = make_denoiser()
     parameters = inject(denoiser, AdapterSpec(method="dora", rank=2), seed=0)
     layer = denoiser.transformer_blocks[1].ff.net[2]
@@ -82,20 +82,20 @@ def test_a_dora_is_born_with_the_row_norms() -> None:
     assert torch.allclose(magnitude, layer.base_layer.weight.norm(dim=1))
 
 
-def test_birth_depends_on_the_seed_alone() -> None:
-    born = []
+def test_initialization_depends_only_on_the_seed() -> None:
+    initialized = []
     for seed, noise in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(noise)
-        born.append(inject(make_denoiser(), AdapterSpec(rank=2), seed))
+        initialized.append(inject(make_denoiser(), AdapterSpec(rank=2), seed))
         assert torch.initial_seed() == noise
     name = "transformer_blocks.0.attn1.to_q.lora_A.default.weight"
-    assert torch.equal(born[0][name], born[1][name])
-    assert not torch.equal(born[0][name], born[2][name])
+    assert torch.equal(initialized[0][name], initialized[1][name])
+    assert not torch.equal(initialized[0][name], initialized[2][name])
 
 
-def test_a_rank_that_no_layer_can_have_is_refused(tiny_world: Path) -> None:
+def test_a_rank_larger_than_a_layer_is_refused(tiny_world: Path) -> None:
     world = open_world(str(tiny_world))
-    with pytest.raises(AdapterError, match=r"rank 999 is more than transformer_blocks.*has inputs or outputs"):
+    with pytest.raises(AdapterError, match=r"rank 999 is larger than the inputs and outputs of transformer_blocks"):
         inject(world.denoiser, AdapterSpec(rank=999), seed=0)
 
 
@@ -107,7 +107,7 @@ def test_an_adapter_is_fp32_over_a_bf16_base(tiny_world: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_removal_leaves_the_base_as_it_was(method: str) -> None:
+def test_removal_restores_the_base(method: str) -> None:
     denoiser = make_denoiser()
     before = {name: tensor.clone() for name, tensor in denoiser.state_dict().items()}
     for parameter in inject(denoiser, AdapterSpec(method=method, rank=2), seed=0).values():
@@ -117,7 +117,7 @@ def test_removal_leaves_the_base_as_it_was(method: str) -> None:
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert wrapped_modules(denoiser) == []
-    inject(denoiser, AdapterSpec(rank=4), seed=0)  # and it can carry another
+    inject(denoiser, AdapterSpec(rank=4), seed=0)  # another adapter can be added
     remove_adapter(denoiser)
     remove_adapter(denoiser)
 

@@ -1,4 +1,4 @@
-"""What an adapter's settings may say, and the linear layers they name."""
+"""Settings of an adapter, and the linear layers that they name."""
 
 import math
 
@@ -13,13 +13,13 @@ from support.tiny_world import make_denoiser
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
 from worldtune.adapters.spec import TARGETS, AdapterSpec
 from worldtune.adapters.targets import IN_BLOCK, OUTSIDE, linear_of
+from worldtune.core.settings import parse_model
 from worldtune.errors import RecipeError
-from worldtune.strict import parse
-from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
+from worldtune.models.catalog import KNOWN_BASES, KnownBase
 
 
 @pytest.mark.parametrize("base", KNOWN_BASES, ids=lambda base: base.name)
-def test_the_table_holds_every_linear_layer_but_the_text_projection(base: KnownBase) -> None:
+def test_targets_cover_every_linear_layer_but_the_text_projection(base: KnownBase) -> None:
     with torch.device("meta"):
         denoiser = CosmosTransformer3DModel(**base.architecture.config())
     linears = {name for name, module in denoiser.named_modules() if isinstance(module, nn.Linear)}
@@ -42,7 +42,7 @@ def test_the_table_holds_every_linear_layer_but_the_text_projection(base: KnownB
         (["linear_1"], {"norm1.linear_1", "norm2.linear_1", "norm3.linear_1", "norm_out.linear_1"}),
     ],
 )
-def test_listed_endings_hit_these_linears_and_no_others(targets: list[str], expected: set[str]) -> None:
+def test_listed_endings_select_exactly_these_linears(targets: list[str], expected: set[str]) -> None:
     spec, denoiser = AdapterSpec.model_validate({"targets": targets, "rank": 2}), make_denoiser()
     if targets == ["linear_1"]:
         expected = expected | {"time_embed.t_embedder.linear_1"}
@@ -61,9 +61,7 @@ OVERLAPPING = ["to_q", "attn1.to_q", "attn2.to_out.0", "to_out.0", "0", "linear_
     rslora=st.booleans(),
 )
 @settings(max_examples=25, deadline=None)
-def test_peft_gives_every_layer_the_rank_and_scale_that_the_spec_says(
-    ranks: dict[str, int], targets: str, rslora: bool
-) -> None:
+def test_peft_gives_every_layer_the_spec_s_rank_and_scale(ranks: dict[str, int], targets: str, rslora: bool) -> None:
     whole = AdapterSpec(targets=targets).linears  # type: ignore[arg-type]
     ranks = {ending: rank for ending, rank in ranks.items() if any(f".{name}".endswith(f".{ending}") for name in whole)}
     spec = AdapterSpec(rank=3, alpha=7, targets=targets, ranks=ranks, rslora=rslora)  # type: ignore[arg-type]
@@ -98,9 +96,9 @@ def test_as_saved_has_twice_the_rank_and_the_same_scale(rslora: bool) -> None:
         ({"targets": ["attn1.toq"]}, r"Did you mean 'attn1.to_q'\?"),
         ({"targets": ["crossattn_proj.0"]}, "no linear layer ends in 'crossattn_proj.0'"),
         ({"targets": ["norm_q"]}, "no linear layer ends in 'norm_q'"),
-        ({"targets": []}, "'targets': it is a set by name"),
-        ({"targets": [3]}, "'targets': it is a set by name"),
-        ({"targets": {"to_q": 1}}, "'targets': it is a set by name"),
+        ({"targets": []}, "'targets': it must name a set"),
+        ({"targets": [3]}, "'targets': it must name a set"),
+        ({"targets": {"to_q": 1}}, "'targets': it must name a set"),
         ({"ranks": {"ff.net2": 4}}, r"'ranks': no linear layer ends in 'ff.net2'. Did you mean 'ff.net.2'\?"),
         ({"ranks": {"norm1.linear_1": 4}}, "'ranks': no targeted linear layer ends in 'norm1.linear_1'"),
         ({"targets": "attention", "ranks": {"ff.net.2": 4}}, "no targeted linear layer ends in 'ff.net.2'"),
@@ -109,12 +107,12 @@ def test_as_saved_has_twice_the_rank_and_the_same_scale(rslora: bool) -> None:
         ({"init": "pisa"}, "'init' is 'pisa'"),
     ],
 )
-def test_what_names_no_layer_or_no_rank_is_one_line(settings: dict[str, object], says: str) -> None:
+def test_invalid_targets_and_ranks_are_one_line_errors(settings: dict[str, object], says: str) -> None:
     with pytest.raises(RecipeError, match=says) as error:
-        parse(AdapterSpec, settings, "recipe.yaml")
+        parse_model(AdapterSpec, settings, "recipe.yaml")
     assert "\n" not in str(error.value)
 
 
-def test_a_spec_comes_back_from_its_own_dump() -> None:
+def test_a_spec_round_trips() -> None:
     for spec in (AdapterSpec(), AdapterSpec(targets=("to_q", "0"), ranks={"attn2.to_q": 2}, rslora=True, init="olora")):
-        assert parse(AdapterSpec, spec.model_dump(mode="json"), "card") == spec
+        assert parse_model(AdapterSpec, spec.model_dump(mode="json"), "card") == spec

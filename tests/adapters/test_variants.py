@@ -1,8 +1,7 @@
-"""Every kind of adapter: what is saved makes the same output in stock diffusers, in ours, and in every other format."""
+"""Every kind of adapter has the same output in stock diffusers, in worldtune, and in every other format."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,16 +14,17 @@ from torch import Tensor
 
 from support.adapters import SPECS, edit_card, make_card, train_by_hand
 from support.tiny_world import make_denoiser
-from worldtune.adapters.exchange import blend, diff, merge, write_layers
 from worldtune.adapters.folder import WEIGHTS, load_adapter, load_adapters, save_adapter
 from worldtune.adapters.formats import Format, read_layers
-from worldtune.adapters.imported import spec_of
+from worldtune.adapters.from_foreign import spec_of
 from worldtune.adapters.inject import expected_modules, inject, wrapped_modules
+from worldtune.adapters.layers.initialization import frozen_factors
+from worldtune.adapters.merge import blend, diff, merge, write_layers
+from worldtune.adapters.module_spec import ModuleSpec
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.adapters.start import frozen_factors
+from worldtune.core.files import digest_file
 from worldtune.errors import AdapterError
-from worldtune.files import digest_file
-from worldtune.worlds.denoiser import denoise
+from worldtune.models.transformer.denoiser import forward
 
 RANKS = {"ff.net.2": 2, "attn2.to_k": 6, "to_k": 3}
 VARIANTS = SPECS | {
@@ -47,7 +47,7 @@ X, KNOWN, TEXT = (torch.randn(shape, generator=torch.Generator().manual_seed(3))
 @torch.no_grad()
 def output(denoiser: CosmosTransformer3DModel) -> Tensor:
     dtype = denoiser.dtype
-    return denoise(denoiser, X.to(dtype), torch.full((2, 3), 0.5, dtype=dtype), KNOWN.to(dtype), TEXT.to(dtype))
+    return forward(denoiser, X.to(dtype), torch.full((2, 3), 0.5, dtype=dtype), KNOWN.to(dtype), TEXT.to(dtype))
 
 
 def save(name: str, folder: Path) -> CosmosTransformer3DModel:
@@ -58,7 +58,7 @@ def save(name: str, folder: Path) -> CosmosTransformer3DModel:
 
 
 def in_stock(folder: Path) -> CosmosTransformer3DModel:
-    """The tiny base with the adapter, loaded by diffusers alone."""
+    """Return the tiny base with the adapter, loaded by diffusers alone."""
     denoiser = make_denoiser()
     tensors, metadata = CosmosLoraLoaderMixin.lora_state_dict(folder, return_lora_metadata=True)
     CosmosLoraLoaderMixin.load_lora_into_transformer(tensors, denoiser, metadata=metadata)
@@ -74,14 +74,14 @@ def in_peft(folder: Path) -> CosmosTransformer3DModel:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_stock_diffusers_makes_our_output_of_what_we_saved(name: str, tmp_path: Path) -> None:
+def test_stock_diffusers_has_the_same_output(name: str, tmp_path: Path) -> None:
     ours = output(save(name, tmp_path / "adapter"))
     assert (output(in_stock(tmp_path / "adapter")) - ours).abs().max() <= 1e-5
     assert (output(make_denoiser()) - ours).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_reload_makes_our_output_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_a_reload_has_the_same_output_bit_for_bit(name: str, tmp_path: Path) -> None:
     ours, again = output(save(name, tmp_path / "adapter")), make_denoiser()
     card = load_adapter(tmp_path / "adapter", again, "base")
     assert torch.equal(output(again), ours)
@@ -92,7 +92,7 @@ def test_a_reload_makes_our_output_bit_for_bit(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_newborn_changes_nothing_bit_for_bit(name: str, dtype: torch.dtype) -> None:
+def test_a_new_adapter_changes_no_bit(name: str, dtype: torch.dtype) -> None:
     denoiser = make_denoiser().to(dtype)
     base = output(denoiser)
     weights = {key: tensor.clone() for key, tensor in denoiser.state_dict().items()}
@@ -104,11 +104,11 @@ def test_a_newborn_changes_nothing_bit_for_bit(name: str, dtype: torch.dtype) ->
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_tensor_gets_a_gradient_in_one_step_from_birth(name: str) -> None:
-    """PiSSA's and OLoRA's at once; of a LoRA that starts at zero, B."""
+def test_a_new_adapter_has_gradients(name: str) -> None:
+    """PiSSA and OLoRA have gradients of A and B; an adapter that starts at zero only of B."""
     denoiser = make_denoiser()
     parameters = inject(denoiser, VARIANTS[name], seed=0)
-    denoise(denoiser, X, torch.full((2, 3), 0.5), KNOWN, TEXT).square().sum().backward()
+    forward(denoiser, X, torch.full((2, 3), 0.5), KNOWN, TEXT).square().sum().backward()
     still = {key for key, parameter in parameters.items() if not parameter.grad.any()}
     assert all("lora_A" in key for key in still)
     assert bool(still) == (VARIANTS[name].init == "zero")
@@ -116,12 +116,12 @@ def test_every_tensor_gets_a_gradient_in_one_step_from_birth(name: str) -> None:
 
 @pytest.mark.parametrize("to", ["diffusers", "peft", "nvidia", "comfyui", "kohya"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_converted_it_is_the_same_change(name: str, to: Format, tmp_path: Path) -> None:
+def test_conversion_keeps_the_change(name: str, to: Format, tmp_path: Path) -> None:
     ours = output(save(name, tmp_path / "adapter"))
     layers = read_layers(tmp_path / "adapter").layers
     out = tmp_path / ("there" if to in ("diffusers", "peft") else "there.safetensors")
     write_layers(layers, to, out)
-    back = read_layers(out).layers if to != "nvidia" else _with_alpha_of_rank(out)
+    back = read_layers(out, "rank" if to == "nvidia" else None).layers  # NVIDIA's alpha is merged into B
     assert back.keys() == layers.keys()
     for module, layer in layers.items():
         torch.testing.assert_close(back[module].product(), layer.product(), rtol=1e-5, atol=1e-6)
@@ -129,24 +129,17 @@ def test_converted_it_is_the_same_change(name: str, to: Format, tmp_path: Path) 
         assert (output(in_stock(out) if to == "diffusers" else in_peft(out)) - ours).abs().max() <= 1e-5
 
 
-def _with_alpha_of_rank(out: Path) -> dict[str, Any]:
-    """NVIDIA's names have no alpha: it is worked into B, and every layer's alpha is its rank."""
-    ranks = {layer.rank for layer in read_layers(out, alpha=1.0).layers.values()}
-    by_rank = {rank: read_layers(out, alpha=rank).layers for rank in ranks}
-    return {module: by_rank[layer.rank][module] for module, layer in by_rank[min(ranks)].items()}
-
-
 @pytest.mark.parametrize("name", VARIANTS)
-def test_merged_into_the_base_it_makes_our_output(name: str, tmp_path: Path) -> None:
+def test_a_merged_base_has_the_same_output(name: str, tmp_path: Path) -> None:
     ours = output(save(name, tmp_path / "adapter"))
     make_denoiser().save_pretrained(tmp_path / "base")
-    merge(tmp_path / "base", [(read_layers(tmp_path / "adapter").layers, 1.0)], tmp_path / "merged")
+    merge(tmp_path / "base", [(read_layers(tmp_path / "adapter"), 1.0)], tmp_path / "merged")
     merged = CosmosTransformer3DModel.from_pretrained(tmp_path / "merged")
     assert (output(merged) - ours).abs().max() <= 2e-5
 
 
 @pytest.mark.parametrize("name", [name for name, spec in VARIANTS.items() if spec.method == "lora"])
-def test_blended_with_itself_in_halves_it_is_itself(name: str, tmp_path: Path) -> None:
+def test_blending_with_itself_changes_nothing(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     ours, other = output(save(name, folder)), make_denoiser()
     layers = read_layers(folder).layers
@@ -156,18 +149,17 @@ def test_blended_with_itself_in_halves_it_is_itself(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_imported_it_has_a_spec_that_loads(name: str, tmp_path: Path) -> None:
-    """rsLoRA of several ranks has several scales alpha/rank, which plain LoRA's spec cannot say."""
+def test_an_imported_spec_loads(name: str, tmp_path: Path) -> None:
+    """rsLoRA with several ranks has several scales alpha/rank, which needs a `ModuleSpec`."""
     save(name, tmp_path / "adapter")
     layers, spec = read_layers(tmp_path / "adapter").layers, VARIANTS[name].as_saved
-    if spec.rslora and spec.ranks:
-        with pytest.raises(AdapterError, match="scales alpha/rank"):
-            spec_of(layers, tmp_path)
-        return
-    found = spec_of(layers, tmp_path)
-    assert found.linears == spec.linears
-    assert found.method == spec.method
     denoiser = make_denoiser()
+    found = spec_of(layers, tmp_path, len(denoiser.transformer_blocks))
+    if spec.rslora and spec.ranks:
+        assert isinstance(found, ModuleSpec)
+    else:
+        assert found.linears == spec.linears
+    assert found.method == spec.method
     inject(denoiser, found, seed=0)
     for module, layer in layers.items():
         assert denoiser.get_submodule(module).scaling["default"] == pytest.approx(layer.scale, rel=1e-12)
@@ -179,7 +171,7 @@ HEADER = {"transformer.r": 7, "transformer.use_rslora": True, "transformer.rank_
 
 
 @pytest.mark.parametrize("key", HEADER)
-def test_a_header_that_says_other_than_the_card_is_refused(key: str, tmp_path: Path) -> None:
+def test_a_header_that_disagrees_with_the_card_is_refused(key: str, tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     save("lora", folder)
     with safe_open(folder / WEIGHTS, "pt") as file:
@@ -193,7 +185,7 @@ def test_a_header_that_says_other_than_the_card_is_refused(key: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["rslora", "ranks", "pissa", "norm", "listed"])
-def test_the_header_is_peft_s_own_configuration(name: str, tmp_path: Path) -> None:
+def test_the_header_is_peft_s_configuration(name: str, tmp_path: Path) -> None:
     save(name, tmp_path / "adapter")
     with safe_open(tmp_path / "adapter" / WEIGHTS, "pt") as file:
         stated = json.loads(file.metadata()["lora_adapter_metadata"])

@@ -1,4 +1,4 @@
-"""The command line in the test's own process: libraries are imported once."""
+"""Run the command line in the test's own process, so that libraries are imported once."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Verb = Callable[..., Done]
 
 
 def fault(in_process: Verb, *arguments: str | Path) -> str:
-    """The one line of a mistake that the user can mend: what [where]. mend."""
+    """Run a verb that must fail with a user error, and return its line: what [where]. hint."""
     done = in_process(*arguments)
     assert done.code == 2, done.out + done.err
     *_, line = done.err.splitlines()
@@ -31,7 +31,7 @@ def fault(in_process: Verb, *arguments: str | Path) -> str:
 
 @pytest.fixture
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """`in_process("inspect", "folder")` in an empty folder, on a terminal of 80 columns."""
+    """Return a function that runs `in_process("inspect", "folder")` in an empty folder with 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 

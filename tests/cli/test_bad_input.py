@@ -1,4 +1,4 @@
-"""What a user can get wrong, through the command line: one line that names it, exit code 2, nothing half-written."""
+"""User errors on the command line: one line that names the error, exit code 2, nothing half-written."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from support.training import write_recipe
 
-from ..episodes.films import cosmos_folder, truncate
+from ..data.videos import cosmos_folder, truncate
 from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
@@ -26,20 +26,20 @@ def recipe(tiny_world: Path, tmp_path: Path) -> Path:
     ],
     ids=["video missing", "video truncated", "caption missing"],
 )
-def test_a_lost_recording_stops_training_and_says_which(
+def test_lost_recording_stops_training_and_is_named(
     in_process: Verb, recipe: Path, tmp_path: Path, harm: object, reason: str
 ) -> None:
     assert callable(harm)
     harm(cosmos_folder(tmp_path / "data", {f"{i:03d}": 9 for i in range(8)}))
     line = fault(in_process, "train", recipe, "data.path=data", "--out", "run")
-    assert "1 of 8 recordings give no clip (12%, allowed are 5%)" in line
+    assert "1 of 8 recordings give no clip (12%; the limit is 5%)" in line
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     checked = in_process("check", recipe, "data.path=data")
     assert checked.code == 2
     assert reason in " ".join(checked.out.split())
 
 
-def test_a_clip_shorter_than_the_window_and_nothing_after_the_split(in_process: Verb, recipe: Path) -> None:
+def test_short_clips_and_an_empty_training_split_are_rejected(in_process: Verb, recipe: Path) -> None:
     assert "shorter than the window" in fault(in_process, "train", recipe, "data.frames=13", "--out", "run")
     assert "nothing is left for training" in fault(in_process, "train", recipe, "data.held_out=0.99", "--out", "run")
 
@@ -56,7 +56,7 @@ def test_a_clip_shorter_than_the_window_and_nothing_after_the_split(in_process: 
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_a_place_that_cannot_be_written_is_said_before_any_work(
+def test_unwritable_output_is_reported_before_any_work(
     in_process: Verb, recipe: Path, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("mine")
@@ -64,7 +64,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_store_that_cannot_be_written_is_said(
+def test_unwritable_store_is_reported(
     in_process: Verb, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home").write_text("")
@@ -72,6 +72,6 @@ def test_a_store_that_cannot_be_written_is_said(
     assert "cannot create the folder" in fault(in_process, "encode", recipe)
 
 
-def test_infinity_is_no_number(in_process: Verb, recipe: Path) -> None:
+def test_infinite_fps_is_rejected(in_process: Verb, recipe: Path) -> None:
     assert "fps" in fault(in_process, "check", "films", "--fps", "inf")
     assert "data.fps" in fault(in_process, "train", recipe, "data.fps=.inf", "--out", "run")

@@ -1,4 +1,4 @@
-"""The main job in its quick form: everything it promises to leave behind is there and says what was measured."""
+"""`worldtune demo --quick` writes all its files, with the measured figures."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from worldtune.cli.main import run
 
 
 @pytest.mark.slow
-def test_quick_demo_leaves_report_picture_and_results(tmp_path: Path) -> None:
+def test_quick_demo_writes_reports_contact_sheet_and_results(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     assert run(["demo", "--quick", "--out", str(out)]) == 0
     assert (out / "report" / "index.html").is_file()
@@ -21,17 +21,17 @@ def test_quick_demo_leaves_report_picture_and_results(tmp_path: Path) -> None:
         assert wanted in names
     for run_name in ("lora", "dora", "new-task"):
         card = json.loads((out / run_name / "adapter" / "adapter.json").read_text())
-        assert card["birth"]["zero_step_difference"] == 0
-        assert card["birth"]["wrapped_modules"] == card["birth"]["expected_modules"] == 60
-        assert card["birth"]["trained_difference"] > 0
+        assert card["preflight"]["zero_step_difference"] == 0
+        assert card["preflight"]["wrapped_modules"] == card["preflight"]["expected_modules"] == 60
+        assert card["preflight"]["trained_difference"] > 0
         assert (out / run_name / "loss.svg").is_file()
     assert not list(out.rglob("*.partial"))
     assert run(["demo", "--quick", "--out", str(out)]) == 0, "the demo can be run again"
 
 
-@pytest.mark.parametrize("theirs", ["lora/holiday.jpg", "report/thesis.tex"])
-def test_the_demo_removes_nothing_of_the_users(theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / theirs
+@pytest.mark.parametrize("name", ["lora/holiday.jpg", "report/thesis.tex"])
+def test_demo_removes_no_files_of_the_user(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / name
     file.parent.mkdir()
     file.write_text("mine")
     assert run(["demo", "--quick", "--out", str(tmp_path)]) == 2

@@ -12,7 +12,7 @@ from worldtune.cli.machine import POCKET, check_dependency, check_disk, check_h2
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
-    """A folder with a checksum list that sha256sum(1) itself wrote."""
+    """A folder with a checksum list written by sha256sum(1)."""
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae" / "model.safetensors").write_bytes(bytes(1000))
     (tmp_path / "model_index.json").write_text("{}")
@@ -22,17 +22,17 @@ def world(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_packaged_pocket_world_is_whole() -> None:
+def test_packaged_pocket_world_is_complete() -> None:
     assert check_pocket(POCKET).state == "ok", check_pocket(POCKET)
 
 
-def test_a_whole_folder_is_ok(world: Path) -> None:
+def test_complete_folder_is_ok(world: Path) -> None:
     check = check_pocket(world)
     assert check.state == "ok"
     assert check.found.startswith("2 files")
 
 
-def test_one_changed_byte_is_damage(world: Path) -> None:
+def test_one_changed_byte_is_reported_as_damage(world: Path) -> None:
     path = world / "vae" / "model.safetensors"
     path.write_bytes(bytes(999) + b"\x01")
     check = check_pocket(world)
@@ -40,35 +40,35 @@ def test_one_changed_byte_is_damage(world: Path) -> None:
     assert f"{path} is damaged" in check.found
 
 
-def test_a_missing_file_is_named(world: Path) -> None:
+def test_missing_file_is_named(world: Path) -> None:
     (world / "model_index.json").unlink()
     assert check_pocket(world).found == f"{world / 'model_index.json'} is missing"
 
 
-def test_an_absent_or_empty_list_is_broken(world: Path) -> None:
+def test_absent_or_empty_checksum_list_is_broken(world: Path) -> None:
     (world / "SHA256SUMS").write_text("")
     assert check_pocket(world).state == "broken"
     (world / "SHA256SUMS").unlink()
     assert check_pocket(world).state == "broken"
 
 
-def test_a_library_in_its_range_is_ok() -> None:
+def test_library_in_its_range_is_ok() -> None:
     check = check_dependency(Requirement("numpy>=1"))
     assert (check.state, check.found) == ("ok", f"{version('numpy')} (>=1)")
 
 
-def test_a_library_outside_its_range_is_broken_and_has_a_mend() -> None:
+def test_library_outside_its_range_is_broken_and_has_a_hint() -> None:
     check = check_dependency(Requirement("numpy<1"))
     assert check.state == "broken"
-    assert 'pip install "numpy<1"' in check.mend
+    assert 'pip install "numpy<1"' in check.hint
 
 
-def test_an_absent_library_is_broken() -> None:
+def test_absent_library_is_broken() -> None:
     check = check_dependency(Requirement("no-such-library-at-all>=2"))
     assert (check.state, check.found) == ("broken", "not installed")
 
 
-def test_this_machine_writes_and_reads_h264() -> None:
+def test_this_machine_encodes_and_decodes_h264() -> None:
     assert check_h264().state == "ok"
 
 
@@ -83,7 +83,7 @@ def test_more_threads_than_cores_is_noted() -> None:
         torch.set_num_threads(before)
 
 
-def test_disk_is_measured_where_runs_would_be_written(tmp_path: Path) -> None:
+def test_disk_space_is_measured_at_the_runs_folder(tmp_path: Path) -> None:
     assert str(tmp_path) in check_disk(tmp_path).found
 
 
@@ -93,5 +93,5 @@ def test_json_and_exit_code_agree(worldtune: CommandLine) -> None:
     broken = [check["name"] for check in report["checks"] if check["state"] == "broken"]
     assert report["ok"] == (not broken)
     assert done.returncode == (2 if broken else 0)
-    assert all(check["mend"] for check in report["checks"] if check["state"] == "broken")
+    assert all(check["hint"] for check in report["checks"] if check["state"] == "broken")
     assert {"python", "memory", "disk", "h264", "gpu", "pocket", "threads"} <= {c["name"] for c in report["checks"]}

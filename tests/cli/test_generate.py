@@ -13,9 +13,9 @@ from support.processes import start, wait_until
 from worldtune.adapters.card import CARD
 from worldtune.adapters.folder import save_adapter
 from worldtune.cli.main import INTERRUPTED, INTERRUPTION
-from worldtune.episodes.scan import measure
-from worldtune.episodes.video import read_frames, write_video
-from worldtune.worlds.load import open_world
+from worldtune.data.video.decode import read_frames, write_video
+from worldtune.data.video.video_index import measure_video
+from worldtune.models.load import open_world
 
 from .in_process import Verb, in_process
 from .in_process import fault as one_line
@@ -50,7 +50,7 @@ def fault(in_process: Verb, *arguments: str | Path) -> str:
     return one_line(in_process, "generate", *arguments)
 
 
-def test_a_request_file_becomes_videos_with_manifests(
+def test_request_file_becomes_videos_with_manifests(
     in_process: Verb, tiny_world: Path, adapter: Path, picture: Path, tmp_path: Path
 ) -> None:
     image = {**TEXT, "name": "image", "inference_type": "image2world", "input_path": picture.name}
@@ -64,12 +64,12 @@ def test_a_request_file_becomes_videos_with_manifests(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"{name}.{kind}" for name in names for kind in ("mp4", "json")
     )
-    assert {measure(tmp_path / "out" / f"{name}.mp4").frames for name in names} == {5}
-    told = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names}
-    assert [one["folder"] for one in told["adapted"]["adapters"]] == [str(adapter)]
-    assert told["again"]["adapters"] == []
-    assert told["again"]["video"] == told["image"]["video"]
-    assert told["adapted"]["video"]["sha256"] != told["image"]["video"]["sha256"]
+    assert {measure_video(tmp_path / "out" / f"{name}.mp4").frames for name in names} == {5}
+    manifests = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in names}
+    assert [adapter["folder"] for adapter in manifests["adapted"]["adapters"]] == [str(adapter)]
+    assert manifests["again"]["adapters"] == []
+    assert manifests["again"]["video"] == manifests["image"]["video"]
+    assert manifests["adapted"]["video"]["sha256"] != manifests["image"]["video"]["sha256"]
 
 
 def test_options_alone_make_a_video(in_process: Verb, tiny_world: Path, picture: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_options_alone_make_a_video(in_process: Verb, tiny_world: Path, picture:
 
 
 @pytest.mark.parametrize("options", [("--compile",), ("--offload", "sequential"), ("--offload", "group")])
-def test_how_it_is_computed_changes_no_picture(
+def test_compile_and_offload_do_not_change_the_frames(
     in_process: Verb, tiny_world: Path, picture: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     for folder, given in (("plain", ()), ("other", options)):
@@ -91,7 +91,7 @@ def test_how_it_is_computed_changes_no_picture(
     assert plain["computed"] == {"device": "cpu", "precision": "float32", "compiled": False}
     assert other["computed"] == {"device": "cpu", "precision": "float32", "compiled": "--compile" in options}
     a, b = (np.stack(list(read_frames(tmp_path / f / "video.mp4"))).astype(int) for f in ("plain", "other"))
-    # Of 255. Compiled code rounds otherwise, by the machine, and the lossy coding makes whole steps of that.
+    # Of 255. Compiled code rounds differently on each machine, and lossy coding turns that into whole steps.
     assert np.abs(a - b).mean() <= (0.25 if "--compile" in options else 0)
 
 
@@ -101,15 +101,17 @@ def test_how_it_is_computed_changes_no_picture(
         (("--device", "cuda:99"), "there is no device 'cuda:99' here"),
         (("--device", "tpu"), "there is no device 'tpu' here"),
         (("--device", "cpu:"), "there is no device 'cpu:' here"),
-        (("--offload", "disk"), "there is no 'disk'"),
+        (("--offload", "disk"), "unknown value 'disk'"),
         (("--offload", "group", "--compile"), "do not go together"),
     ],
 )
-def test_how_it_cannot_be_computed(in_process: Verb, tiny_world: Path, options: tuple[str, ...], what: str) -> None:
+def test_impossible_device_or_offload_is_rejected(
+    in_process: Verb, tiny_world: Path, options: tuple[str, ...], what: str
+) -> None:
     assert what in fault(in_process, *OPTIONS, *options, "--base", tiny_world)
 
 
-def test_an_adapter_for_all_requests_and_one_of_its_own(
+def test_adapter_option_applies_to_all_requests(
     in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path
 ) -> None:
     requests = write(tmp_path / "r.json", TEXT)
@@ -118,7 +120,7 @@ def test_an_adapter_for_all_requests_and_one_of_its_own(
     assert json.loads((tmp_path / "out" / "text.json").read_text())["adapters"][0]["folder"] == str(adapter)
 
 
-def test_an_adapter_for_another_base_is_refused(
+def test_adapter_for_another_base_is_rejected(
     in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path
 ) -> None:
     edit_card(adapter, base_digest="0" * 64, base="another")
@@ -127,12 +129,12 @@ def test_an_adapter_for_another_base_is_refused(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_flipped_digit_in_card_is_refused(in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path) -> None:
+def test_changed_digit_in_card_is_rejected(in_process: Verb, tiny_world: Path, adapter: Path, tmp_path: Path) -> None:
     text = (adapter / CARD).read_text()
     (adapter / CARD).write_text(text.replace('"fps": 16', '"fps": 18'))
     assert (adapter / CARD).read_text() != text
     line = fault(in_process, *OPTIONS, "--base", tiny_world, "--adapter", adapter, "-o", "out")
-    assert "adapter.json is not what was written" in line
+    assert "adapter.json was changed" in line
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -149,7 +151,7 @@ def test_flipped_digit_in_card_is_refused(in_process: Verb, tiny_world: Path, ad
         ({"prompt": None, "prompt_path": "film.bin"}, "the prompt is not UTF-8 text"),
     ],
 )
-def test_a_wrong_request_is_one_line(
+def test_wrong_request_is_one_line(
     in_process: Verb, tiny_world: Path, tmp_path: Path, change: dict[str, object], says: str
 ) -> None:
     (tmp_path / "film.bin").write_bytes(b"\xff\xfe\x00")
@@ -159,28 +161,26 @@ def test_a_wrong_request_is_one_line(
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-def test_options_beside_a_request_file_are_refused_not_ignored(
-    in_process: Verb, tiny_world: Path, tmp_path: Path
-) -> None:
+def test_options_beside_a_request_file_are_rejected(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
     requests = write(tmp_path / "r.json", TEXT)
     assert "seed, guidance would be ignored" in fault(in_process, requests, "--seed", "0", "--guidance", "3")
 
 
-def test_without_a_prompt_nothing_is_made(in_process: Verb, tiny_world: Path) -> None:
+def test_missing_prompt_is_rejected(in_process: Verb, tiny_world: Path) -> None:
     assert "give either prompt or prompt_path" in fault(in_process, "--base", tiny_world)
 
 
 @pytest.mark.parametrize("base", ["nowhere", "."])
-def test_what_is_no_base_is_refused(in_process: Verb, base: str) -> None:
-    assert "this is no base model" in fault(in_process, *OPTIONS, "--base", base)
+def test_unknown_base_is_rejected(in_process: Verb, base: str) -> None:
+    assert "this is not a base model" in fault(in_process, *OPTIONS, "--base", base)
 
 
-def test_a_folder_that_cannot_be_made_is_said_before_any_work(in_process: Verb, tmp_path: Path) -> None:
+def test_unwritable_output_is_reported_before_any_work(in_process: Verb, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot create the folder" in fault(in_process, *OPTIONS, "--base", "nowhere", "-o", "file/out")
 
 
-def test_interrupted_it_leaves_whole_videos_alone(tiny_world: Path, tmp_path: Path) -> None:
+def test_interruption_leaves_only_complete_videos(tiny_world: Path, tmp_path: Path) -> None:
     requests = write(tmp_path / "r.json", TEXT, {**TEXT, "name": "endless", "num_steps": 5_000})
     process = start("generate", requests, "--base", tiny_world, "-o", tmp_path / "out")
     wait_until(lambda: (tmp_path / "out" / "text.mp4").exists(), process)
@@ -191,36 +191,60 @@ def test_interrupted_it_leaves_whole_videos_alone(tiny_world: Path, tmp_path: Pa
     assert err.splitlines()[-1] == INTERRUPTION
     assert "Traceback" not in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["text.json", "text.mp4"]
-    assert measure(tmp_path / "out" / "text.mp4").frames == 5
+    assert measure_video(tmp_path / "out" / "text.mp4").frames == 5
 
 
-def test_a_video_s_last_frames_are_gone_on_from(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
+def test_options_and_request_file_have_the_same_defaults(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
+    """Guidance, steps and frame rate."""
+    write(tmp_path / "r.json", {"name": "file", "inference_type": "text2world", "prompt": "a"})
+    assert in_process("generate", "r.json", "--base", tiny_world, "-o", "out").code == 0
+    assert in_process("generate", "--prompt", "a", "--name", "option", "--base", tiny_world, "-o", "out").code == 0
+    file, option = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("file", "option"))
+    assert file["video"] == option["video"]
+    assert file["schedule"] == option["schedule"]
+    assert file["request"] | {"name": ""} == option["request"] | {"name": ""}
+    assert file["request"]["guidance"] == 0  # pocket's default
+
+
+@pytest.mark.parametrize(("fps", "told"), [(30, "film.mp4 has 30 frames per second; the generated video has 16"),
+                                           (16, "")])  # fmt: skip
+def test_frame_rate_of_the_input_video_is_reported(
+    in_process: Verb, tiny_world: Path, tmp_path: Path, fps: int, told: str
+) -> None:
+    write_video(tmp_path / "film.mp4", film(0, "the square goes down", (9, 99, 199)), fps)
+    options = ("--prompt", "a", "--steps", "1", "--input", "film.mp4", "--base", tiny_world, "-o", "out")
+    done = in_process("generate", *options)
+    assert done.code == 0, done.err
+    assert told in " ".join(done.err.split())
+    assert ("frames per second" in done.err) == bool(told)
+    assert json.loads((tmp_path / "out" / "video.json").read_text())["input"]["fps"] == fps
+
+
+def test_input_video_is_continued_as_video2world(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", film(0, "the square goes down", (9, 99, 199)), 16)
     done = in_process("generate", *OPTIONS, "--base", tiny_world, "--input", "film.mp4", "-o", "out")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "out" / "video.json").read_text())["request"]["inference_type"] == "video2world"
 
 
-def test_a_video_that_is_there_is_replaced_only_when_asked(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
+def test_existing_video_is_replaced_only_with_overwrite(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
     options = (*OPTIONS, "--base", tiny_world, "-o", "out")
     assert in_process("generate", *options).code == 0
     before = (tmp_path / "out" / "video.mp4").stat().st_mtime_ns
-    assert "the video is there already" in fault(in_process, *options)
+    assert "the video exists already" in fault(in_process, *options)
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns == before
     assert in_process("generate", *options, "--overwrite").code == 0
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns > before
 
 
-def test_the_last_request_is_checked_before_the_first_is_made(
-    in_process: Verb, tiny_world: Path, tmp_path: Path
-) -> None:
+def test_last_request_is_checked_before_the_first_is_made(in_process: Verb, tiny_world: Path, tmp_path: Path) -> None:
     last = {**TEXT, "name": "last", "inference_type": "image2world", "input_path": "gone.png"}
     requests = write(tmp_path / "requests.json", TEXT, last)
     assert "the input is missing" in fault(in_process, requests, "--base", tiny_world, "-o", "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_best_of_three_seeds_and_why(
+def test_best_of_three_seeds_is_kept_with_scores(
     in_process: Verb, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.py").write_text("def brightness(frames, prompt): return frames.mean()\n")
@@ -228,18 +252,18 @@ def test_the_best_of_three_seeds_and_why(
     judged = ("--best-of", "3", "--critic", "mine:brightness", "--seed", "4")
     done = in_process("generate", *OPTIONS, *judged, "--base", tiny_world, "-o", "out")
     assert done.code == 0, done.err
-    told = json.loads((tmp_path / "out" / "video.json").read_text())
-    scores = told["best_of"]["scores"]
+    manifest = json.loads((tmp_path / "out" / "video.json").read_text())
+    scores = manifest["best_of"]["scores"]
     assert sorted(scores) == ["4", "5", "6"]
-    assert str(told["request"]["seed"]) == max(scores, key=lambda seed: scores[seed])
+    assert str(manifest["request"]["seed"]) == max(scores, key=lambda seed: scores[seed])
     assert "go together" in fault(in_process, *OPTIONS, "--best-of", "3")
 
 
-def test_guardrails_off_are_said_and_required_ones_must_be_there(
+def test_guardrails_off_warns_and_required_needs_the_package(
     in_process: Verb, tiny_world: Path, tmp_path: Path
 ) -> None:
     done = in_process("generate", *OPTIONS, "--guardrails", "off", "--base", tiny_world, "-o", "out")
-    assert "the NVIDIA Open Model License asks for them" in done.err
+    assert "the NVIDIA Open Model License requires them" in done.err
     assert json.loads((tmp_path / "out" / "video.json").read_text())["guardrails"] == []
     assert "pip install cosmos-guardrail" in fault(in_process, *OPTIONS, "--guardrails", "required")
     assert "required, available or off" in fault(in_process, *OPTIONS, "--guardrails", "on")

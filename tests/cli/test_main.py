@@ -12,7 +12,7 @@ from worldtune.cli.main import VERBS, load_verb, run
 
 TABLE = {name: line for section in VERBS.values() for name, line in section.items()}
 
-# A verb made up on the spot, in a real process: BODY is what it does.
+# A test verb in a real process; its function does BODY.
 WITH_VERB = """
 import sys, time, types
 from worldtune.cli import main
@@ -31,7 +31,7 @@ def made_up_verb(body: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_verbs_own_help_begins_as_the_table_says(name: str) -> None:
+def test_help_page_begins_with_the_line_in_the_table(name: str) -> None:
     help_page = load_verb(name).help or ""
     assert help_page.splitlines()[0] == TABLE[name]
     assert "Example" in help_page
@@ -48,7 +48,7 @@ def test_help_lists_every_verb(worldtune: CommandLine, arguments: list[str]) -> 
         assert f"{name} {line}" in text
 
 
-def test_help_imports_no_verb_and_nothing_heavy() -> None:
+def test_help_imports_no_verb_and_no_large_library() -> None:
     code = (
         "import sys; from worldtune.cli.main import run; run(['--help']);"
         "print(*[name for name in sys.modules if name.startswith('worldtune.') or '.' not in name], file=sys.stderr)"
@@ -58,16 +58,19 @@ def test_help_imports_no_verb_and_nothing_heavy() -> None:
     assert {name for name in loaded if name.startswith("worldtune.")} == {
         "worldtune.cli",
         "worldtune.cli.main",
-        "worldtune.cli.output",
-        "worldtune.cli.signals",
+        "worldtune.cli.terminal",
+        "worldtune.cli.terminal.log",
+        "worldtune.cli.terminal.output",
+        "worldtune.cli.terminal.signals",
         "worldtune.core",
         "worldtune.core.safe_text",
+        "worldtune.core.version",
         "worldtune.errors",
     }
     assert not loaded & {"torch", "numpy", "diffusers", "rich", "pydantic", "yaml"}
 
 
-def test_no_verbs_help_page_imports_anything_heavy() -> None:
+def test_no_help_page_imports_a_large_library() -> None:
     code = (
         "import sys; from worldtune.cli.main import VERBS, load_verb;"
         "[load_verb(name) for verbs in VERBS.values() for name in verbs];"
@@ -91,53 +94,53 @@ def test_version(worldtune: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("trian", "train"), ("eval", "evaluate"), ("generat", "generate")])
-def test_an_unknown_verb_names_the_nearest(worldtune: CommandLine, typed: str, meant: str) -> None:
+def test_unknown_verb_suggests_the_closest(worldtune: CommandLine, typed: str, meant: str) -> None:
     done = worldtune(typed)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"error: no such verb: '{typed}' [worldtune]. Did you mean '{meant}'?\n"
 
 
-def test_a_verb_like_no_other_gets_the_list(worldtune: CommandLine) -> None:
+def test_unknown_verb_without_a_match_lists_all(worldtune: CommandLine) -> None:
     done = worldtune("qqqq")
     assert done.returncode == 2
     assert all(name in done.stderr for name in TABLE)
 
 
-def test_an_unknown_option_names_the_nearest(worldtune: CommandLine) -> None:
+def test_unknown_option_suggests_the_closest(worldtune: CommandLine) -> None:
     done = worldtune("bases", "--jsno")
     assert done.returncode == 2
     assert done.stderr == "error: no such option: --jsno [worldtune bases]. Did you mean '--json'?\n"
 
 
-def test_an_option_like_no_other_gets_the_help_page(worldtune: CommandLine) -> None:
+def test_unknown_option_without_a_match_points_to_help(worldtune: CommandLine) -> None:
     done = worldtune("bases", "--qqqq")
     assert done.returncode == 2
     assert done.stderr == "error: no such option: --qqqq [worldtune bases]. See 'worldtune bases --help'.\n"
 
 
-def test_a_missing_argument_is_one_line(worldtune: CommandLine) -> None:
+def test_missing_argument_is_one_line(worldtune: CommandLine) -> None:
     done = worldtune("train")
     assert done.returncode == 2
     assert done.stderr.startswith("error: missing argument")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_users_mistake_is_one_line_even_when_its_text_is_not() -> None:
-    body = "from worldtune.errors import DataError; raise DataError('two\\nlines', where='a', mend='Mend it.')"
+def test_user_error_with_a_line_break_is_one_line() -> None:
+    body = "from worldtune.errors import DataError; raise DataError('two\\nlines', where='a', hint='Fix it.')"
     done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: two lines [a]. Mend it.\n"
+    assert done.stderr == "error: two lines [a]. Fix it.\n"
 
 
-def test_a_file_that_cannot_be_read_is_the_users_to_mend(tmp_path: Path) -> None:
+def test_unreadable_file_is_a_user_error(tmp_path: Path) -> None:
     done = subprocess.run(made_up_verb(f"open({str(tmp_path)!r})"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"error: is a directory [{tmp_path}]. Check the path, its permissions and the disk's space.\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_the_users_to_mend() -> None:
+def test_full_disk_is_a_user_error() -> None:
     body = "file = open('/dev/full', 'w'); file.write('x'); file.flush()"
     done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -145,7 +148,7 @@ def test_a_full_disk_is_the_users_to_mend() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_gpu_that_is_too_small_is_the_users_to_mend() -> None:
+def test_gpu_out_of_memory_is_a_user_error() -> None:
     body = "import torch; raise torch.OutOfMemoryError('CUDA out of memory')"
     done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -166,24 +169,24 @@ def test_ctrl_c_is_one_line_and_130() -> None:
     assert stderr == "interrupted: nothing is left half-written\n"
 
 
-def test_our_fault_shows_the_traceback_and_says_so() -> None:
+def test_bug_shows_the_traceback_and_asks_for_a_report() -> None:
     done = subprocess.run(made_up_verb("return {}['absent']"), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert "KeyError: 'absent'" in done.stderr
-    assert "our fault" in done.stderr.splitlines()[-1]
+    assert "this is a bug in worldtune" in done.stderr.splitlines()[-1]
 
 
-def test_what_a_verb_returns_is_not_an_exit_code() -> None:
+def test_return_value_of_a_verb_is_not_an_exit_code() -> None:
     assert subprocess.run(made_up_verb("return 7"), check=False).returncode == 0
 
 
-def test_a_verb_may_choose_its_exit_code() -> None:
+def test_verb_may_choose_its_exit_code() -> None:
     body = "import typer; raise typer.Exit(2)"
     assert subprocess.run(made_up_verb(body), check=False).returncode == 2
 
 
-def test_run_gives_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_returns_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert run(["nonsense"]) == 2
     assert capsys.readouterr().out == f"worldtune {__version__}\n"

@@ -1,4 +1,4 @@
-"""A real dataset that nobody here made, through the whole of train and generate on the pocket world."""
+"""Train and generate on the pocket world with a real robot dataset."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ def test_gr1_trains_and_its_held_out_loss_falls_by_half(
     losses = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
     assert losses[-1] < 0.5 * losses[0]
 
-    film = real_data / "gr1_picknplace/videos/chunk-000/observation.images.ego_view/episode_000000.mp4"
-    request = ["--input", str(film), "--prompt", "pick the pear from the counter and place it in the plate"]
+    video = real_data / "gr1_picknplace/videos/chunk-000/observation.images.ego_view/episode_000000.mp4"
+    request = ["--input", str(video), "--prompt", "pick the pear from the counter and place it in the plate"]
     out = tmp_path / "videos"
     assert run(["generate", *request, "--adapter", str(folder / "adapter"), "--steps", "4", "-o", str(out)]) == 0
     manifest = json.loads((out / "video.json").read_text())

@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from worldtune.cli.report import report
 from worldtune.errors import DataError
-from worldtune.evaluation.case import Case, held
-from worldtune.evaluation.compare import compare
+from worldtune.evaluation.cases.case import Case, video_from_frames
+from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import ReportContent, write_report
 
 app = typer.Typer()
@@ -20,10 +20,10 @@ def test_help_shows_an_example() -> None:
     assert "worldtune report runs/demo" in answer.output
 
 
-def test_a_run_s_report_is_drawn_again(tmp_path: Path) -> None:
+def test_report_of_a_run_is_rebuilt(tmp_path: Path) -> None:
     clip_THWC = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    cases = [Case("a", "a", "push", "top", "push it", held(clip_THWC))]
-    clips = {"base": {"a": [held(clip_THWC)]}, "LoRA": {"a": [held(clip_THWC)]}}
+    cases = [Case("a", "a", "push", "top", "push it", video_from_frames(clip_THWC))]
+    clips = {"base": {"a": [video_from_frames(clip_THWC)]}, "LoRA": {"a": [video_from_frames(clip_THWC)]}}
     made = ReportContent("Title", "LoRA", compare(cases, clips), cases, clips, [], {}, {}, [], "make demo", 16.0)
     index = write_report(tmp_path / "run" / "report", made)
     page = index.read_bytes()
@@ -33,7 +33,7 @@ def test_a_run_s_report_is_drawn_again(tmp_path: Path) -> None:
     assert index.read_bytes() == page
 
 
-def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+def test_folder_without_results_is_rejected(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, [str(tmp_path)])
     assert isinstance(answer.exception, DataError)
-    assert "no results of an evaluation here" in str(answer.exception)
+    assert "no evaluation results found" in str(answer.exception)

@@ -1,4 +1,4 @@
-"""Files that readers disagree about, or that stop a reader, through the command line: one line, exit code 2."""
+"""Files that parsers read differently, or that stop a parser, on the command line: one line, exit code 2."""
 
 import json
 import sys
@@ -16,8 +16,8 @@ MERGES = "\n".join(
     ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], x{n}: 1}}" for n in range(1, 9))]
 )
 HARM = [
-    (MERGES, "aliases stand for more than 200,000 values"),
-    ("a: &a [*a]", "an alias stands inside what it stands for"),
+    (MERGES, "aliases expand to more than 200,000 values"),
+    ("a: &a [*a]", "an alias is inside its own anchor"),
     ("[" * 50_000, "nested deeper than 64"),
     ("name: a\nname: b", "the key 'name' is given twice"),
     ("name: '\ud800'".encode("utf-8", "surrogatepass"), "not UTF-8 text"),
@@ -28,7 +28,7 @@ PROMPT = {"inference_type": "text2world", "prompt": "a robot arm"}
 
 
 @pytest.mark.parametrize(("content", "says"), HARM, ids=[says for _, says in HARM])
-def test_yaml_of_every_kind(
+def test_harmful_yaml_is_rejected(
     in_process: Verb, tiny_world: Path, tmp_path: Path, content: str | bytes, says: str
 ) -> None:
     harm = tmp_path / "harm.yaml"
@@ -45,7 +45,7 @@ def test_yaml_of_every_kind(
     [
         ("data.path=" + "[" * 50_000, "nested deeper than 64"),
         ("train={steps: 1, steps: 2}", "the key 'steps' is given twice"),
-        ("train=&a {steps: *a}", "an alias stands inside"),
+        ("train=&a {steps: *a}", "an alias is inside"),
         ("train.lr=.nan", "not a finite number"),
         ("train.steps=1" + "0" * 80, "more than 40 digits"),
         ("data.fps=1.0e+30", "'data.fps'"),
@@ -58,7 +58,9 @@ def test_yaml_of_every_kind(
     ],
     ids=lambda text: text[:24],
 )
-def test_overrides(in_process: Verb, tiny_world: Path, tmp_path: Path, override: str, says: str) -> None:
+def test_harmful_overrides_are_rejected(
+    in_process: Verb, tiny_world: Path, tmp_path: Path, override: str, says: str
+) -> None:
     recipe = write_recipe(tmp_path, tiny_world)
     assert says in fault(in_process, "train", recipe, override, "--out", "run")
     assert not (tmp_path / "run").exists()
@@ -85,7 +87,7 @@ def request(**fields: object) -> dict[str, object]:
     ],
     ids=lambda part: str(part)[-40:],
 )
-def test_a_request_is_refused_before_the_one_before_it_is_made(
+def test_bad_second_request_is_rejected_before_the_first_is_made(
     in_process: Verb, tiny_world: Path, tmp_path: Path, second: dict[str, object], says: str
 ) -> None:
     (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(one) for one in (PROMPT | {"name": "first"}, second)))
@@ -93,18 +95,18 @@ def test_a_request_is_refused_before_the_one_before_it_is_made(
     assert not (tmp_path / "out" / "first.mp4").exists()
 
 
-def test_a_prompt_file_with_a_nul_is_refused_before_the_request_before_it_is_made(
+def test_prompt_file_with_a_nul_is_rejected_before_the_first_request(
     in_process: Verb, tiny_world: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "p.txt").write_text("a\0b")
     size = {"resolution": "32,32", "num_output_frames": 9, "num_steps": 1, "guidance": 0}
-    asked = [PROMPT | {"name": "first"} | size, request(prompt=None, prompt_path="p.txt") | size]
-    (tmp_path / "r.json").write_text(json.dumps(asked))
+    requests = [PROMPT | {"name": "first"} | size, request(prompt=None, prompt_path="p.txt") | size]
+    (tmp_path / "r.json").write_text(json.dumps(requests))
     line = fault(in_process, "generate", "r.json", "--base", tiny_world, "-o", "out", "--device", "cpu")
     assert "the prompt holds a NUL character [second]" in line
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_prompt_of_bytes_that_are_not_utf_8_is_refused(in_process: Verb, tiny_world: Path) -> None:
+def test_prompt_that_is_not_utf8_is_rejected(in_process: Verb, tiny_world: Path) -> None:
     prompt = b"a \xff".decode(sys.getfilesystemencoding(), "surrogateescape")  # as Python reads the command line
     assert "a lone surrogate" in fault(in_process, "generate", "--base", tiny_world, "--prompt", prompt)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from worldtune.core.safe_text import json_text, lines_of_text, markdown, mermaid_label, one_line, xml_text
+from worldtune.core.safe_text import json_text, markdown, mermaid_label, one_line, safe_lines, xml_text
 
 TEXT = st.text(st.characters(), max_size=40)  # surrogates and unassigned characters too
 HOSTILE = st.lists(
@@ -63,8 +63,8 @@ def test_one_line_is_one_printable_line_and_stable(text: str) -> None:
 
 
 @given(TEXT)
-def test_lines_of_our_own_text_stay_lines(text: str) -> None:
-    assert len(lines_of_text(f"{text}\nb").split("\n")) == text.count("\n") + 2
+def test_safe_lines_keep_line_breaks(text: str) -> None:
+    assert len(safe_lines(f"{text}\nb").split("\n")) == text.count("\n") + 2
 
 
 @given(st.one_of(HOSTILE, TEXT))
@@ -81,14 +81,14 @@ def test_markdown_of_hostile_text_renders_as_text(text: str) -> None:
 
 
 @given(st.one_of(HOSTILE, TEXT))
-def test_markdown_shows_the_words_of_the_line(text: str) -> None:
+def test_markdown_keeps_the_words(text: str) -> None:
     reader = MarkdownIt("commonmark", {"html": True})
     (inline,) = [block for block in reader.parse(f"x {markdown(text)}") if block.type == "inline"]
     shown = "".join(token.content for token in inline.children or []).replace("\u200b", "")
     assert shown == " ".join(f"x {one_line(text)}".split())
 
 
-def test_markdown_makes_no_link_and_calls_nobody() -> None:
+def test_markdown_has_no_links_or_mentions() -> None:
     text = markdown("see https://a.b www.a.b @bob bob@a.b")
     assert "://" not in text
     assert "www.a" not in text
@@ -97,7 +97,7 @@ def test_markdown_makes_no_link_and_calls_nobody() -> None:
 
 
 @given(st.one_of(HOSTILE, TEXT, st.just('"]\nn9["x')))
-def test_a_mermaid_label_cannot_end_its_quotes(text: str) -> None:
+def test_mermaid_label_cannot_close_its_quotes(text: str) -> None:
     label = mermaid_label(text)
     assert not set(label) & set('"`[](){}<>|\\&')
     assert len(label.splitlines()) <= 1
@@ -112,7 +112,7 @@ def test_xml_text_is_well_formed_in_content_and_attribute(text: str) -> None:
 
 
 @given(st.recursive(TEXT | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)))
-def test_json_reads_back_as_it_was_and_is_printable(value: object) -> None:
+def test_json_text_reads_back_and_is_printable(value: object) -> None:
     text = json_text(value)
     assert json.loads(text) == json.loads(json.dumps(value))
     text.encode("utf-8")

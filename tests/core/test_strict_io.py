@@ -24,7 +24,7 @@ def values(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     return st.recursive(PLAIN | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
 
 
-def refusal(parse: Parse, content: bytes | str) -> str:
+def fault(parse: Parse, content: bytes | str) -> str:
     with pytest.raises(DataError) as error:
         parse(content, "the place")
     assert error.value.where == "the place"
@@ -52,13 +52,13 @@ def test_json_means_the_same_in_yaml(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False)
     try:
         usual = yaml.safe_load(text)
-    except yaml.YAMLError:  # JSON that PyYAML does not read, as a tab in a key
+    except yaml.YAMLError:  # PyYAML cannot read this JSON, such as a tab in a key
         return
     assert parse_yaml(text, "here") == usual
 
 
 @given(st.text(st.sampled_from("{}[]:,\"'\\u0dDe8 \n-1.NaInfty")))
-def test_any_text_is_json_for_python_too_or_refused(text: str) -> None:
+def test_any_text_parses_as_in_python_or_is_an_error(text: str) -> None:
     try:
         value = parse_json(text, "here")
     except DataError:
@@ -88,8 +88,8 @@ def test_any_text_is_json_for_python_too_or_refused(text: str) -> None:
     ],
     ids=lambda part: part[:20] if isinstance(part, str | bytes) else None,
 )
-def test_what_is_refused_in_both(parse: Parse, content: bytes | str, says: str) -> None:
-    assert says in refusal(parse, content)
+def test_invalid_in_json_and_yaml(parse: Parse, content: bytes | str, says: str) -> None:
+    assert says in fault(parse, content)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_what_is_refused_in_both(parse: Parse, content: bytes | str, says: str) 
         ('"a\nb"', "not JSON"),
     ],
 )
-def test_what_json_is_refused(content: str, says: str) -> None:
-    assert says in refusal(parse_json, content)
+def test_invalid_json_is_an_error(content: str, says: str) -> None:
+    assert says in fault(parse_json, content)
 
 
-def test_values_may_be_64_deep_and_numbers_have_40_digits() -> None:
+def test_depth_64_and_40_digits_are_allowed() -> None:
     for parse in (parse_json, parse_yaml):
         assert parse("[" * 64 + "1" + "]" * 64, "here")
         assert parse("9" * 40, "here") == 10**40 - 1
@@ -120,14 +120,14 @@ def test_values_may_be_64_deep_and_numbers_have_40_digits() -> None:
     assert parse_json(r'"\ud83d\ude00 \\u0000"', "here") == "😀 \\u0000"
 
 
-def test_the_error_is_of_the_asked_kind_and_says_what_to_do() -> None:
+def test_error_has_the_given_class_and_hint() -> None:
     with pytest.raises(AdapterError, match=r"not JSON.*\[the card\]\. Export it again\."):
-        parse_json("{", "the card", error=AdapterError, mend="Export it again.")
+        parse_json("{", "the card", error=AdapterError, hint="Export it again.")
     with pytest.raises(AdapterError, match=r"not YAML.*line 2 \[the card\]\. Export it again\."):
-        parse_yaml("a: 1\n]", "the card", error=AdapterError, mend="Export it again.")
+        parse_yaml("a: 1\n]", "the card", error=AdapterError, hint="Export it again.")
 
 
-def test_files_are_read_as_their_text(tmp_path: Path) -> None:
+def test_files_parse_like_their_text(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"é": [1, 2.5]}', encoding="utf-8")
     (tmp_path / "a.yaml").write_text("é: [1, 2.5]", encoding="utf-8-sig")
     (tmp_path / "a.jsonl").write_text('{"text": "one line"}\r\n\n[2]', encoding="utf-8-sig")
@@ -135,14 +135,14 @@ def test_files_are_read_as_their_text(tmp_path: Path) -> None:
     assert read_json_lines(tmp_path / "a.jsonl") == [{"text": "one line"}, [2]]
 
 
-def test_a_bad_line_is_named(tmp_path: Path) -> None:
+def test_bad_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n\n{"a": 1, "a": 2}\n')
     with pytest.raises(DataError, match=r"given twice \[.*a\.jsonl, line 3\]"):
         read_json_lines(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("read", [read_json, read_json_lines, read_yaml])
-def test_what_is_not_a_file_is_refused(read: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_path_that_is_not_a_file_is_an_error(read: Callable[[Path], Any], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, says in [
         (tmp_path / "absent", "No such file"),
@@ -156,7 +156,7 @@ def test_what_is_not_a_file_is_refused(read: Callable[[Path], Any], tmp_path: Pa
             read(path)
 
 
-def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
+def test_too_large_file_is_not_parsed(tmp_path: Path) -> None:
     large = tmp_path / "large.json"
     with large.open("wb") as file:
         file.truncate(3 * strict_io.MIB)
@@ -165,7 +165,7 @@ def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
             read(large, largest=2 * strict_io.MIB)
 
 
-def test_memory_is_of_the_files_size(tmp_path: Path) -> None:
+def test_memory_use_follows_the_file_size(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.write_bytes(b"x" * 1000)
     tracemalloc.start()
@@ -176,6 +176,6 @@ def test_memory_is_of_the_files_size(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_file_that_the_system_makes_is_refused() -> None:
-    with pytest.raises(DataError, match="none on a disk"):
+def test_proc_file_is_an_error() -> None:
+    with pytest.raises(DataError, match="is not on a disk"):
         strict_io.read_bytes(Path("/proc/self/status"), strict_io.MIB, DataError, "")

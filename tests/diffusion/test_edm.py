@@ -1,11 +1,11 @@
-"""Predict 2's formulas against values worked out by hand, in float64, and against rectified flow."""
+"""Predict 2's formulas against values computed by hand in float64, and against rectified flow."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldtune.diffusion.edm import LOSS_SCALE, denoised_weight, flow_time, scalings, training_sigmas
+from worldtune.diffusion.edm import LOSS_SCALE, flow_time, loss_weight, scalings, training_sigmas
 from worldtune.diffusion.flow import interpolate, velocity
 
 SIGMAS = torch.tensor([1e-4, 0.002, 1.0, 3.0, 80.0, 200.0, 1e5], dtype=torch.float64)
@@ -18,7 +18,7 @@ def tensor(*values: float) -> torch.Tensor:
 def test_values_by_hand() -> None:
     assert flow_time(tensor(1.0, 3.0, 200.0)).tolist() == [0.5, 0.75, 200 / 201]
     assert [part.item() for part in scalings(tensor(3.0))] == [0.25, -0.75, 0.25, 0.75]
-    assert denoised_weight(tensor(0.5)).item() == 9.0
+    assert loss_weight(tensor(0.5)).item() == 9.0
     assert LOSS_SCALE == 10
 
 
@@ -30,7 +30,7 @@ def test_training_draws_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sigma", SIGMAS.tolist())
-def test_the_loss_of_the_clean_clip_is_the_loss_of_the_velocity(sigma: float) -> None:
+def test_weighted_loss_of_z_equals_the_velocity_loss(sigma: float) -> None:
     generator = torch.Generator().manual_seed(0)
     z, noise, output = torch.randn(3, 1, 4, 2, 3, 3, generator=generator, dtype=torch.float64)
     level = tensor(sigma)
@@ -38,13 +38,13 @@ def test_the_loss_of_the_clean_clip_is_the_loss_of_the_velocity(sigma: float) ->
     x = z + sigma * noise
     assert torch.allclose(c_in * x, interpolate(z, noise, c_noise), rtol=0, atol=1e-9)
     denoised = c_skip * x + c_out * output
-    weighted = denoised_weight(level) * (denoised - z).square()
+    weighted = loss_weight(level) * (denoised - z).square()
     assert torch.allclose(weighted, (output - velocity(z, noise)).square(), rtol=1e-5, atol=1e-5)
 
 
 @given(st.floats(1e-4, 1e5))
-def test_a_level_lies_on_the_path(sigma: float) -> None:
+def test_edm_level_is_on_the_flow_path(sigma: float) -> None:
     t = flow_time(tensor(sigma)).item()
     assert 0 < t < 1
     assert t / (1 - t) == pytest.approx(sigma, rel=1e-6)
-    assert denoised_weight(tensor(sigma)).item() == pytest.approx(1 / t**2)
+    assert loss_weight(tensor(sigma)).item() == pytest.approx(1 / t**2)

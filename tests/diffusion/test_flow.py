@@ -18,7 +18,7 @@ def pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return z_BCTHW, noise_BCTHW
 
 
-def test_the_path_is_worked_out_by_hand() -> None:
+def test_path_by_hand() -> None:
     z_BCTHW, noise_BCTHW = torch.full((2, 1, 1, 1, 1), 3.0), torch.full((2, 1, 1, 1, 1), -5.0)
     x_BCTHW = interpolate(z_BCTHW, noise_BCTHW, torch.tensor([0.25, 0.9]))
     assert x_BCTHW.flatten().tolist() == pytest.approx([1.0, -4.2])
@@ -26,13 +26,13 @@ def test_the_path_is_worked_out_by_hand() -> None:
 
 
 @given(SIGMAS, SIGMAS)
-def test_the_velocity_leads_from_one_point_of_the_path_to_another(first: float, second: float) -> None:
+def test_velocity_connects_points_of_the_path(first: float, second: float) -> None:
     z_BCTHW, noise_BCTHW = pair()
     start, end = (interpolate(z_BCTHW, noise_BCTHW, torch.tensor([s, s])) for s in (first, second))
     assert torch.allclose(start + (second - first) * velocity(z_BCTHW, noise_BCTHW), end, atol=1e-5)
 
 
-def test_the_path_begins_at_the_data_and_ends_in_noise() -> None:
+def test_path_goes_from_data_to_noise() -> None:
     z_BCTHW, noise_BCTHW = pair()
     x_BCTHW = interpolate(z_BCTHW, noise_BCTHW, torch.tensor([0.0, 1.0]))
     assert torch.equal(x_BCTHW[0], z_BCTHW[0])
@@ -47,7 +47,7 @@ def test_noise_levels_against_float64(normal: float, shift: float) -> None:
 
 
 def test_noise_levels_have_the_published_distribution() -> None:
-    """Of Predict 2.5's levels the mean is 0.794 and the 5th, 50th and 95th percentile 0.49, 0.83 and 0.96."""
+    """Predict 2.5's levels have the mean 0.794, and the 5th, 50th and 95th percentiles 0.49, 0.83 and 0.96."""
     normal_B = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
     sigma_B = shifted_logit_normal(normal_B, 5.0).double().numpy()
     assert sigma_B.mean() == pytest.approx(0.794, abs=2e-3)
@@ -55,7 +55,7 @@ def test_noise_levels_have_the_published_distribution() -> None:
 
 
 @given(NORMALS, NORMALS)
-def test_more_noise_for_a_greater_draw(first: float, second: float) -> None:
+def test_noise_level_increases_with_the_draw(first: float, second: float) -> None:
     low, high = sorted((first, second))
     sigmas = shifted_logit_normal(torch.tensor([low, high]), 5.0)
     assert 0 < sigmas[0] <= sigmas[1] < 1

@@ -1,4 +1,4 @@
-"""A headless Chromium spoken to over its DevTools pipe: null-terminated JSON on file descriptors 3 and 4."""
+"""A headless Chromium controlled through its DevTools pipe: null-terminated JSON on file descriptors 3 and 4."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60.0
+TIMEOUT = 60.0
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --remote-debugging-pipe --mute-audio --disable-dev-shm-usage"
@@ -22,11 +22,11 @@ FLAGS = (
 
 
 class Page:
-    """One tab. `log` gathers console errors and Content-Security-Policy reports."""
+    """One tab. `log` collects console errors and Content-Security-Policy reports."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self.reading, self.writing = reading, writing
-        self.rest = b""
+        self.buffer = b""
         self.count = 0
         self.session: str | None = None
         self.log: list[str] = []
@@ -49,7 +49,7 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 result: dict[str, Any] = answer["result"]
                 return result
-            self._note(answer)
+            self._log_event(answer)
 
     def open(self, url: str, width: int = 1366, height: int = 768) -> None:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -57,17 +57,17 @@ class Page:
         self.wait_for("document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
-        """The JSON value of a JavaScript expression; a promise is awaited."""
+        """Return the JSON value of a JavaScript expression; await a promise."""
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:600])
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        """Return as soon as the expression is true; TimeoutError when it never becomes so."""
-        end = time.monotonic() + PATIENCE
+        """Wait until the expression is true. Raise TimeoutError if it does not become true."""
+        deadline = time.monotonic() + TIMEOUT
         while not self.value(expression):
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise TimeoutError(expression)
             time.sleep(0.05)
 
@@ -77,17 +77,17 @@ class Page:
         path.write_bytes(base64.b64decode(data))
 
     def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self.rest:
-            if not select.select([self.reading], [], [], PATIENCE)[0]:
+        while b"\0" not in self.buffer:
+            if not select.select([self.reading], [], [], TIMEOUT)[0]:
                 raise TimeoutError("Chromium does not answer")
             if not (more := os.read(self.reading, 1 << 16)):
                 raise EOFError("Chromium has ended")
-            self.rest += more
-        message, self.rest = self.rest.split(b"\0", 1)
+            self.buffer += more
+        message, self.buffer = self.buffer.split(b"\0", 1)
         answer: dict[str, Any] = json.loads(message)
         return answer
 
-    def _note(self, event: dict[str, Any]) -> None:
+    def _log_event(self, event: dict[str, Any]) -> None:
         match event.get("method"):
             case "Log.entryAdded":
                 self.log.append(event["params"]["entry"]["text"])
@@ -97,7 +97,7 @@ class Page:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Page]:
-    """A page of a fresh Chromium that is ended with the block."""
+    """Start a fresh Chromium, yield a page, and kill the browser after the block."""
     to_browser, to_us = os.pipe(), os.pipe()
     command = f'exec "{CHROMIUM}" {FLAGS} --user-data-dir="{profile}" 3<&{to_browser[0]} 4>&{to_us[1]}'
     process = subprocess.Popen(

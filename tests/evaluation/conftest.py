@@ -1,4 +1,4 @@
-"""What tests of generated videos share: the tiny world, and clips that are encoded by it."""
+"""Fixtures for tests of generated videos: the tiny base model, and clips encoded by it."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from support.films import write_films
 from support.training import small_data, small_recipe
 from worldtune.latents.dataset import LatentClip
-from worldtune.worlds.load import open_world
-from worldtune.worlds.world import World
+from worldtune.models.load import open_world
+from worldtune.models.world import World
 
 
 @pytest.fixture(scope="module")

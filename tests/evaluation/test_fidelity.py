@@ -28,19 +28,19 @@ def test_psnr_of_a_known_error() -> None:
     assert psnr(still(110), still(100)) == pytest.approx(10 * math.log10(255**2 / 100))
 
 
-def test_psnr_does_not_score_the_given_frame() -> None:
+def test_psnr_ignores_the_first_frame() -> None:
     generated = still(100)
     generated[0] = 255
     assert psnr(generated, still(100)) == pytest.approx(CEILING)
 
 
-def test_psnr_pools_the_error_of_the_clip_rather_than_the_decibels() -> None:
+def test_psnr_averages_the_error_not_the_decibels() -> None:
     generated = still(100)
     generated[1], generated[2] = 110, 130
     assert psnr(generated, still(100)) == pytest.approx(10 * math.log10(255**2 / ((100 + 900) / 2)))
 
 
-def test_metrics_refuse_other_shapes() -> None:
+def test_different_shapes_are_an_error() -> None:
     for metric in (psnr, ssim):
         with pytest.raises(ValueError, match="shapes differ"):
             metric(still(1, frames=4), still(1, frames=3))
@@ -60,7 +60,7 @@ def test_a_larger_error_never_scores_higher(mse: float, times: float) -> None:
 
 
 def test_ssim_of_one_window_by_hand() -> None:
-    """11×11 pixels hold one window, so the definition of Wang et al. 2004 can be summed directly."""
+    """A picture of 11×11 pixels has one window, so the definition of Wang et al. 2004 can be summed directly."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (2, 2, 11, 11, 3), dtype=np.uint8)
     places = np.arange(11) - 5
@@ -77,24 +77,24 @@ def test_ssim_of_one_window_by_hand() -> None:
     assert ssim_by_frame(x, y) == pytest.approx([expected.mean()], rel=1e-9)
 
 
-def test_ssim_is_one_for_equal_and_falls_with_blur() -> None:
+def test_ssim_is_one_for_equal_clips_and_falls_with_noise() -> None:
     clip = moving_square(0)
     assert ssim(clip, clip) == pytest.approx(1.0)
     assert ssim(moving_square(0, noise=5), clip) > ssim(moving_square(0, noise=20), clip)
 
 
-def test_ssim_refuses_frames_smaller_than_its_window() -> None:
+def test_ssim_of_frames_smaller_than_its_window_is_an_error() -> None:
     with pytest.raises(ValueError, match="11×11"):
         ssim(still(1, side=10), still(1, side=10))
 
 
-def test_moving_pixels_are_those_that_left_the_first_frame() -> None:
+def test_moving_pixels_differ_from_the_first_frame() -> None:
     reference = still(100)
     reference[1, 2, 3, 1] = 126
     reference[2, 4, 5, 0] = 125
     moved = moving_pixels(reference)
     assert moved.shape == (2, 16, 16)
-    assert [tuple(place) for place in np.argwhere(moved)] == [(0, 2, 3)]
+    assert [tuple(index) for index in np.argwhere(moved)] == [(0, 2, 3)]
 
 
 def test_moving_psnr_scores_only_the_moving_pixels() -> None:
@@ -105,5 +105,5 @@ def test_moving_psnr_scores_only_the_moving_pixels() -> None:
     assert moving_psnr(generated, reference) == pytest.approx(psnr_from_mse(100))
 
 
-def test_moving_psnr_is_null_when_nothing_moves() -> None:
+def test_moving_psnr_is_none_if_nothing_moves() -> None:
     assert moving_psnr(still(90), still(100)) is None

@@ -1,4 +1,4 @@
-"""Figures: reached is computed, never stated."""
+"""Figures: `reached` is computed from value and goal."""
 
 from hypothesis import given
 from hypothesis import strategies as st

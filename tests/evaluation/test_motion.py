@@ -12,7 +12,7 @@ def test_motion_amount_is_the_mean_absolute_step() -> None:
     assert motion_amount(clip) == pytest.approx((30 + 20) / 2)
 
 
-def test_ratio_tells_frozen_right_and_slow_apart() -> None:
+def test_ratio_is_zero_for_frozen_and_one_for_equal_videos() -> None:
     reference = moving_square(3)
     frozen = np.broadcast_to(reference[:1], reference.shape)
     assert motion_ratio(frozen, reference) == 0
@@ -22,6 +22,6 @@ def test_ratio_tells_frozen_right_and_slow_apart() -> None:
     assert 0.1 < slow < 0.8
 
 
-def test_ratio_is_null_when_the_reference_stands_still() -> None:
+def test_ratio_is_none_if_the_reference_stands_still() -> None:
     still = np.full((3, 16, 16, 3), 7, np.uint8)
     assert motion_ratio(moving_square(0, frames=3)[:, :16, :16], still) is None

@@ -22,7 +22,7 @@ ROWS = [
 
 
 def places(svg: str, style: str) -> list[tuple[float, float]]:
-    """The points of the line with this class."""
+    """Return the points of the line with this CSS class."""
     for path in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}path"):
         if path.get("class") == style:
             return [tuple(map(float, point.split(","))) for point in path.attrib["d"][1:].split("L")]  # type: ignore[misc]
@@ -54,7 +54,7 @@ def test_every_chart_is_well_formed_and_inside_its_frame(values: list[float]) ->
     ET.fromstring(gain_chart([(str(k), value) for k, value in enumerate(values)], title="gain"))
 
 
-def test_losses_that_nobody_logged_get_no_chart() -> None:
+def test_losses_that_no_run_logged_get_no_chart() -> None:
     charts = loss_charts({"LoRA": ROWS, "DoRA": ROWS}, {"LoRA": "s1", "DoRA": "s2"})
     assert ["Held-out loss" in charts[0], "Training loss" in charts[1], len(charts)] == [True, True, 2]
 
@@ -65,7 +65,7 @@ def test_hostile_names_stay_text() -> None:
     assert "<script" not in line_chart([Series("<script>", [(0, 1.0)], "s1")], title="t", x_label="x")
 
 
-def test_the_loss_plot_stands_alone(tmp_path: Path) -> None:
+def test_the_loss_plot_is_self_contained(tmp_path: Path) -> None:
     write_loss_plot(tmp_path / "loss.svg", {"LoRA": ROWS, "DoRA": ROWS})
     text = (tmp_path / "loss.svg").read_text()
     ET.fromstring(text)
@@ -73,7 +73,7 @@ def test_the_loss_plot_stands_alone(tmp_path: Path) -> None:
     assert "LoRA" in text
 
 
-def test_a_run_s_plot_shows_what_it_learns_beside_what_it_forgets(tmp_path: Path) -> None:
+def test_the_plot_of_one_run_shows_held_out_and_base_domain_loss(tmp_path: Path) -> None:
     rows = [row | {"base_domain_loss": 0.1, "averages": {"decay-0.9": 0.4}} for row in ROWS if row["held_out_loss"]]
     write_loss_plot(tmp_path / "loss.svg", {"LoRA": rows})
     first, second = (tmp_path / "loss.svg").read_text().split("Training loss")[:2]

@@ -16,7 +16,7 @@ from worldtune.evaluation.judging.questions import ANOMALIES, INSTRUCTION, PHYSI
         ("NaN", None),
     ],
 )  # fmt: skip
-def test_a_number_of_the_scale_is_one_and_prose_is_none(answer: str, value: float | None) -> None:
+def test_only_a_number_on_the_scale_is_a_value(answer: str, value: float | None) -> None:
     assert PHYSICS.value(answer) == value
 
 
@@ -30,12 +30,12 @@ def test_a_number_of_the_scale_is_one_and_prose_is_none(answer: str, value: floa
         ("It does. Yes", None), ("yesterday", None), ("3", None), ("", None),
     ],
 )  # fmt: skip
-def test_yes_and_no_are_values_and_prose_is_none(answer: str, value: float | None) -> None:
+def test_only_yes_and_no_are_values(answer: str, value: float | None) -> None:
     assert ANOMALIES[0].value(answer) == value
 
 
-def test_a_question_has_the_prompt_as_text_and_the_count() -> None:
-    asked = INSTRUCTION.about("put {count} cups {0} on the shelf", 8)
-    assert "put {count} cups {0} on the shelf" in asked
-    assert asked.startswith("These are 8 frames")
-    assert asked.endswith("one whole number from 1 to 5 and nothing else.")
+def test_the_prompt_is_inserted_literally() -> None:
+    text = INSTRUCTION.format_text("put {count} cups {0} on the shelf", 8)
+    assert "put {count} cups {0} on the shelf" in text
+    assert text.startswith("These are 8 frames")
+    assert text.endswith("one whole number from 1 to 5 and nothing else.")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from worldtune.errors import DataError, UserError
-from worldtune.evaluation.case import BASE_DOMAIN
-from worldtune.evaluation.compare import compare
+from worldtune.evaluation.cases.case import BASE_DOMAIN
+from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import ReportContent, find_results, rebuild_report, write_report
 
 from .clips import candidates, cases
@@ -35,7 +35,7 @@ def content(count: int = 2) -> ReportContent:
         ],
         curves={"LoRA": [{"step": k, "loss": 1 / (1 + k), "held_out_loss": 0.5, "lr": 1e-3} for k in range(5)]},
         lineage={"base": {"name": "pocket", "digest": "ab" * 32}, "seed": 0},
-        forgetting=[{"candidate": "LoRA", "loss": 0.05, "within_goal": True}],
+        retention=[{"candidate": "LoRA", "loss": 0.05, "within_goal": True}],
         reproduce="make demo",
         fps=16.0,
     )
@@ -46,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(tmp_path_factory.mktemp("run") / "report", content()).parent
 
 
-def test_the_folder_holds_the_page_the_results_and_every_video(built: Path) -> None:
+def test_the_folder_has_page_results_and_videos(built: Path) -> None:
     assert sorted(path.name for path in built.iterdir()) == [
         "contact_sheet.png", "index.html", "results.json", "scores.parquet", "summary.md", "videos",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_the_folder_holds_the_page_the_results_and_every_video(built: Path) -> N
     assert results["curves"]["LoRA"][0] == {"step": 0, "loss": 1.0, "held_out_loss": 0.5}
 
 
-def test_the_page_says_what_a_reader_needs(built: Path) -> None:
+def test_the_page_shows_goals_lineage_and_charts(built: Path) -> None:
     page = (built / "index.html").read_text()
     for text in ("1 of 3 goals reached, 1 missed, 1 not measured", "make demo", "ab" * 32, "✗ missed", "base domain"):
         assert text in page
@@ -65,7 +65,7 @@ def test_the_page_says_what_a_reader_needs(built: Path) -> None:
     assert page.count("<svg") == 5
 
 
-def test_the_page_reaches_for_nothing_outside_its_folder(built: Path) -> None:
+def test_the_page_loads_nothing_from_outside_its_folder(built: Path) -> None:
     page = (built / "index.html").read_text()
     assert "default-src 'none'" in page
     assert "unsafe" not in page
@@ -73,7 +73,7 @@ def test_the_page_reaches_for_nothing_outside_its_folder(built: Path) -> None:
     assert " style=" not in page
 
 
-def test_videos_wait_beyond_the_first_rows(built: Path, tmp_path: Path) -> None:
+def test_only_the_first_rows_load_videos_at_once(built: Path, tmp_path: Path) -> None:
     page = write_report(tmp_path / "report", content(5)).read_text()
     rows = page.split('<article class="row"')[1:]
     assert [' src="videos/' in row for row in rows] == [True, True, True, False, False, False]
@@ -84,8 +84,8 @@ def test_rows_come_worst_first(built: Path) -> None:
     made = content()
     gains = {row.name: row.gain_db("LoRA", "base") for row in made.comparison.rows}
     shown = re.findall(r'<p class="soft">(\d{6}/scene/0)<br>', page)
-    target = [name for name in shown if not name.startswith("000030")]
-    assert target == sorted(target, key=gains.__getitem__)
+    headline = [name for name in shown if not name.startswith("000030")]
+    assert headline == sorted(headline, key=gains.__getitem__)
     assert shown[-1].startswith("000030")
 
 
@@ -102,7 +102,7 @@ class Tags(HTMLParser):
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     judged = [replace(c, name=HOSTILE + c.name, prompt=HOSTILE, task=HOSTILE, camera=HOSTILE) for c in cases(2)]
     good = candidates(cases(2))
-    clips = {name: {HOSTILE + case: clip for case, clip in of.items()} for name, of in good.items()}
+    clips = {name: {HOSTILE + case: clip for case, clip in videos.items()} for name, videos in good.items()}
     clips[HOSTILE] = clips.pop("LoRA")
     hostile = replace(
         content(),
@@ -114,13 +114,13 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         figures=[{"name": HOSTILE, "value": 1, "unit": HOSTILE, "goal": 1, "better": "lower", "reached": True}],
         curves={HOSTILE: [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]},
         lineage={HOSTILE: HOSTILE},
-        forgetting=[{HOSTILE: HOSTILE}],
+        retention=[{HOSTILE: HOSTILE}],
         reproduce=HOSTILE,
     )
     page = write_report(tmp_path / "report", hostile).read_text()
     tags = Tags()
     tags.feed(page)
-    assert tags.seen.count("script") == 2, "the page's own, and a list that is no script"
+    assert tags.seen.count("script") == 2, "the page's own script, and its JSON data"
     assert not {"img", "onerror"} & set(tags.seen)
     assert {path.parent.name for path in (tmp_path / "report").rglob("*.mp4")} == {"videos"}
 
@@ -132,7 +132,7 @@ def test_rebuilding_gives_the_same_page(built: Path, tmp_path: Path) -> None:
     assert rebuild_report(find_results(tmp_path / "run")).read_bytes() == (built / "index.html").read_bytes()
 
 
-def test_results_that_cannot_be_trusted_are_refused(built: Path, tmp_path: Path) -> None:
+def test_invalid_results_are_errors(built: Path, tmp_path: Path) -> None:
     copy = tmp_path / "report"
     shutil.copytree(built, copy)
     results = copy / "results.json"
@@ -157,7 +157,7 @@ def test_results_that_cannot_be_trusted_are_refused(built: Path, tmp_path: Path)
     results.write_text("{")
     with pytest.raises(DataError, match="not JSON"):
         rebuild_report(results)
-    with pytest.raises(DataError, match="no results"):
+    with pytest.raises(DataError, match="no evaluation results"):
         find_results(tmp_path / "elsewhere")
 
 
@@ -171,21 +171,21 @@ def test_results_that_cannot_be_trusted_are_refused(built: Path, tmp_path: Path)
         ({"golas": 1}, "golas"),
     ],
 )
-def test_a_figure_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, object], fault: str) -> None:
+def test_an_inconsistent_figure_is_an_error(tmp_path: Path, change: dict[str, object], fault: str) -> None:
     made = content()
     with pytest.raises(UserError, match=fault):
         write_report(tmp_path / "report", replace(made, figures=[{**made.figures[0], **change}]))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_mistakes_are_refused(tmp_path: Path) -> None:
+def test_invalid_content_or_a_foreign_folder_is_an_error(tmp_path: Path) -> None:
     made = content()
     with pytest.raises(UserError, match="was not compared"):
         write_report(tmp_path / "report", replace(made, verdict_subject="GoRA"))
-    with pytest.raises(UserError, match="not those that were compared"):
+    with pytest.raises(UserError, match="not those of the comparison"):
         write_report(tmp_path / "report", replace(made, cases=made.cases[:1]))
     (tmp_path / "thesis.txt").write_text("precious")
     (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match="something other than a report"):
         write_report(tmp_path, made)
     assert (tmp_path / "thesis.txt").read_text() == "precious"

@@ -1,7 +1,8 @@
-"""The report in a real Chromium: the script runs, the videos play in step, hostile text stays text."""
+"""The report in a real Chromium: the script runs, videos play in sync, hostile text stays text."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worldtune.evaluation.compare import compare
+from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import rebuild_report, write_report
 
 from .browser import CHROMIUM, Page, chromium
@@ -24,7 +25,7 @@ TIMES = "[...document.querySelectorAll('video[src]')].slice(0, 3).map(v => v.cur
 
 
 def choose(page: Page, control: str, value: object, event: str) -> None:
-    """Set a control as a user does; in one go, for a playing report moves its scrub bar itself."""
+    """Set a control and dispatch its event in one step, because a playing report moves its scrub bar itself."""
     at = f"document.getElementById('{control}')"
     page.value(f"{at}.value = '{value}'; {at}.dispatchEvent(new Event('{event}'))")
 
@@ -34,7 +35,7 @@ def shows(name: str) -> str:
 
 
 def seen(page: Page, case: str, column: str, folder: Path) -> np.ndarray:
-    """What stands on the screen in one cell of the grid, reduced to the clip's own size: (H, W, 3)."""
+    """Return the screenshot of one cell of the grid, reduced to the clip's size: (H, W, 3)."""
     page.wait_for(READY)
     page.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     cell = f"[...document.querySelectorAll('article')].find(a => {shows(case)})"
@@ -51,8 +52,8 @@ def seen(page: Page, case: str, column: str, folder: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     made = content(5)
-    judged = [replace(case, prompt=HOSTILE, task=f"{HOSTILE}{place % 2}") for place, case in enumerate(made.cases)]
-    hostile = replace(made, cases=judged, comparison=compare(judged, made.candidates), lineage={HOSTILE: HOSTILE})
+    held_out = [replace(case, prompt=HOSTILE, task=f"{HOSTILE}{place % 2}") for place, case in enumerate(made.cases)]
+    hostile = replace(made, cases=held_out, comparison=compare(held_out, made.candidates), lineage={HOSTILE: HOSTILE})
     index = write_report(tmp_path_factory.mktemp("run") / "report", hostile)
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         opened.open(index.as_uri())
@@ -60,14 +61,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield opened
 
 
-def test_the_player_runs_and_the_policy_is_kept(page: Page) -> None:
+def test_the_player_runs_without_policy_violations(page: Page) -> None:
     assert page.value(f"{STATE}.videos") == str(6 * 4 + 3)
     page.wait_for(f"{STATE}.frame !== '0'")
     assert page.value(f"{STATE}.violations") == "0"
     assert page.log == []
 
 
-def test_hostile_text_stayed_text(page: Page) -> None:
+def test_hostile_text_stays_text(page: Page) -> None:
     assert page.value("document.title") == "Pocket to a new camera"
     assert page.value("document.images.length") == 0
     assert page.value("document.querySelectorAll('script:not([type])').length") == 1
@@ -85,7 +86,7 @@ def test_stepping_moves_every_video_to_the_same_frame(page: Page) -> None:
     assert page.value(TIMES) == pytest.approx([7.5 / 16] * 3, abs=1e-3)
 
 
-def test_videos_below_load_when_they_come_near_and_leave_again(page: Page) -> None:
+def test_videos_load_near_the_screen_and_unload_away_from_it(page: Page) -> None:
     last = "[...document.querySelectorAll('video[data-src]')].at(-1)"
     assert page.value(f"{last}.hasAttribute('src')") is False
     page.value(f"{last}.scrollIntoView()")
@@ -96,26 +97,40 @@ def test_videos_below_load_when_they_come_near_and_leave_again(page: Page) -> No
     page.wait_for(f"!{last}.hasAttribute('src')")
 
 
-def test_what_is_seen_is_the_frame_that_is_named(page: Page, tmp_path: Path) -> None:
+def test_the_screen_shows_the_named_frame(page: Page, tmp_path: Path) -> None:
     case = content(5).cases[0]
+
+    def wait_for_cell(column: str, is_right: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """Return the cell once it is right: a busy machine paints a frame some time after it was decoded."""
+        deadline = time.monotonic() + 30
+        while not is_right(shown_HWC := seen(page, case.name, column, tmp_path)):
+            assert time.monotonic() < deadline, f"the screen does not show frame {frame} of {column}"
+        return shown_HWC
+
+    def near(expected_HWC: np.ndarray, levels: float) -> Callable[[np.ndarray], bool]:
+        return lambda shown_HWC: bool(np.abs(shown_HWC - expected_HWC).mean() < levels)
+
     page.value(f"[...document.querySelectorAll('article')].find(a => {shows(case.name)}).scrollIntoView()")
     for frame in (2, 9):
         choose(page, "scrub", frame, "input")
         truth_HWC = case.reference.read()[frame].astype(float)
-        assert np.abs(seen(page, case.name, "reference", tmp_path) - truth_HWC).mean() < 4
+        wait_for_cell("reference", near(truth_HWC, 4))
         base_HWC = content(5).candidates["base"][case.name][0].read()[frame].astype(float)
-        assert np.abs(seen(page, case.name, "base", tmp_path) - base_HWC).mean() < 8
+        wait_for_cell("base", near(base_HWC, 8))
 
     page.value("document.getElementById('difference').click()")
-    distance_HW = np.abs(base_HWC - truth_HWC) @ [0.2126, 0.7152, 0.0722]
-    shown_HWC = seen(page, case.name, "base", tmp_path)
-    assert np.corrcoef(shown_HWC[..., 0].ravel(), (4 * distance_HW).clip(0, 255).ravel())[0, 1] > 0.9
-    assert np.ptp(shown_HWC, axis=2).max() <= 2, "the difference is grey"
-    assert np.abs(seen(page, case.name, "reference", tmp_path) - truth_HWC).mean() < 4
+    distance_HW = (4 * np.abs(base_HWC - truth_HWC) @ [0.2126, 0.7152, 0.0722]).clip(0, 255)
+
+    def shows_difference(shown_HWC: np.ndarray) -> bool:
+        return bool(np.corrcoef(shown_HWC[..., 0].ravel(), distance_HW.ravel())[0, 1] > 0.9)
+
+    shown_HWC = wait_for_cell("base", shows_difference)
+    assert np.ptp(shown_HWC, axis=2).max() <= 2, "the difference is gray"
+    wait_for_cell("reference", near(truth_HWC, 4))
     page.value("document.getElementById('difference').click()")
 
 
-def test_the_filter_keeps_one_task(page: Page) -> None:
+def test_the_task_filter_shows_one_task(page: Page) -> None:
     choose(page, "task", 1, "change")
     assert page.value(f"{STATE}.shown") == "3"
     choose(page, "task", "all", "change")
@@ -123,15 +138,15 @@ def test_the_filter_keeps_one_task(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [1366, 800])
-def test_nothing_runs_over_the_side_of_the_screen(page: Page, width: int) -> None:
+def test_the_page_fits_the_width_of_the_screen(page: Page, width: int) -> None:
     page.send("Emulation.setDeviceMetricsOverride", width=width, height=768, deviceScaleFactor=1, mobile=False)
     assert page.value("document.documentElement.scrollWidth") <= width
 
 
-def test_people_vote_without_knowing_which_is_which(page: Page, tmp_path: Path) -> None:
-    """By keys and by buttons; the saved file is read by the report and counted in its table."""
-    judged = page.value("JSON.parse(document.getElementById('blind-pairs').textContent).length")
-    assert judged == 5
+def test_blind_votes_are_saved_and_counted(page: Page, tmp_path: Path) -> None:
+    """Vote by keys and buttons without names; the report reads the saved file and counts the votes."""
+    held_out = page.value("JSON.parse(document.getElementById('blind-pairs').textContent).length")
+    assert held_out == 5
     page.value("URL.createObjectURL = blob => { window.saved = blob; return '#'; }")
     page.value("document.getElementById('blind-open').click()")
     blind = "document.getElementById('blind')"

@@ -1,8 +1,8 @@
-"""The digest of a suite says what candidates were judged on and how they were sampled."""
+"""The digest of a suite covers its clips, prompts and sampling plan."""
 
 from dataclasses import replace
 
-from worldtune.evaluation.compare import compare
+from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.sampling_plan import SamplingPlan, suite_digest
 
 from .clips import candidates, cases
@@ -10,17 +10,17 @@ from .clips import candidates, cases
 PLAN = SamplingPlan(steps=2)
 
 
-def test_a_suite_is_named_by_what_is_shown_asked_and_how_it_is_sampled() -> None:
+def test_the_digest_depends_on_clips_prompts_and_plan() -> None:
     rows = compare(cases(2), candidates(cases(2))).rows
-    name = suite_digest(rows, PLAN)
-    assert suite_digest(list(rows), SamplingPlan(steps=2, guidance=0)) == name
+    digest = suite_digest(rows, PLAN)
+    assert suite_digest(list(rows), SamplingPlan(steps=2, guidance=0)) == digest
     others = [
         suite_digest(rows[1:], PLAN),
         suite_digest([replace(rows[0], prompt="up"), rows[1]], PLAN),
         suite_digest([replace(rows[0], digest=rows[1].digest), rows[1]], PLAN),
         suite_digest(rows, SamplingPlan(steps=2, seeds=(1,))),
     ]
-    assert len({name, *others}) == 5
+    assert len({digest, *others}) == 5
 
 
 def test_the_digest_does_not_depend_on_the_candidates() -> None:

@@ -1,4 +1,4 @@
-"""The Markdown for a pull request: it says what the page says, and hostile text stays text."""
+"""The Markdown summary for a pull request: it agrees with the page, and hostile text stays text."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import markdown
 from markdown_it import MarkdownIt
 
-from worldtune.evaluation.compare import compare
+from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import write_report
 from worldtune.evaluation.report.saved_report import read_report
 from worldtune.evaluation.report.summary import summary
@@ -25,21 +25,21 @@ def made(folder: Path, **changes: object) -> str:
     return written
 
 
-def test_it_has_the_verdict_the_gates_and_the_worst_clips(tmp_path: Path) -> None:
-    text = made(tmp_path, notes=["It is not known what X was trained on."])
+def test_the_summary_has_verdict_gates_and_worst_clips(tmp_path: Path) -> None:
+    text = made(tmp_path, notes=["X may have been trained on these clips."])
     assert "**The LoRA adapter" in text
-    assert "## Gates: LoRA, not enough evidence" in text
+    assert "## LoRA: checks: not enough evidence; no quality gates" in text
     assert "? not enough evidence" in text
-    assert "It is not known what X was trained on." in text
+    assert "X may have been trained on these clips." in text
     assert "| PSNR, dB (higher is better) |" in text
-    assert "- LPIPS: not run: not asked for" in text
+    assert "- LPIPS: not run: not requested" in text
     best, worst = sorted(content().comparison.rows[:2], key=lambda row: -row.gain_db("LoRA", "base"))
     table = text.partition("## Worst clips")[2]
     assert table.index(worst.name) < table.index(best.name)
     assert "base domain" not in table
 
 
-def test_hostile_text_is_no_mark(tmp_path: Path) -> None:
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     hostile = [
         replace(case, prompt=HOSTILE + "\n# owned | `x` @everybody https://example.org", task=HOSTILE)
         for case in content().cases
@@ -52,8 +52,8 @@ def test_hostile_text_is_no_mark(tmp_path: Path) -> None:
     assert "https://" not in text
 
 
-def test_a_reader_that_renders_html_finds_no_tag(tmp_path: Path) -> None:
-    """Title, prompts, notes and the command hold tags and escapes; two Markdown readers show them as text."""
+def test_markdown_renderers_show_html_tags_as_text(tmp_path: Path) -> None:
+    """Title, prompts, notes and the command contain tags and escapes; two Markdown renderers show them as text."""
     evil = "<script>alert(1)</script>\\<img src=x onerror=alert(2)>\x1b]0;owned\x07\u202e &#60;b&#62;"
     hostile = [replace(case, prompt=evil, task=evil) for case in content().cases]
     text = made(
@@ -68,5 +68,5 @@ def test_a_reader_that_renders_html_finds_no_tag(tmp_path: Path) -> None:
 
 
 def python_markdown(text: str) -> str:
-    """What an older Markdown reader makes of it; to it a backslash before "<" is no escape."""
+    """Render with an older Markdown library, in which a backslash before "<" does not escape it."""
     return markdown.markdown(text, extensions=["tables"])

@@ -1,4 +1,4 @@
-"""Votes of people: read from the page's file, counted for the videos they are of, and for no others."""
+"""Votes of people: read from the page's file and counted only for the videos of the same evaluation."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 
 from worldtune.errors import DataError
-from worldtune.evaluation.compare import compare
-from worldtune.evaluation.comparison import Comparison
-from worldtune.evaluation.report.votes import FORMAT, Vote, identity, preference, read_ballots, read_votes, shares
+from worldtune.evaluation.comparison.compare import compare
+from worldtune.evaluation.report.votes import (
+    FORMAT,
+    Vote,
+    preference,
+    read_ballots,
+    read_votes,
+    report_identity,
+    shares,
+)
+from worldtune.evaluation.results import Comparison
 
 from .clips import candidates, cases
 
@@ -18,27 +26,27 @@ def comparison() -> Comparison:
     return compare(cases(8), candidates(cases(8)))
 
 
-def vote(seed: int, choice: str, *, turned: bool = False) -> dict[str, str]:
-    left, right = ("base", "LoRA") if turned else ("LoRA", "base")
+def vote(seed: int, choice: str, *, swapped: bool = False) -> dict[str, str]:
+    left, right = ("base", "LoRA") if swapped else ("LoRA", "base")
     return {"case": f"{seed:06d}/scene/0", "left": left, "right": right, "choice": choice}
 
 
 def ballot(folder: Path, comparison: Comparison, votes: list[dict[str, str]], **changed: object) -> Path:
     path = folder / "votes.json"
-    path.write_text(json.dumps({"format": FORMAT, "report": identity(comparison), "votes": votes, **changed}))
+    path.write_text(json.dumps({"format": FORMAT, "report": report_identity(comparison), "votes": votes, **changed}))
     return path
 
 
-def test_who_won_does_not_depend_on_the_side(comparison: Comparison, tmp_path: Path) -> None:
-    cast = [*(vote(seed, "left") for seed in range(4)), *(vote(seed, "right", turned=True) for seed in range(4, 7))]
+def test_the_winner_does_not_depend_on_the_side(comparison: Comparison, tmp_path: Path) -> None:
+    cast = [*(vote(seed, "left") for seed in range(4)), *(vote(seed, "right", swapped=True) for seed in range(4, 7))]
     votes = read_votes(ballot(tmp_path, comparison, [*cast, vote(7, "same")]), comparison)
     assert shares(comparison, votes) == {"base": (0.5 / 8, 8), "LoRA": (7.5 / 8, 8)}
     found = preference(comparison, votes, "LoRA", "base")
     assert found is not None
     assert (found.wins, found.losses, found.ties, found.verdict) == (7, 0, 1, "better")
-    turned = preference(comparison, votes, "base", "LoRA")
-    assert turned is not None
-    assert turned.verdict == "worse"
+    reverse = preference(comparison, votes, "base", "LoRA")
+    assert reverse is not None
+    assert reverse.verdict == "worse"
     assert preference(comparison, votes, "LoRA", "DoRA") is None
 
 
@@ -51,35 +59,35 @@ def test_several_votes_on_a_case_count_as_one_clip(comparison: Comparison) -> No
 
 
 @pytest.mark.parametrize(
-    ("votes", "changed", "said"),
+    ("votes", "changed", "message"),
     [
         ([vote(0, "left")], {"report": "0" * 64}, "another evaluation"),
         ([vote(0, "left")], {"format": "votes 9"}, "format"),
-        ([vote(0, "up")], {}, "no votes can be read"),
+        ([vote(0, "up")], {}, "the votes cannot be read"),
         ([vote(99, "left")], {}, "not compared"),
         ([vote(0, "left") | {"right": "LoRA"}], {}, "not compared"),
         ([vote(0, "left") | {"right": "<b>"}], {}, "not compared"),
-        ([vote(0, "left") | {"more": "x"}], {}, "no votes can be read"),
+        ([vote(0, "left") | {"more": "x"}], {}, "the votes cannot be read"),
     ],
 )
-def test_other_votes_are_refused(
-    comparison: Comparison, tmp_path: Path, votes: list[dict[str, str]], changed: dict[str, object], said: str
+def test_invalid_votes_are_errors(
+    comparison: Comparison, tmp_path: Path, votes: list[dict[str, str]], changed: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_votes(ballot(tmp_path, comparison, votes, **changed), comparison)
 
 
-def test_a_file_that_is_none_is_refused(comparison: Comparison, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the file cannot be read"):
         read_votes(tmp_path / "absent.json", comparison)
 
 
-def test_the_same_votes_twice_are_refused(comparison: Comparison, tmp_path: Path) -> None:
-    for name in ("one", "twin", "other"):
+def test_the_same_ballot_twice_is_an_error(comparison: Comparison, tmp_path: Path) -> None:
+    for name in ("first", "second", "copy"):
         (tmp_path / name).mkdir()
-    one = ballot(tmp_path / "one", comparison, [vote(0, "left")])
-    twin = ballot(tmp_path / "twin", comparison, [vote(0, "left")])
-    other = ballot(tmp_path / "other", comparison, [vote(0, "right")])
-    assert len(read_ballots([one, other], comparison)) == 2
-    with pytest.raises(DataError, match="those of another file"):
-        read_ballots([one, other, twin], comparison)
+    first = ballot(tmp_path / "first", comparison, [vote(0, "left")])
+    second = ballot(tmp_path / "second", comparison, [vote(0, "right")])
+    copy = ballot(tmp_path / "copy", comparison, [vote(0, "left")])
+    assert len(read_ballots([first, second], comparison)) == 2
+    with pytest.raises(DataError, match="same votes as another file"):
+        read_ballots([first, second, copy], comparison)

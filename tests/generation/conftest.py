@@ -4,9 +4,9 @@ import cv2
 import pytest
 
 from support.generation_requests import FILM
-from worldtune.episodes.video import write_video
-from worldtune.worlds.load import open_world
-from worldtune.worlds.world import World
+from worldtune.data.video.decode import write_video
+from worldtune.models.load import open_world
+from worldtune.models.world import World
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Guardrails, without NVIDIA's package, and with a package of its interface in its place (it cannot be had here)."""
+"""Guardrails without NVIDIA's package, and with a stand-in of the same interface, as the package is not available."""
 
 import sys
 from collections.abc import Iterator
@@ -32,20 +32,20 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("wanted", ["available", "off"])
-def test_without_the_package_nothing_is_said_to_have_run(wanted: str) -> None:
+def test_without_the_package_no_check_is_recorded(wanted: str) -> None:
     guard = open_guard(wanted)  # type: ignore[arg-type]
     guard.check_prompt("a weapon", "clip")
     assert guard.check_video(FRAMES, "clip") is FRAMES
     assert guard.checks == ()
 
 
-def test_required_guardrails_must_be_there() -> None:
+def test_required_guardrails_must_be_installed() -> None:
     with pytest.raises(UserError, match="pip install cosmos-guardrail"):
         open_guard("required")
 
 
 @pytest.mark.parametrize("wanted", ["available", "required"])
-def test_every_prompt_and_video_goes_through_them(package: None, wanted: str) -> None:
+def test_every_prompt_and_video_is_checked(package: None, wanted: str) -> None:
     guard = open_guard(wanted)  # type: ignore[arg-type]
     for _ in range(2):
         guard.check_prompt("a robot", "clip")
@@ -53,7 +53,7 @@ def test_every_prompt_and_video_goes_through_them(package: None, wanted: str) ->
         assert guard.checks == ("text: cosmos-guardrail", "video: cosmos-guardrail")
 
 
-def test_what_they_refuse_stops(package: None) -> None:
+def test_refused_prompts_and_videos_are_errors(package: None) -> None:
     guard = open_guard("available")
     with pytest.raises(UserError, match=r"refuse this prompt \[clip\]"):
         guard.check_prompt("a weapon", "clip")
@@ -61,7 +61,7 @@ def test_what_they_refuse_stops(package: None) -> None:
         guard.check_video(FRAMES // 9, "clip")
 
 
-def test_off_is_off_though_the_package_is_there(package: None) -> None:
+def test_off_skips_an_installed_package(package: None) -> None:
     guard = open_guard("off")
     guard.check_prompt("a weapon", "clip")
     assert guard.checks == ()

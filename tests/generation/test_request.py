@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldtune.episodes.picture_file import read_picture
+from worldtune.data.video.image_file import read_image
 from worldtune.errors import RecipeError, UserError
-from worldtune.generation.request import LARGEST_PROMPT, NEGATIVE_PROMPT, GenerationRequest, load_requests
+from worldtune.generation.request import LARGEST_PROMPT, GenerationRequest, load_requests
 
 TEXT = {"name": "one", "inference_type": "text2world", "prompt": "a robot arm"}
 IMAGE = {"name": "two", "inference_type": "image2world", "prompt": "a robot arm", "input_path": "arm.png"}
@@ -43,24 +43,18 @@ def test_every_format_gives_the_same_requests(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["request.json", "request.yaml"])
-def test_one_request_needs_no_list(tmp_path: Path, name: str) -> None:
+def test_a_file_may_hold_one_request_without_a_list(tmp_path: Path, name: str) -> None:
     assert load_requests(write(tmp_path / name, TEXT)) == [GenerationRequest(**TEXT)]
 
 
 def test_defaults_are_nvidias() -> None:
     request = GenerationRequest(**TEXT)
-    assert (request.seed, request.guidance, request.num_steps, request.size) == (0, 7, 35, None)
-    assert request.negative_prompt == NEGATIVE_PROMPT
+    assert (request.seed, request.guidance, request.num_steps, request.size) == (0, None, 35, None)
+    assert request.negative_prompt is None
     assert request.num_output_frames is None
 
 
-def test_the_negative_prompt_is_diffusers_own() -> None:
-    from diffusers.pipelines.cosmos.pipeline_cosmos2_5_predict import DEFAULT_NEGATIVE_PROMPT
-
-    assert NEGATIVE_PROMPT == DEFAULT_NEGATIVE_PROMPT
-
-
-def test_paths_are_meant_from_the_file(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     item = IMAGE | {
         "prompt_path": "texts/prompt.txt",
         "input_path": str(tmp_path / "in" / "arm.png"),
@@ -75,7 +69,7 @@ def test_paths_are_meant_from_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["../arm.png", "/etc/passwd", "in/../../arm.png", "link/arm.png"])
 @pytest.mark.parametrize("key", ["input_path", "prompt_path"])
-def test_what_is_read_lies_in_the_files_folder(tmp_path: Path, key: str, path: str) -> None:
+def test_inputs_outside_the_file_s_folder_are_refused(tmp_path: Path, key: str, path: str) -> None:
     folder = tmp_path / "requests"
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path)
@@ -83,13 +77,29 @@ def test_what_is_read_lies_in_the_files_folder(tmp_path: Path, key: str, path: s
         load_requests(write(folder / "r.json", IMAGE | {key: path}))
 
 
-def test_a_prompt_from_its_file(tmp_path: Path) -> None:
+def test_a_prompt_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("  a robot arm, naïvely\n")
     (request,) = load_requests(write(tmp_path / "r.json", {**TEXT, "prompt": None, "prompt_path": "p.txt"}))
     assert request.text() == "a robot arm, naïvely"
     (tmp_path / "p.txt").unlink()
     with pytest.raises(RecipeError, match="prompt file is missing"):
         request.text()
+
+
+def test_utf8_bom_is_removed_from_prompts(tmp_path: Path) -> None:
+    """Notepad and PowerShell write one; https://github.com/microsoft/playwright/issues/39420."""
+    text = "the robot arm opens the drawer"
+    (tmp_path / "p.txt").write_text(f"{text}\r\n", encoding="utf-8-sig")
+    pasted = {**TEXT, "name": "b", "prompt": f"\ufeff{text}", "negative_prompt": "\ufeffblurry"}
+    for name in ("r.json", "r.yaml"):
+        items = [{**TEXT, "prompt": None, "prompt_path": "p.txt"}, pasted]
+        (tmp_path / name).write_text(json.dumps(items), encoding="utf-8-sig")
+        requests = load_requests(tmp_path / name)
+        assert [request.text() for request in requests] == [text, text]
+        assert requests[1].negative_prompt == "blurry"
+    lines = "\n".join(map(json.dumps, items))
+    (tmp_path / "r.jsonl").write_text(lines, encoding="utf-8-sig")
+    assert load_requests(tmp_path / "r.jsonl") == requests
 
 
 @given(st.integers(1, 9999), st.integers(1, 9999))
@@ -101,14 +111,14 @@ def test_resolution_is_height_then_width(height: int, width: int) -> None:
     ("key", "nearest"),
     [("num_step", "num_steps"), ("negative_promt", "negative_prompt"), ("imput_path", "input_path"), ("sead", "seed")],
 )
-def test_an_unknown_field_names_the_nearest(tmp_path: Path, key: str, nearest: str) -> None:
+def test_an_unknown_field_suggests_the_nearest(tmp_path: Path, key: str, nearest: str) -> None:
     message = refusal(write(tmp_path / "r.json", [TEXT, {**TEXT, "name": "two", key: 1}]))
     assert f"unknown key '{key}'" in message
     assert "request 2" in message
     assert message.endswith(f"Did you mean '{nearest}'?")
 
 
-def test_a_misspelt_required_field_names_the_nearest(tmp_path: Path) -> None:
+def test_a_misspelled_required_field_suggests_the_nearest(tmp_path: Path) -> None:
     item = {"name": "one", "inferense_type": "text2world", "prompt": "a robot arm"}
     assert "Did you mean 'inference_type'?" in refusal(write(tmp_path / "r.json", item))
 
@@ -142,7 +152,7 @@ def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], says: st
     assert says in refusal(write(tmp_path / "r.json", TEXT | change))
 
 
-def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_names_are_refused(tmp_path: Path) -> None:
     assert "'one' occurs twice" in refusal(write(tmp_path / "r.jsonl", [TEXT, TEXT]))
 
 
@@ -158,24 +168,24 @@ def test_a_file_without_requests_is_refused(tmp_path: Path, name: str, content: 
     refusal(tmp_path / name)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "no such request file" in refusal(tmp_path / "r.json")
 
 
-def test_nulls_are_what_is_not_there(tmp_path: Path) -> None:
-    """A manifest's own request has them."""
+def test_nulls_mean_absent_fields(tmp_path: Path) -> None:
+    """The request in a manifest has nulls."""
     nulls = {"prompt_path": None, "input_path": None, "adapter": None, "chunk_size": None, "num_output_frames": None}
     assert load_requests(write(tmp_path / "r.json", TEXT | nulls)) == [GenerationRequest(**TEXT)]
 
 
-def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("[" * 100_000)
     assert "nested deeper than 64" in refusal(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "itself", "folder", "large", "device"])
 @pytest.mark.parametrize("key", ["prompt_path", "input_path"])
-def test_a_path_to_no_file_is_refused(tmp_path: Path, kind: str, key: str) -> None:
+def test_a_path_to_an_unreadable_file_is_refused(tmp_path: Path, kind: str, key: str) -> None:
     path = tmp_path / "p.txt"
     if kind == "pipe":
         os.mkfifo(path)
@@ -196,5 +206,5 @@ def test_a_path_to_no_file_is_refused(tmp_path: Path, kind: str, key: str) -> No
 def read_first(path: Path) -> None:
     (found,) = load_requests(path)
     if found.input_path:
-        read_picture(found.input_path)
+        read_image(found.input_path)
     found.text()

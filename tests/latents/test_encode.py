@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from support.films import write_films
-from worldtune.episodes.clip import Clip, read_clip
-from worldtune.episodes.dataset import open_dataset
-from worldtune.episodes.spec import DataSpec
+from support.progress import Recorded
+from worldtune.data.clip import Clip, read_clip
+from worldtune.data.dataset import open_dataset
+from worldtune.data.spec import DataSpec
 from worldtune.errors import DataError
 from worldtune.latents.encode import encode_clips, encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore, load_tensor
-from worldtune.worlds.load import open_world
-from worldtune.worlds.world import World
+from worldtune.models.load import open_world
+from worldtune.models.world import World
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def files(store: LatentStore) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in store.folder.rglob("*") if path.is_file()}
 
 
-def test_latents_and_text_are_those_of_the_clip(world: World, dataset: Path, tmp_path: Path) -> None:
+def test_latents_and_text_match_the_clip(world: World, dataset: Path, tmp_path: Path) -> None:
     clips = clips_of(dataset)
     encoded = encode_clips(world, reversed(clips), LatentStore(tmp_path))
     assert [latent_clip.clip for latent_clip in encoded] == clips[::-1]
@@ -44,28 +45,28 @@ def test_latents_and_text_are_those_of_the_clip(world: World, dataset: Path, tmp
         assert torch.equal(load_tensor(latent_clip.text), world.encode_prompts([latent_clip.clip.caption])[0])
 
 
-def test_what_is_there_is_not_encoded_again(world: World, dataset: Path, tmp_path: Path) -> None:
-    store, told = LatentStore(tmp_path), []
+def test_stored_clips_are_not_encoded_again(world: World, dataset: Path, tmp_path: Path) -> None:
+    store, progress = LatentStore(tmp_path), Recorded()
     first = encode_clips(world, clips_of(dataset), store)
     before = files(store)
-    assert encode_clips(world, clips_of(dataset), store, told.append) == first
+    assert encode_clips(world, clips_of(dataset), store, progress) == first
     assert files(store) == before
-    assert sorted(told) == sorted(clip.name for clip in clips_of(dataset))
+    assert progress.counts == [(len(first), len(first))]
 
 
-def test_one_text_for_all_clips_of_a_task(world: World, dataset: Path, tmp_path: Path) -> None:
+def test_clips_of_a_task_share_one_text(world: World, dataset: Path, tmp_path: Path) -> None:
     encoded = encode_clips(world, clips_of(dataset), LatentStore(tmp_path))
     assert len({latent_clip.latent for latent_clip in encoded}) == 4
     assert len({latent_clip.text for latent_clip in encoded}) == 2
 
 
-def test_another_window_or_size_is_another_latent(world: World, dataset: Path, tmp_path: Path) -> None:
+def test_another_window_or_size_gives_another_latent(world: World, dataset: Path, tmp_path: Path) -> None:
     clip = clips_of(dataset)[0]
     variants = [
         clip,
-        replace(clip, picks=(0, 1, 2, 3, 4)),
+        replace(clip, frame_indices=(0, 1, 2, 3, 4)),
         replace(clip, height=16),
-        replace(clip, picks=(8, *clip.picks[1:])),
+        replace(clip, frame_indices=(8, *clip.frame_indices[1:])),
     ]
     encoded = [encode_clips(world, [variant], LatentStore(tmp_path))[0] for variant in variants]
     assert len({latent_clip.latent for latent_clip in encoded}) == 4
@@ -73,7 +74,9 @@ def test_another_window_or_size_is_another_latent(world: World, dataset: Path, t
 
 
 @pytest.mark.parametrize("part", ["vae", "text_encoder"])
-def test_another_encoder_never_hits(world: World, dataset: Path, tiny_world: Path, tmp_path: Path, part: str) -> None:
+def test_another_encoder_does_not_use_the_store(
+    world: World, dataset: Path, tiny_world: Path, tmp_path: Path, part: str
+) -> None:
     other = shutil.copytree(tiny_world, tmp_path / "base")
     path = next((other / part).glob("*.safetensors"))
     content = bytearray(path.read_bytes())
@@ -85,7 +88,7 @@ def test_another_encoder_never_hits(world: World, dataset: Path, tiny_world: Pat
     assert (mine.text != theirs.text) == (part == "text_encoder")
 
 
-def test_another_precision_never_hits(world: World, tiny_world: Path, dataset: Path, tmp_path: Path) -> None:
+def test_another_dtype_does_not_use_the_store(world: World, tiny_world: Path, dataset: Path, tmp_path: Path) -> None:
     half = open_world(str(tiny_world), dtype=torch.bfloat16)
     store = LatentStore(tmp_path)
     (full,), (rough,) = (encode_clips(each, clips_of(dataset)[:1], store) for each in (world, half))
@@ -93,7 +96,7 @@ def test_another_precision_never_hits(world: World, tiny_world: Path, dataset: P
     assert full.text != rough.text
 
 
-def test_no_text_is_not_the_empty_prompt(world: World, tmp_path: Path) -> None:
+def test_dropped_prompt_differs_from_the_empty_prompt(world: World, tmp_path: Path) -> None:
     store = LatentStore(tmp_path)
     no_text, empty = encode_no_text(world, store), encode_prompts(world, [""], store)[0]
     assert torch.equal(load_tensor(no_text), world.no_text()[0])
@@ -101,10 +104,10 @@ def test_no_text_is_not_the_empty_prompt(world: World, tmp_path: Path) -> None:
     assert no_text != empty
 
 
-def test_a_clip_that_cannot_be_read_is_an_error(world: World, dataset: Path, tmp_path: Path) -> None:
+def test_unreadable_clip_is_an_error(world: World, dataset: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(dataset, tmp_path / "films")
     clips = clips_of(copy)
-    video = clips[0].footage.places[0][0]
+    video = clips[0].footage.locations[0][0]
     video.write_bytes(video.read_bytes()[:-200])
     with pytest.raises(DataError):
         encode_clips(world, clips, LatentStore(tmp_path / "store"))

@@ -5,16 +5,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from worldtune.planning.flops import count_flops
-from worldtune.planning.meter import without_data
+from worldtune.planning.memory_tracker import without_data
 
 
-def test_a_linear_is_two_operations_a_weight_and_row_and_twice_that_back() -> None:
+def test_linear_layer_counts_two_operations_per_weight_and_row() -> None:
     linear, x = nn.Linear(6, 10, bias=False), torch.randn(7, 6, requires_grad=True)
     assert count_flops(lambda: linear(x)) == 2 * 7 * 6 * 10
     assert count_flops(lambda: linear(x).sum().backward()) == 3 * 2 * 7 * 6 * 10
 
 
-def test_products_in_place_and_convolutions_count() -> None:
+def test_in_place_products_and_convolutions_count() -> None:
     sums, left, right = torch.zeros(7, 5), torch.randn(7, 6), torch.randn(6, 5)
     assert count_flops(lambda: sums.addmm_(left, right)) == 2 * 7 * 6 * 5
     conv, x = nn.Conv2d(3, 4, 5, padding=2), torch.randn(2, 3, 8, 9)
@@ -22,7 +22,7 @@ def test_products_in_place_and_convolutions_count() -> None:
     assert count_flops(lambda: x + x) == 0
 
 
-def test_attention_counts_both_of_its_products_and_five_more_going_back() -> None:
+def test_attention_counts_two_products_forward_and_five_backward() -> None:
     with without_data():
         q, k = torch.empty(2, 3, 50, 8, requires_grad=True), torch.empty(2, 3, 20, 8, requires_grad=True)
         once = 2 * 2 * 3 * 50 * 20 * 8

@@ -1,22 +1,23 @@
-"""Predicted memory against what is really allocated; the promises of small cards; what an offload leaves out."""
+"""Predicted memory of a video against allocated memory; full-size videos on small cards; effects of offloading."""
 
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from support.tiny_world import randomise
-from worldtune.bench.allocation import allocated_peak
+from benchmarks.training.allocation import allocated_peak
+from support.tiny_world import randomize
 from worldtune.errors import RecipeError
-from worldtune.generation.sampler import sample
+from worldtune.generation.sampler import Guidance, sample
+from worldtune.models.catalog import BY_NAME
+from worldtune.models.load import open_world
+from worldtune.models.resolve_base import pocket_folder
+from worldtune.models.vae.codec import Codec
+from worldtune.models.vae.full_clip import WholeClipVae
+from worldtune.models.world import World
 from worldtune.planning import generation
-from worldtune.planning.generation import GenerationPlan, plan_generation
+from worldtune.planning.generation import plan_generation
 from worldtune.planning.gpus import find_gpu, first_that_fits, gpu_with
-from worldtune.worlds.catalog import BY_NAME
-from worldtune.worlds.codec import Codec
-from worldtune.worlds.load import open_world
-from worldtune.worlds.source import pocket_folder
-from worldtune.worlds.whole_clip_vae import WholeClipVae
-from worldtune.worlds.world import World
+from worldtune.planning.plans import GenerationPlan
 
 TOLERANCE = 0.05
 POCKET = BY_NAME["pocket"]
@@ -37,28 +38,29 @@ def bytes_of(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("guidance", [0, 3])
-def test_sampling_needs_what_was_predicted(world: World, guidance: int) -> None:
+def test_predicted_memory_of_sampling_is_right(world: World, guidance: int) -> None:
     planned = plan_generation(POCKET, 21, 64, 64, guidance=guidance > 0, dtype=torch.float32)
-    noise_BCTHW, known_BT = torch.randn(1, 16, 6, 8, 8), torch.eye(6)[:1]
+    noise_BCTHW, cond_mask_BT = torch.randn(1, 16, 6, 8, 8), torch.eye(6)[:1]
     text_BND = world.no_text()
 
     def run() -> torch.Tensor:
-        return sample(world, text_BND, text_BND, noise_BCTHW, noise_BCTHW, known_BT, steps=3, guidance=guidance)
+        prompts = Guidance(text_BND, text_BND, guidance)
+        return sample(world, prompts, noise_BCTHW, noise_BCTHW, cond_mask_BT, steps=3)
 
     predicted = planned.phases["none"]["denoise"] - bytes_of(world.denoiser) - bytes_of(world.codec.vae)
     assert allocated_peak(run) == pytest.approx(predicted, rel=TOLERANCE)
 
 
-def test_reading_a_prompt_needs_what_was_predicted(world: World, planned: GenerationPlan) -> None:
+def test_predicted_memory_of_reading_a_prompt_is_right(world: World, planned: GenerationPlan) -> None:
     predicted = planned.phases["none"]["read the prompt"] - bytes_of(world.denoiser) - bytes_of(world.text.model)
     assert allocated_peak(lambda: world.encode_prompts(["the robot arm waits"])) == pytest.approx(
         predicted, rel=TOLERANCE
     )
 
 
-def test_encoding_and_decoding_need_what_was_predicted(world: World, planned: GenerationPlan) -> None:
+def test_predicted_memory_of_encoding_and_decoding_is_right(world: World, planned: GenerationPlan) -> None:
     vae = AutoencoderKLWan.from_config(AutoencoderKLWan.load_config(pocket_folder() / "vae"))
-    codec = Codec(WholeClipVae(randomise(vae, seed=1)), torch.device("cpu"))  # no tap in time is zero
+    codec = Codec(WholeClipVae(randomize(vae, seed=1)), torch.device("cpu"))  # no temporal tap is zero
     rest = bytes_of(world.denoiser) + bytes_of(vae)
     pictures, latents = torch.zeros(1, 5, 64, 64, 3, dtype=torch.uint8), torch.randn(1, 16, 6, 8, 8)
     for phase, run in {
@@ -68,7 +70,7 @@ def test_encoding_and_decoding_need_what_was_predicted(world: World, planned: Ge
         assert allocated_peak(run) == pytest.approx(planned.phases["none"][phase] - rest, rel=TOLERANCE)
 
 
-def test_an_offload_leaves_out_what_does_not_compute(world: World, planned: GenerationPlan) -> None:
+def test_offload_removes_idle_parts_from_the_gpu(world: World, planned: GenerationPlan) -> None:
     blocks = [bytes_of(block) for block in world.denoiser.transformer_blocks]
     layers = [bytes_of(layer) for layer in world.text.layers]
     none, sequential, group = (planned.phases[offload] for offload in ("none", "sequential", "group"))
@@ -80,7 +82,7 @@ def test_an_offload_leaves_out_what_does_not_compute(world: World, planned: Gene
 
 
 @pytest.mark.parametrize("guidance", [False, True])
-def test_a_few_blocks_tell_of_all(monkeypatch: pytest.MonkeyPatch, guidance: bool) -> None:
+def test_extrapolation_from_a_few_blocks_is_exact(monkeypatch: pytest.MonkeyPatch, guidance: bool) -> None:
     few = plan_generation(POCKET, 21, 64, 64, guidance=guidance)
     monkeypatch.setattr(generation, "FEW", POCKET.architecture.layers)
     assert plan_generation(POCKET, 21, 64, 64, guidance=guidance) == few
@@ -99,17 +101,17 @@ def test_full_size_videos_fit_small_cards(name: str, memory: int) -> None:
         assert planned.flops / 1e12 == pytest.approx(parts, rel=0.01)
 
 
-def test_the_least_offload_that_fits_is_named() -> None:
+def test_first_fitting_offload_is_chosen() -> None:
     phases = {"none": {"a": 9, "b": 3}, "sequential": {"a": 5, "b": 6}, "group": {"a": 2, "b": 4}}
     assert [first_that_fits(phases, usable) for usable in (9, 8, 6, 5, 4, 3)] == [
         "none", "sequential", "sequential", "group", "group", None,
     ]  # fmt: skip
 
 
-def test_a_size_that_the_base_cannot_make_is_refused() -> None:
+def test_impossible_size_is_an_error() -> None:
     with pytest.raises(RecipeError, match="frames must be 1 \\+ 4n"):
         plan_generation(POCKET, 20, 64, 64)
 
 
-def test_a_cards_usable_memory_is_less_than_its_own() -> None:
+def test_usable_memory_leaves_a_reserve() -> None:
     assert find_gpu("RTX4090").usable == 24564 * 2**20 - 2**30

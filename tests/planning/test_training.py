@@ -1,27 +1,28 @@
-"""Predicted memory of a training step against what is really allocated, and the promises of real sizes."""
+"""Predicted memory of a training step against allocated memory, and the limits that real sizes must meet."""
 
 import pytest
 import torch
 
+from benchmarks.training.allocation import allocated_peak
 from worldtune.adapters.folder import remove_adapter
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.bench.allocation import allocated_peak
-from worldtune.cli.recipes import find_recipe
+from worldtune.models.catalog import BY_NAME
+from worldtune.models.load import open_world
+from worldtune.models.memory.activation_checkpoint import ActivationCheckpoint, CheckpointMode
+from worldtune.models.quantization.linear import Kind
+from worldtune.models.transformer.denoiser import DEFAULT_EXECUTION, Execution
+from worldtune.models.world import World
 from worldtune.planning import training
-from worldtune.planning.blank import with_layers
-from worldtune.planning.training import elsewhere, plan_recipe, plan_training
-from worldtune.training.draws import Draws
-from worldtune.training.objective import loss_per_clip
-from worldtune.worlds.catalog import BY_NAME
-from worldtune.worlds.denoiser import PLAIN, Execution
-from worldtune.worlds.load import open_world
-from worldtune.worlds.quantised import Kind
-from worldtune.worlds.recompute import Mode, Recompute
-from worldtune.worlds.world import World
+from worldtune.planning.meta_models import with_layers
+from worldtune.planning.training import Precision, free_and_recreate, plan_recipe, plan_training
+from worldtune.training.data.sampling_noise import NoiseDraws
+from worldtune.training.flow_matching_loss import loss_per_clip
+from worldtune.training.recipe import find_recipe
 
 POCKET = BY_NAME["pocket"]
 SIZE = (4, 21, 64, 64)
+FP32 = Precision(torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,14 @@ def world() -> World:
 
 @pytest.mark.parametrize("mode", ["none", "full", "selective"])
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_a_step_needs_what_was_predicted(world: World, method: str, mode: Mode) -> None:
+def test_predicted_memory_of_a_step_is_right(world: World, method: str, mode: CheckpointMode) -> None:
     spec = AdapterSpec(method=method, rank=16)
-    planned = plan_training(POCKET, spec, *SIZE, recompute=Recompute(mode), dtype=torch.float32)
+    planned = plan_training(POCKET, spec, SIZE, ActivationCheckpoint(mode), precision=FP32)
     parameters = inject(world.denoiser, spec, seed=0)
-    world.how = Execution(recompute=Recompute(mode))
+    world.execution = Execution(activation_checkpoint=ActivationCheckpoint(mode))
     z_BCTHW, text_BND = torch.randn(4, 16, 6, 8, 8), world.no_text().expand(4, -1, -1)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-6)
-    draws = Draws(torch.randn_like(z_BCTHW), torch.rand(4), torch.zeros(4, 6), torch.zeros(4, dtype=torch.bool))
+    draws = NoiseDraws(torch.randn_like(z_BCTHW), torch.rand(4), torch.zeros(4, 6), torch.zeros(4, dtype=torch.bool))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -49,69 +50,81 @@ def test_a_step_needs_what_was_predicted(world: World, method: str, mode: Mode) 
     optimizer.zero_grad()
     measured = allocated_peak(step)
     remove_adapter(world.denoiser)
-    world.how = PLAIN
+    world.execution = DEFAULT_EXECUTION
     assert measured == pytest.approx(planned.step, rel=0.05)
-    own = sum(4 * parameter.numel() for parameter in parameters.values())
-    assert (planned.adapter, planned.moments) == (own, 2 * own)
+    adapter_bytes = sum(4 * parameter.numel() for parameter in parameters.values())
+    assert (planned.adapter, planned.moments) == (adapter_bytes, 2 * adapter_bytes)
 
 
-@pytest.mark.parametrize("recompute", [Recompute(), Recompute("full"), Recompute("full", 3), Recompute("full", 2)])
-def test_a_few_blocks_tell_of_all(recompute: Recompute) -> None:
+@pytest.mark.parametrize(
+    "activation_checkpoint",
+    [
+        ActivationCheckpoint(),
+        ActivationCheckpoint("full"),
+        ActivationCheckpoint("full", 3),
+        ActivationCheckpoint("full", 2),
+    ],
+)
+def test_extrapolation_from_a_few_blocks_is_exact(activation_checkpoint: ActivationCheckpoint) -> None:
     spec = AdapterSpec(method="dora", rank=4)
-    planned = plan_training(POCKET, spec, *SIZE, recompute=recompute, dtype=torch.float32)
-    whole = training._measure(POCKET, spec, SIZE, recompute, torch.float32)
+    planned = plan_training(POCKET, spec, SIZE, activation_checkpoint, precision=FP32)
+    whole = training._measure(POCKET, spec, SIZE, activation_checkpoint, FP32)
     assert (planned.base, planned.adapter, planned.step, planned.flops) == whole
-    assert plan_training(with_layers(POCKET, 9), spec, *SIZE, recompute=recompute).flops > planned.flops
+    assert plan_training(with_layers(POCKET, 9), spec, SIZE, activation_checkpoint).flops > planned.flops
 
 
-def test_recomputation_costs_operations_and_attention_that_is_kept_saves_them() -> None:
+def test_checkpointing_trades_operations_for_memory() -> None:
     spec = AdapterSpec(rank=4)
-    kept, some, again = (
-        plan_training(POCKET, spec, *SIZE, recompute=Recompute(mode)) for mode in ("none", "selective", "full")
+    none, selective, full = (
+        plan_training(POCKET, spec, SIZE, ActivationCheckpoint(mode)) for mode in ("none", "selective", "full")
     )
-    assert 1.2 * kept.flops < some.flops < again.flops < 1.5 * kept.flops
-    assert kept.peak > some.peak > again.peak
+    assert 1.2 * none.flops < selective.flops < full.flops < 1.5 * none.flops
+    assert none.peak > selective.peak > full.peak
 
 
-def test_what_waits_elsewhere_is_not_there() -> None:
-    spec, away = AdapterSpec(rank=4), Recompute("full", away=elsewhere)
-    resident, moved = (plan_training(POCKET, spec, *SIZE, recompute=how) for how in (Recompute("full"), away))
-    inputs = 4 * 6 * 16 * 192 * 2  # of a block, in bf16
-    assert 2 * inputs < resident.step - moved.step <= 5 * inputs
-    streamed = moved.streamed(6)
-    assert moved.base - streamed.base == 5 * moved.block
-    assert moved.block == sum(2 * p.numel() for p in open_world("pocket").denoiser.transformer_blocks[0].parameters())
+def test_offloaded_activations_and_blocks_are_not_counted() -> None:
+    spec, offloading = AdapterSpec(rank=4), ActivationCheckpoint("full", offload_input=free_and_recreate)
+    resident, offloaded = (
+        plan_training(POCKET, spec, SIZE, checkpoint) for checkpoint in (ActivationCheckpoint("full"), offloading)
+    )
+    block_input = 4 * 6 * 16 * 192 * 2  # bytes in bf16
+    assert 2 * block_input < resident.step - offloaded.step <= 5 * block_input
+    streamed = offloaded.streamed(6)
+    assert offloaded.base - streamed.base == 5 * offloaded.block
+    block = open_world("pocket").denoiser.transformer_blocks[0]
+    assert offloaded.block == sum(2 * p.numel() for p in block.parameters())
 
 
-def test_an_optimiser_and_averages_have_their_memory() -> None:
+def test_optimizer_state_and_averages_are_counted() -> None:
     recipe = find_recipe("pocket-new-view", [])
     plain = plan_recipe(recipe)
-    other = plan_recipe(find_recipe("pocket-new-view", ["train.optimizer=muon", "train.ema.power=[6.9, 3.5]"]))
-    assert (plain.moments, other.moments) == (2 * plain.adapter, 3 * other.adapter)
-    parts = plan_recipe(find_recipe("pocket-new-view", ["machine.micro_batch=2"]))
-    assert parts.flops == pytest.approx(plain.flops, rel=1e-6)
-    assert parts.step < 0.4 * plain.step
+    muon = plan_recipe(find_recipe("pocket-new-view", ["train.optimizer=muon", "train.ema.power=[6.9, 3.5]"]))
+    assert (plain.moments, muon.moments) == (2 * plain.adapter, 3 * muon.adapter)
+    micro = plan_recipe(find_recipe("pocket-new-view", ["machine.micro_batch=2"]))
+    assert micro.flops == pytest.approx(plain.flops, rel=1e-6)
+    assert micro.step < 0.4 * plain.step
 
 
 @pytest.mark.parametrize(("kind", "share"), [("int8", 0.6), ("fp8", 0.6), ("nf4", 0.42)])
-def test_a_quantised_base_is_planned_with_its_own_bytes(kind: Kind, share: float) -> None:
+def test_quantized_base_is_planned_with_its_own_bytes(kind: Kind, share: float) -> None:
     spec = AdapterSpec(rank=16)
-    whole, coded = (
-        plan_training(POCKET, spec, *SIZE, recompute=Recompute("full"), quantised=each) for each in (None, kind)
+    plain, quantized = (
+        plan_training(POCKET, spec, SIZE, ActivationCheckpoint("full"), precision=Precision(quantized=value))
+        for value in (None, kind)
     )
-    assert coded.block < share * whole.block
-    assert coded.flops == whole.flops
+    assert quantized.block < share * plain.block
+    assert quantized.flops == plain.flops
     world = open_world("pocket", dtype=torch.bfloat16)
-    world.quantise(kind)
+    world.quantize(kind)
     tensors = world.denoiser.transformer_blocks[0].state_dict().values()
-    assert coded.block == pytest.approx(sum(t.untyped_storage().nbytes() for t in tensors), rel=0.002)
+    assert quantized.block == pytest.approx(sum(t.untyped_storage().nbytes() for t in tensors), rel=0.002)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("height", "width", "gibibytes"), [(432, 768, 10), (704, 1280, 20)])
 def test_a_real_step_of_the_2b_fits(height: int, width: int, gibibytes: int) -> None:
     base = BY_NAME["predict2.5-2b/pre-trained"]
-    planned = plan_training(base, AdapterSpec(rank=32), 1, 93, height, width, recompute=Recompute("full"))
+    planned = plan_training(base, AdapterSpec(rank=32), (1, 93, height, width), ActivationCheckpoint("full"))
     assert planned.peak <= gibibytes * 2**30
     assert planned.base == pytest.approx(2 * base.parameters, rel=0.001)
     assert planned.adapter == 4 * 45_875_200

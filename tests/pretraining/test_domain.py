@@ -9,12 +9,12 @@ from worldtune.sim.views import MOUNTED, VIEWS
 GROUP_SEEDS = 900 * 1000  # render.py: a group's number below 900, a thousand seeds each
 
 
-def test_the_base_has_ten_tasks_and_four_views_or_more() -> None:
+def test_base_has_at_least_ten_tasks_and_four_views() -> None:
     assert len(BASE_TASKS) >= 10
     assert len(BASE_VIEWS) >= 4
 
 
-def test_the_new_view_and_the_new_tasks_are_never_shown_to_the_base() -> None:
+def test_new_view_and_new_tasks_are_never_shown_to_the_base() -> None:
     for base in (clips for clips in SETS if clips.name in SHOWN):
         assert NEW_VIEW not in base.views
         assert not set(NEW_TASKS) & set(base.tasks)
@@ -22,18 +22,18 @@ def test_the_new_view_and_the_new_tasks_are_never_shown_to_the_base() -> None:
     assert set(NEW_VIEW_TASKS) <= set(BASE_TASKS)
 
 
-def test_no_two_sets_share_a_layout() -> None:
+def test_sets_share_no_layout() -> None:
     for a, b in combinations(SETS, 2):
         assert abs(a.first_seed - b.first_seed) > GROUP_SEEDS
 
 
-def test_every_task_and_view_is_known_to_the_simulator() -> None:
+def test_simulator_has_every_task_and_view() -> None:
     for clips in SETS:
         assert set(clips.tasks) <= set(TASKS)
         assert set(clips.views) <= set(VIEWS)
 
 
-def test_a_camera_never_stands_where_the_new_view_does() -> None:
+def test_no_camera_is_at_the_new_view() -> None:
     lowest = min(
         VIEWS[view].elevation - clips.spread.elevation for clips in SETS if clips.name in SHOWN for view in clips.views
     )

@@ -1,4 +1,4 @@
-"""A registry of people with roles, on SQLite and on PostgreSQL, and adapters to put into it."""
+"""Fixtures: a registry of people with roles, on SQLite and on PostgreSQL, and adapters to add."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import create_engine, insert, select, text
 
+from benchmarks.registry.postgres import find_binaries, run_server
 from support.adapters import edit_card
-from worldtune.bench.postgres import binaries, serving
-from worldtune.files import write_json
-from worldtune.registry.enrolment import enrol
-from worldtune.registry.facts import Role
-from worldtune.registry.keys import load_key, make_key, public_path
-from worldtune.registry.log.schema import EVENTS
-from worldtune.registry.registry import PLACE, Registry, found_registry, open_registry
+from worldtune.core.files import write_json
+from worldtune.registry.events.events import Role
+from worldtune.registry.governance.admin import enroll
+from worldtune.registry.registry import CONFIG_FILE, Registry, create_registry, open_registry
+from worldtune.registry.signing.keys import generate_key, load_key, public_key_path
+from worldtune.registry.store.schema import EVENTS
 
 ROLES: dict[str, tuple[Role, ...]] = {
     "sam": ("submitter",), "eva": ("evaluator",), "bob": ("approver",), "bea": ("approver", "evaluator"),
@@ -28,7 +28,7 @@ NAME = "cell7/front/pick"
 
 @dataclass
 class Team:
-    """A registry, everybody's key, and a source of adapters no two of which are alike."""
+    """A registry, everybody's key, and a source of distinct adapters."""
 
     registry: Registry
     keys: dict[str, CryptoSigner]
@@ -40,7 +40,7 @@ class Team:
         return self.keys[person]
 
     def another(self, **changed: object) -> Path:
-        """A new adapter's folder: the same weights, another card."""
+        """Return the folder of a new adapter with the same weights and another card."""
         self.made += 1
         target = self.folder / f"adapter-{self.made}"
         shutil.copytree(self.adapter, target)
@@ -57,9 +57,9 @@ def adapter(tiny_adapter: Path) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server on loopback."""
-    if binaries() is None:
+    if find_binaries() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with serving() as url:
+    with run_server() as url:
         yield url
 
 
@@ -81,25 +81,25 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And own seen heads."""
+def isolated_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test its own cache and seen heads."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`founded(name)`: the folder of a registry of ann and the others, each name another. Copy it."""
+def registry_template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function: `registry_template(name)` is the folder of a registry with ann and the others. Copy it."""
 
     @cache
     def found(name: str) -> Path:
         folder = tmp_path_factory.mktemp("founded") / name
-        ann = make_key(folder / "keys" / "ann.pem")
-        registry = found_registry(folder, "ann", ann)
+        ann = generate_key(folder / "keys" / "ann.pem")
+        registry = create_registry(folder, "ann", ann)
         for person, roles in ROLES.items():
             path = folder / "keys" / f"{person}.pem"
-            make_key(path, "ecdsa-p256" if person == "bob" else "ed25519")
-            enrol(registry, ann, person, public_path(path), roles, "365d")
+            generate_key(path, "ecdsa-p256" if person == "bob" else "ed25519")
+            enroll(registry, ann, person, public_key_path(path), roles, "365d")
         registry.engine.dispose()
         return folder
 
@@ -107,15 +107,15 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def make_team(tmp_path: Path, adapter: Path, founded: Callable[[str], Path]) -> Callable[..., Team]:
+def make_team(tmp_path: Path, adapter: Path, registry_template: Callable[[str], Path]) -> Callable[..., Team]:
     def make(database: str | None = None, folder: str = "registry") -> Team:
         target = tmp_path / folder
-        shutil.copytree(founded(folder), target)
+        shutil.copytree(registry_template(folder), target)
         registry = open_registry(target)
         if database is not None and database != str(registry.engine.url):
-            rows = _rows(registry)
+            rows = _read_rows(registry)
             registry.engine.dispose()
-            write_json(target / PLACE, registry.place.model_copy(update={"database": database}).model_dump())
+            write_json(target / CONFIG_FILE, registry.config.model_copy(update={"database": database}).model_dump())
             registry = open_registry(target)
             with registry.engine.begin() as connection:
                 connection.execute(insert(EVENTS), rows)
@@ -125,14 +125,14 @@ def make_team(tmp_path: Path, adapter: Path, founded: Callable[[str], Path]) -> 
     return make
 
 
-def _rows(registry: Registry) -> list[dict[str, Any]]:
+def _read_rows(registry: Registry) -> list[dict[str, Any]]:
     with registry.engine.connect() as connection:
         return [dict(row) for row in connection.execute(select(EVENTS)).mappings()]
 
 
 @pytest.fixture
 def team(database: str, make_team: Callable[..., Team]) -> Iterator[Team]:
-    """On each database."""
+    """A team on each database."""
     made = make_team(database)
     yield made
     made.registry.engine.dispose()
@@ -140,15 +140,15 @@ def team(database: str, make_team: Callable[..., Team]) -> Iterator[Team]:
 
 @pytest.fixture
 def local(make_team: Callable[..., Team]) -> Team:
-    """As a user has it without options: SQLite and a folder."""
+    """A team with the default options: SQLite and a folder."""
     return make_team()
 
 
 @pytest.fixture
 def away(make_team: Callable[..., Team], local: Team) -> Team:
-    """Another site, that knows the people of the first."""
+    """Another site, where the people of the first are enrolled."""
     site = make_team(folder="away")
     for person, roles in ROLES.items():
-        public = public_path(local.registry.folder / "keys" / f"{person}.pem")
-        enrol(site.registry, site["ann"], person, public, roles, None)
+        public = public_key_path(local.registry.folder / "keys" / f"{person}.pem")
+        enroll(site.registry, site["ann"], person, public, roles, None)
     return site

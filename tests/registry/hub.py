@@ -1,4 +1,4 @@
-"""A Hugging Face Hub of model repositories on this machine: it takes commits, and gives files at a commit."""
+"""A local Hugging Face Hub of model repositories: it accepts commits and returns files at a commit."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from support.loopback import Desk, listening
 
 @dataclass
 class Hub:
-    """`commits` of each repository in order: their files. `refuses` every request with that status, if it is one."""
+    """The files of each commit of each repository, in order. If `refuses` is set, every request fails with it."""
 
     address: str = ""
     commits: dict[str, list[tuple[str, dict[str, bytes]]]] = field(default_factory=dict)
@@ -27,10 +27,10 @@ class Hub:
         return oid
 
     def files(self, repo: str, revision: str) -> dict[str, bytes] | None:
-        its = self.commits.get(repo, [])
-        if revision == "main" and its:
-            return its[-1][1]
-        return next((files for oid, files in its if oid == revision), None)
+        commits = self.commits.get(repo, [])
+        if revision == "main" and commits:
+            return commits[-1][1]
+        return next((files for oid, files in commits if oid == revision), None)
 
 
 @contextmanager
@@ -55,21 +55,22 @@ class _Desk(Desk):
         if path == "/api/validate-yaml":
             return self._json({"errors": [], "warnings": []})
         if path == "/api/repos/create":
-            told = json.loads(body)
-            repo = f"{told['organization']}/{told['name']}" if told.get("organization") else f"me/{told['name']}"
+            request = json.loads(body)
+            owner = request.get("organization") or "me"
+            repo = f"{owner}/{request['name']}"
             self.at.commits.setdefault(repo, [])
             return self._json({"url": f"{self.at.address}/{repo}"})
         repo, _, rest = path.removeprefix("/api/models/").partition("/preupload/")
         if rest:
             files = [
-                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
-                for one in json.loads(body)["files"]
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
             ]
             return self._json({"files": files})
         repo, _, _ = path.removeprefix("/api/models/").partition("/commit/")
         lines = [json.loads(line) for line in body.splitlines()]
         files_sent = {
-            its["value"]["path"]: base64.b64decode(its["value"]["content"]) for its in lines if its["key"] == "file"
+            line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
         }
         oid = self.at.commit(repo, files_sent)
         self._json({"commitUrl": f"{self.at.address}/{repo}/commit/{oid}", "commitOid": oid, "success": True})

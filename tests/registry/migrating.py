@@ -1,13 +1,13 @@
-"""What a process of its own does that begins a registry's tables. Little is imported: each process imports it anew."""
+"""The function that a separate process runs to create a registry's tables. It imports little, to start fast."""
 
 from pathlib import Path
 
-from worldtune.registry import database
+from worldtune.registry.store import database
 
 
-def migrated(url: str, folder: str) -> str | None:
-    """Make the tables, and say of which schema they are then."""
-    engine = database.engine_of(url)
+def migrate_database(url: str, folder: str) -> str | None:
+    """Create the tables and return their schema version."""
+    engine = database.open_engine(url)
     database.migrate(engine, Path(folder))
-    with database.reading(engine) as connection:
-        return database.schema_of(connection)
+    with database.read_transaction(engine) as connection:
+        return database.schema_version(connection)

@@ -1,4 +1,4 @@
-"""The whole life of a release with its bytes in an object store, that another program serves."""
+"""The life of a release with its bytes in an object store that another program serves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,18 +7,18 @@ import pytest
 
 from support.servers import python, serving
 from worldtune.errors import RegistryError, TamperError
-from worldtune.registry.add import add
-from worldtune.registry.bundle import export
-from worldtune.registry.facts import Released
-from worldtune.registry.keys import make_key
-from worldtune.registry.promotion import promote
-from worldtune.registry.registry import Registry, found_registry
-from worldtune.registry.store import Store
-from worldtune.registry.use import use
+from worldtune.registry.events.events import ReleaseAdded
+from worldtune.registry.exchange.oci_bundle import export_release
+from worldtune.registry.governance.promotion import promote
+from worldtune.registry.registry import Registry, create_registry
+from worldtune.registry.releases.add import add_release
+from worldtune.registry.releases.checkout import resolve_adapter
+from worldtune.registry.signing.keys import generate_key
+from worldtune.registry.store.blob_store import BlobStore
 from worldtune.registry.verify import verify
 
 from .conftest import NAME, Team
-from .log_support import events_of
+from .log_support import list_events
 
 pytestmark = pytest.mark.skipif(python() is None, reason="WORLDTUNE_SERVERS names no Python with moto: see .ci/servers")
 
@@ -31,7 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty one."""
+    """The URL of an empty bucket."""
     import s3fs
 
     for name, value in (
@@ -48,27 +48,28 @@ def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def site(bucket: str, database: str, tmp_path: Path, adapter: Path) -> Iterator[Team]:
-    """Founded by ann, who may all but approve, its bytes in the bucket."""
-    key = make_key(tmp_path / "ann.pem")
-    registry = found_registry(tmp_path / "registry", "ann", key, database, bucket)
+    """A registry created by ann, with its bytes in the bucket."""
+    key = generate_key(tmp_path / "ann.pem")
+    registry = create_registry(tmp_path / "registry", "ann", key, database, bucket)
     yield Team(registry, {"ann": key}, tmp_path, adapter)
     registry.engine.dispose()
 
 
-def test_a_release_is_kept_promoted_used_and_sent(site: Team, tmp_path: Path) -> None:
+def test_release_life_cycle_in_an_object_store(site: Team, tmp_path: Path) -> None:
     registry: Registry = site.registry
-    release = add(registry, site["ann"], NAME, site.another()).fact
+    source = site.another()
+    release = add_release(registry, site["ann"], NAME, source).fact
     promote(registry, site["ann"], release.name, "staging")
-    folder = use(f"{NAME}@staging", pytest.fail, registry.folder).path
-    assert (folder / "adapter.json").stat().st_size > 0
-    export(registry, release.name, tmp_path / "out.tar")
+    folder = resolve_adapter(f"{NAME}@staging", pytest.fail, registry.folder).path
+    assert (folder / "adapter.json").read_bytes() == (source / "adapter.json").read_bytes()
+    export_release(registry, release.name, tmp_path / "out.tar")
     found = verify(registry)
-    assert (found.faults, found.unnamed) == ([], 0)
+    assert (found.faults, found.unreferenced) == ([], 0)
     assert not (registry.folder / "blobs").exists()
 
 
-def test_bytes_that_were_changed_there_are_refused(site: Team) -> None:
-    release = add(site.registry, site["ann"], NAME, site.another()).fact
+def test_changed_object_store_bytes_are_rejected(site: Team) -> None:
+    release = add_release(site.registry, site["ann"], NAME, site.another()).fact
     store = site.registry.store
     store.files.pipe_file(store.path(release.weights), b"x")
     store.files.invalidate_cache()
@@ -79,17 +80,15 @@ def test_bytes_that_were_changed_there_are_refused(site: Team) -> None:
     assert any("is missing" in fault for fault in verify(site.registry).faults)
 
 
-def test_a_store_that_went_away_is_said_and_nothing_is_lost(
-    site: Team, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unreachable_object_store_is_reported(site: Team, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import s3fs
 
-    release = add(site.registry, site["ann"], NAME, site.another()).fact
+    release = add_release(site.registry, site["ann"], NAME, site.another()).fact
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
-    away = Store(site.registry.store.place)
+    away = BlobStore(site.registry.store.location)
     with pytest.raises(RegistryError, match="the store cannot be used") as error:
         away.read(release.digest)
     assert not isinstance(error.value, TamperError)
-    assert [event.fact for event in events_of(site.registry, Released)] == [release]
+    assert [event.fact for event in list_events(site.registry, ReleaseAdded)] == [release]

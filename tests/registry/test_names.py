@@ -1,4 +1,4 @@
-"""Names, and references to one release."""
+"""Adapter names and release references."""
 
 import pytest
 from hypothesis import given
@@ -17,13 +17,13 @@ VALUES = st.one_of(
 
 
 @given(NAMES, VALUES)
-def test_a_reference_is_written_as_it_was_read(name: str, value: str) -> None:
+def test_reference_round_trip(name: str, value: str) -> None:
     text = f"{name}@{value}"
     assert is_reference(text)
     assert str(parse_reference(text)) == text
 
 
-def test_the_three_ways_of_naming_a_release() -> None:
+def test_reference_by_channel_number_or_digest() -> None:
     assert parse_reference("cell7/front/pick@production") == Reference("cell7/front/pick", "channel", "production")
     assert parse_reference("pick@12") == Reference("pick", "number", "12")
     assert parse_reference("pick@sha256:0123456789ab") == Reference("pick", "digest", "0123456789ab")
@@ -32,20 +32,20 @@ def test_the_three_ways_of_naming_a_release() -> None:
 @pytest.mark.parametrize(
     "name", ["", "/a", "a/", "a//b", "A", "a b", "../a", "a/../b", ".a", "a/b/c/d/e/f/g", "ä", "a\n", "a@b", "a" * 201]
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(RegistryError, match="is no name of an adapter"):
+def test_invalid_name_is_rejected(name: str) -> None:
+    with pytest.raises(RegistryError, match="is not a valid adapter name"):
         check_name(name)
 
 
 @pytest.mark.parametrize(
     "text", ["pick", "pick@", "pick@0", "pick@012", "pick@Production", "pick@sha256:012", "pick@sha256:zzzzzzzzzzzz"]
 )
-def test_what_is_no_reference_is_refused(text: str) -> None:
+def test_invalid_reference_is_rejected(text: str) -> None:
     with pytest.raises(RegistryError):
         parse_reference(text)
 
 
 @pytest.mark.parametrize("name", ["", "1", "Prod", "a b", "a/b", "-a"])
-def test_what_is_no_channel_is_refused(name: str) -> None:
-    with pytest.raises(RegistryError, match="is no name of a channel"):
+def test_invalid_channel_is_rejected(name: str) -> None:
+    with pytest.raises(RegistryError, match="is not a valid channel name"):
         check_channel(name)

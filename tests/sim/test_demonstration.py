@@ -1,4 +1,4 @@
-"""A real scripted demonstration, rendered: the time base, the commands and the outcome."""
+"""A real, rendered demonstration: the time base, the commands and the result."""
 
 import os
 
@@ -23,7 +23,7 @@ def demonstrations() -> list[Demonstration]:
     return [demo for demo in found if demo is not None]
 
 
-def test_a_demonstration_has_21_frames_and_five_commands_after_each(demonstrations: list[Demonstration]) -> None:
+def test_demonstration_has_21_frames_with_five_commands_each(demonstrations: list[Demonstration]) -> None:
     demo = demonstrations[0]
     assert demo.frames.shape == (FRAMES, 64, 64, 3)
     assert demo.frames.dtype == np.uint8
@@ -33,14 +33,14 @@ def test_a_demonstration_has_21_frames_and_five_commands_after_each(demonstratio
     assert demo.prompt == "Seen from the left: the robot arm presses the button on the wall box."
 
 
-def test_the_same_seed_gives_the_same_layout_and_another_seed_another(demonstrations: list[Demonstration]) -> None:
+def test_layout_depends_on_the_seed(demonstrations: list[Demonstration]) -> None:
     first, again, other = demonstrations
     assert np.array_equal(first.states, again.states)
     assert np.array_equal(first.actions, again.actions)
     assert not np.array_equal(first.states, other.states)
 
 
-def test_the_expert_succeeds_and_then_holds(demonstrations: list[Demonstration]) -> None:
+def test_expert_succeeds_and_then_stops(demonstrations: list[Demonstration]) -> None:
     demo = demonstrations[0]
     commands = demo.actions.reshape(-1, 4)
     hold = demo.success_step + SETTLE_STEPS
@@ -50,7 +50,7 @@ def test_the_expert_succeeds_and_then_holds(demonstrations: list[Demonstration])
     assert np.abs(demo.states[-1, :3] - demo.states[-2, :3]).max() < 0.01
 
 
-def test_the_arm_is_seen_to_move(demonstrations: list[Demonstration]) -> None:
+def test_arm_moves_in_the_frames(demonstrations: list[Demonstration]) -> None:
     demo = demonstrations[0]
     changed = np.abs(demo.frames[10].astype(int) - demo.frames[0]).max(-1) > 30
     assert 0.01 < changed.mean() < 0.6

@@ -1,1 +1,1 @@
-"""What several rooms' tests share: a tiny world, data to train on, and diffusers' own pipeline to compare with."""
+"""Helpers for the tests of several packages: a tiny base model, training data, diffusers' pipeline to compare with."""

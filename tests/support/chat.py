@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the chat-completions dialect of OpenAI's API, with pictures."""
+"""A server on loopback with OpenAI's chat-completions API, including images."""
 
 import base64
 import json
@@ -14,8 +14,8 @@ from support.loopback import Desk, listening
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A question: frames are what its JPEG pictures decode to, (H, W, 3) each."""
+class ChatRequest:
+    """A question; `frames` are its decoded JPEG images, (H, W, 3) each."""
 
     path: str
     key: str | None
@@ -26,7 +26,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """A body that is sent with this status; `cut`: the connection breaks before its end."""
+    """A response body and status; with `cut` the connection breaks before its end."""
 
     body: bytes
     status: int = 200
@@ -35,10 +35,10 @@ class Reply:
 
 @dataclass
 class Chat:
-    """`url` is what --endpoint names; `asked` are the questions so far."""
+    """A running server: `url` is the value for --endpoint, `asked` lists the questions so far."""
 
     url: str
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ChatRequest] = field(default_factory=list)
 
 
 def completion(content: object, end: str = "stop") -> Reply:
@@ -48,15 +48,15 @@ def completion(content: object, end: str = "stop") -> Reply:
 
 
 @contextmanager
-def serving(answer: Callable[[Asked], Reply]) -> Iterator[Chat]:
-    """The server, which answers as `answer` says until the block ends."""
+def serving(answer: Callable[[ChatRequest], Reply]) -> Iterator[Chat]:
+    """Run the server within the block; `answer` returns the reply to each question."""
 
     class Handler(Desk):
-        protocol_version = "HTTP/1.0"  # a connection a question
+        protocol_version = "HTTP/1.0"  # one connection per question
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked = _asked(self.path, self.headers.get("Authorization"), body)
+            asked = _parse_request(self.path, self.headers.get("Authorization"), body)
             chat.asked.append(asked)
             reply = answer(asked)
             self.answer(reply.status, reply.body, {}, 4 if reply.cut else None)
@@ -66,17 +66,19 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Chat]:
         yield chat
 
 
-def _asked(path: str, authorization: str | None, body: dict[str, Any]) -> Asked:
+def _parse_request(path: str, authorization: str | None, body: dict[str, Any]) -> ChatRequest:
     (message,) = body["messages"]
     assert message["role"] == "user"
     *pictures, text = message["content"]
     assert text["type"] == "text"
     assert all(picture["type"] == "image_url" for picture in pictures)
     key = None if authorization is None else authorization.removeprefix("Bearer ")
-    return Asked(path, key, body, text["text"], [_decoded(picture["image_url"]["url"]) for picture in pictures])
+    return ChatRequest(
+        path, key, body, text["text"], [_decode_url(picture["image_url"]["url"]) for picture in pictures]
+    )
 
 
-def _decoded(url: str) -> np.ndarray:
+def _decode_url(url: str) -> np.ndarray:
     head, data = url.split(",")
     assert head == "data:image/jpeg;base64"
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(data, validate=True), np.uint8), cv2.IMREAD_COLOR)

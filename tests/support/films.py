@@ -1,20 +1,20 @@
-"""Small films to train on: a square crosses a plain background; the task says which way.
+"""Small videos to train on: a square crosses a plain background in the direction that the task states.
 
-Shapes: T frames, H×W pixels, C colours.
+Shapes: T frames, H×W pixels, C colors.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from worldtune.episodes.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import write_lerobot
 
 SIZE, FRAMES, FPS = 32, 9, 16
 TASKS = {"the square goes right": (0, 2), "the square goes down": (2, 0)}
 
 
 def film(number: int, task: str, background: tuple[int, int, int]) -> np.ndarray:
-    """frames_THWC of one episode; no two numbers look alike: the square starts elsewhere, or the light is another."""
+    """Return frames_THWC of one episode. Each number gives another start of the square or another brightness."""
     light, place = divmod(number // len(TASKS), 36)
     top, left = divmod(int(np.random.default_rng(0).permutation(36)[place]), 6)
     down, right = TASKS[task]
@@ -26,13 +26,13 @@ def film(number: int, task: str, background: tuple[int, int, int]) -> np.ndarray
 
 
 def films(count: int, background: tuple[int, int, int] = (40, 90, 150)) -> list[tuple[np.ndarray, str]]:
-    """`count` films and their tasks, one task after the other."""
+    """Return `count` videos with their tasks, which alternate."""
     tasks = list(TASKS)
     return [(film(i, tasks[i % 2], background), tasks[i % 2]) for i in range(count)]
 
 
 def write_films(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
-    """The films as a LeRobot dataset, with states and actions of two numbers."""
+    """Write `count` videos as a LeRobot dataset, with states and actions of two numbers."""
     rows = np.zeros((FRAMES, 2), np.float32)
     episodes = ((frames_THWC, rows, rows, task) for frames_THWC, task in films(count, background))
     write_lerobot(folder, episodes, fps=FPS, robot_type="square", camera="observation.images.scene")

@@ -1,14 +1,13 @@
-"""Requests of the tiny world, and what is made of them."""
-
-from collections.abc import Callable
+"""Generation requests for the tiny world, and their videos."""
 
 import numpy as np
 
 from support.films import film
+from worldtune.core.progress import Progress, silent
 from worldtune.generation.generate import generate, read_prompts
 from worldtune.generation.request import GenerationRequest
-from worldtune.generation.resolve import Resolved, resolve
-from worldtune.worlds.world import World
+from worldtune.generation.validate_request import Resolved, resolve
+from worldtune.models.world import World
 
 FILM = film(3, "the square goes right", (60, 100, 140))
 
@@ -18,9 +17,9 @@ def request(kind: str = "text2world", **fields: object) -> GenerationRequest:
     return GenerationRequest.model_validate({"inference_type": kind, "num_steps": 2, "guidance": 0} | defaults | fields)
 
 
-def make(world: World, asked: GenerationRequest) -> np.ndarray:
-    return made(world, resolve(world, asked))
+def make(world: World, wanted: GenerationRequest) -> np.ndarray:
+    return made(world, resolve(world, wanted))
 
 
-def made(world: World, resolved: Resolved, on_step: Callable[[int], None] = lambda step: None) -> np.ndarray:
-    return generate(world, resolved, read_prompts(world, [resolved]), on_step)
+def made(world: World, resolved: Resolved, progress: Progress = silent) -> np.ndarray:
+    return generate(world, resolved, read_prompts(world, [resolved]), progress)

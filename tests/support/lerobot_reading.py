@@ -1,6 +1,6 @@
-"""Run by a Python that has lerobot: print what it reads of a dataset, a line of JSON for each row.
+"""A script for a Python with lerobot: print each row that lerobot reads from a dataset as a line of JSON.
 
-Frames are told apart by the blocks that `tests/episodes/films.py` draws: read here without any of our code.
+It identifies frames by the blocks that `tests/data/videos.py` draws, without using any of our code.
 """
 
 import json
@@ -23,7 +23,7 @@ def main(root: str) -> None:
 
 
 def blocks(frame_CHW) -> list[int]:  # type: ignore[no-untyped-def]
-    """(tag, number): the lower and the upper half's eight blocks as bits."""
+    """Return [tag, number]: the eight blocks of the lower and of the upper half as bits."""
     rows = frame_CHW.mean(0).reshape(2, 32, 8, 8).mean((1, 3)) > 0.5
     number, tag = (int(sum(int(bit) << place for place, bit in enumerate(row))) for row in rows)
     return [tag, number]

@@ -1,4 +1,4 @@
-"""A server of a few lines on this machine, for as long as a block lasts."""
+"""A small HTTP server on this machine, for the length of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from threading import Thread
 
 
 class Desk(BaseHTTPRequestHandler):
-    """Whoever answers: keeps connections, and writes no log."""
+    """A request handler that keeps connections open and writes no log."""
 
     protocol_version = "HTTP/1.1"
 
@@ -15,7 +15,7 @@ class Desk(BaseHTTPRequestHandler):
         pass
 
     def answer(self, status: int, data: bytes, headers: dict[str, str], given: int | None = None) -> None:
-        """The whole answer, or what is `given` of it before it breaks off; its head alone where that was asked for."""
+        """Send the answer, or only its first `given` bytes. For a HEAD request send only the headers."""
         self.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(data))}).items():
             self.send_header(name, value)
@@ -26,7 +26,7 @@ class Desk(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening(desk: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address at which `desk` answers."""
+    """Run a server with the handler `desk` within the block, and yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), desk) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

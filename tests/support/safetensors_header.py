@@ -1,4 +1,4 @@
-"""A safetensors file whose header names a tensor twice, which parsers hide.
+"""A safetensors file whose header names a tensor twice, which JSON parsers hide.
 
 Format: 8 bytes of little-endian length, JSON, then the tensors.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def name_twice(path: Path, name: str) -> None:
-    """Say `name` a second time in the header of the file."""
+    """Repeat the tensor `name` in the header of the file."""
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])

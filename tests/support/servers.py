@@ -1,4 +1,4 @@
-"""Servers of others on loopback: an object store (moto) and MLflow, from a Python of their own (see .ci/servers)."""
+"""Servers on loopback for the registry's tests: moto (object store) and MLflow, in a separate Python (.ci/servers)."""
 
 import os
 import socket
@@ -15,13 +15,13 @@ START_S = 120
 
 
 def python() -> str | None:
-    """The Python that has them."""
+    """Return the Python that has the servers, or None."""
     return os.environ.get(PYTHON)
 
 
 @contextmanager
 def serving(folder: Path, module: str, *arguments: str, health: str = "/") -> Iterator[str]:
-    """The address of `python -m MODULE ARGUMENTS --port PORT`; its output goes to a file of `folder`."""
+    """Run `python -m MODULE ARGUMENTS --port PORT` with a log in `folder`, and yield its address."""
     found = python()
     assert found is not None
     with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""A tiny random vision-language model in transformers' layout: LLaVA of two layers, whose tokens are bytes."""
+"""A tiny random vision-language model in transformers' layout: LLaVA with two layers and byte tokens."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """A tiny random base model in diffusers' layout: the same classes and files as the pocket world, made in seconds.
 
-No weight is zero, so that no path through the model can be wrong without showing. The last layer is fitted to
-films by least squares, so that the base predicts velocities better than nothing would: training asks for that.
+No weight is zero, so an error in any path through the model changes the output. The last layer is fitted to videos by
+least squares, so that the base predicts velocities better than zero does: training requires that.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 """
@@ -22,9 +22,9 @@ from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 from make_text import make_encoder, make_tokenizer
 from support.films import films
 from worldtune.diffusion.flow import interpolate, shifted_logit_normal, velocity
-from worldtune.worlds.denoiser import denoise
-from worldtune.worlds.source import TRAINED_AS
-from worldtune.worlds.whole_clip_vae import WholeClipVae
+from worldtune.models.resolve_base import TRAINED_AS
+from worldtune.models.transformer.denoiser import forward
+from worldtune.models.vae.full_clip import WholeClipVae
 
 MODEL_INDEX = {
     "_class_name": "Cosmos2_5_PredictBasePipeline",
@@ -37,7 +37,7 @@ MODEL_INDEX = {
     "vae": ["diffusers", "AutoencoderKLWan"],
 }
 TEXT_WIDTH = 32
-FIRST_LOSS = [0.0, 2.2]  # it knows little
+FIRST_LOSS = [0.0, 2.2]  # this base predicts poorly
 
 
 def make_tiny_world(folder: Path) -> Path:
@@ -58,7 +58,7 @@ def make_tiny_world(folder: Path) -> Path:
 
 
 def make_tiny_predict2(folder: Path) -> Path:
-    """As `make_tiny_world`, in Predict 2's layout: a random T5 of two layers, and a denoiser without projection."""
+    """Write a base as `make_tiny_world` does, in Predict 2's layout: a random two-layer T5, no text projection."""
     vae, z_BCTHW = make_vae(film_pictures())
     vae.save_pretrained(folder / "vae")
     make_t5_tokenizer().save_pretrained(folder / "tokenizer")
@@ -81,7 +81,7 @@ def make_tiny_predict2(folder: Path) -> Path:
 
 
 def film_pictures() -> Tensor:
-    """x_BCTHW in [−1, 1]."""
+    """Return x_BCTHW in [−1, 1]."""
     frames_BTHWC = torch.stack([torch.from_numpy(frames_THWC) for frames_THWC, _ in films(64)])
     return frames_BTHWC.permute(0, 4, 1, 2, 3) / 127.5 - 1
 
@@ -97,11 +97,11 @@ def make_t5_tokenizer() -> T5TokenizerFast:
 
 @torch.no_grad()
 def make_vae(x_BCTHW: Tensor) -> tuple[AutoencoderKLWan, Tensor]:
-    """A random VAE that normalises latents by their own statistics on the clips x, and those latents."""
+    """Return a random VAE that normalizes latents by their statistics on the clips x, and those latents."""
     vae = AutoencoderKLWan(
         base_dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1, temperal_downsample=[False, True, True]
     )
-    randomise(vae, seed=2)
+    randomize(vae, seed=2)
     codec = WholeClipVae(vae)
     mean_BCTHW = codec.encode(x_BCTHW).chunk(2, 1)[0]
     vae.decoder.conv_out.weight.mul_(0.3 / codec.decode_unclamped(mean_BCTHW[:8]).std())
@@ -111,14 +111,14 @@ def make_vae(x_BCTHW: Tensor) -> tuple[AutoencoderKLWan, Tensor]:
 
 
 def make_denoiser(z_BCTHW: Tensor | None = None, *, projection: bool = True) -> CosmosTransformer3DModel:
-    """A random denoiser, with a `projection` of text or without; with latents, its last layer is fitted to them."""
+    """Return a random denoiser, with or without a text `projection`; its last layer is fitted to `z_BCTHW` if given."""
     model = CosmosTransformer3DModel(
         in_channels=17, out_channels=16, num_attention_heads=2, attention_head_dim=24, num_layers=2, mlp_ratio=4.0,
         text_embed_dim=TEXT_WIDTH, adaln_lora_dim=16, max_size=(16, 32, 32), patch_size=(1, 2, 2),
         rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True, extra_pos_embed_type=None,
         use_crossattn_projection=projection, crossattn_proj_in_channels=128, encoder_hidden_states_channels=TEXT_WIDTH,
     )  # fmt: skip
-    randomise(model, seed=1)
+    randomize(model, seed=1)
     if z_BCTHW is not None:
         _fit_last_layer(model, z_BCTHW)
     return model
@@ -131,18 +131,18 @@ def _fit_last_layer(model: CosmosTransformer3DModel, z_BCTHW: Tensor) -> None:
     sigma_B = shifted_logit_normal(torch.randn(len(z_BCTHW), generator=generator), 5.0)
     features: list[Tensor] = []
     hook = model.proj_out.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
-    known_BT = torch.zeros(len(z_BCTHW), z_BCTHW.shape[2])
+    cond_mask_BT = torch.zeros(len(z_BCTHW), z_BCTHW.shape[2])
     text_BND = torch.randn(len(z_BCTHW), 8, TEXT_WIDTH, generator=generator)
     x_BCTHW = interpolate(z_BCTHW, noise_BCTHW, sigma_B)
-    denoise(model, x_BCTHW, sigma_B[:, None].expand_as(known_BT), known_BT, text_BND)
+    forward(model, x_BCTHW, sigma_B[:, None].expand_as(cond_mask_BT), cond_mask_BT, text_BND)
     hook.remove()
     target = velocity(z_BCTHW, noise_BCTHW).unflatten(4, (-1, 2)).unflatten(3, (-1, 2))  # B, C, T, h, 2, w, 2
-    target = target.permute(0, 2, 3, 5, 4, 6, 1).flatten(4).flatten(0, 3)  # a token's features: (2, 2, C)
+    target = target.permute(0, 2, 3, 5, 4, 6, 1).flatten(4).flatten(0, 3)  # features of a token: (2, 2, C)
     model.proj_out.weight.copy_(torch.linalg.lstsq(features[0].flatten(0, 2), target).solution.T)
 
 
-def randomise(model: nn.Module, seed: int) -> nn.Module:
-    """Every weight random: matrices keep the size of what goes through them, vectors lie around 1 or 0."""
+def randomize(model: nn.Module, seed: int) -> nn.Module:
+    """Make every weight random: matrices preserve the scale of their input, vectors are around 1 or 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""A small training: its recipe, its encoded data."""
+"""A small training recipe and its encoded data."""
 
 from pathlib import Path
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import yaml
 
 from support.films import write_films
+from worldtune.core.settings import parse_model
 from worldtune.latents.store import LatentStore
-from worldtune.strict import parse
-from worldtune.training.data import TrainingData, prepare_data
+from worldtune.models.world import World
+from worldtune.training.data.encode_datasets import TrainingData, prepare_data
 from worldtune.training.recipe import Recipe
-from worldtune.worlds.world import World
 
 
 def recipe_data(base: Path, films: Path, **train: Any) -> dict[str, Any]:
-    """A recipe as YAML holds it: six clips to train on, two held out."""
+    """Return the content of a recipe's YAML: six clips to train on, two held out."""
     return {
         "name": "small",
         "base": str(base),
@@ -26,14 +26,14 @@ def recipe_data(base: Path, films: Path, **train: Any) -> dict[str, Any]:
 
 
 def write_recipe(folder: Path, base: Path, **train: Any) -> Path:
-    """The recipe's file beside its films."""
+    """Write the recipe's file beside its videos."""
     films = write_films(folder / "films", 8)
     (folder / "small.yaml").write_text(yaml.safe_dump(recipe_data(base, films, **train)))
     return folder / "small.yaml"
 
 
 def small_recipe(base: Path, films: Path, **train: Any) -> Recipe:
-    return parse(Recipe, recipe_data(base, films, **train), "test")
+    return parse_model(Recipe, recipe_data(base, films, **train), "test")
 
 
 def small_data(world: World, recipe: Recipe, folder: Path) -> TrainingData:

@@ -1,11 +1,10 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from support.warm import run_warm
 from worldtune.training.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_of
 
 
@@ -20,13 +19,13 @@ def save(folder: Path, *steps: int) -> None:
         save_checkpoint(folder, step, {"a": torch.full((3,), float(step))})
 
 
-def test_checkpoints_come_by_number_and_hold_what_was_saved(tmp_path: Path) -> None:
+def test_checkpoints_are_ordered_by_step(tmp_path: Path) -> None:
     save(tmp_path, 1_000_000, 999_999)
     assert [step_of(path) for path in checkpoints(tmp_path)] == [999_999, 1_000_000]
     assert value(tmp_path, 1_000_000) == 1_000_000
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     save(tmp_path, 1, 2, 3, 4)
     prune(tmp_path, 2, 1)
     assert [step_of(path) for path in checkpoints(tmp_path)] == [1, 3, 4]
@@ -34,12 +33,12 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     assert [step_of(path) for path in checkpoints(tmp_path)] == [4]
 
 
-def test_an_unfinished_checkpoint_is_none(tmp_path: Path) -> None:
+def test_unfinished_checkpoint_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".step-000009.123.partial").mkdir(parents=True)
     assert checkpoints(tmp_path) == []
 
 
-def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path: Path) -> None:
+def test_prune_keeps_folders_with_other_names(tmp_path: Path) -> None:
     (tmp_path / "step-000001-old").mkdir()
     save(tmp_path, 1, 2, 3)
     prune(tmp_path, 1, None)
@@ -62,21 +61,19 @@ except UserError as error:
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_file_that_cannot_grow_is_one_line_and_harms_no_earlier_checkpoint(tmp_path: Path, step: int) -> None:
+def test_failed_write_is_an_error_and_keeps_earlier_checkpoints(tmp_path: Path, step: int) -> None:
     """The kernel stops the writing in the middle, as on a full disk."""
     save(tmp_path, 1)
-    command = [sys.executable, "-c", FILLING, str(tmp_path), str(step)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_warm(FILLING, tmp_path, str(step))
     assert re.search(rf"^the checkpoint of step {step} could not be written: File too large.*--resume", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
     assert value(tmp_path, 1) == 1
 
 
-def test_an_interruption_of_the_writing_stays_one(tmp_path: Path) -> None:
+def test_interrupt_during_a_write_stays_an_interrupt(tmp_path: Path) -> None:
     """By the kernel's signal, in the middle of a file."""
     interrupted = FILLING.replace("signal.SIG_IGN", "signal.default_int_handler")
-    command = [sys.executable, "-c", interrupted, str(tmp_path), "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_warm(interrupted, tmp_path, "1")
     last = [
         line for line in done.stderr.splitlines() if re.match(r"[\w.]*(Error|Exception|KeyboardInterrupt)\b", line)
     ][-1]

@@ -6,23 +6,24 @@ from typing import Any
 import pytest
 import torch
 
+from support.progress import Recorded
+from support.stock import stock_forward
 from support.training import small_recipe
 from worldtune.adapters.folder import WEIGHTS, load_adapter, remove_adapter
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.bench.stock import stock_forward
-from worldtune.diffusion.conditioning import frame_sigmas, give_frames
+from worldtune.core.tensors.read import read_tensors
+from worldtune.diffusion.conditioning import apply_conditioning, frame_sigmas
 from worldtune.diffusion.flow import interpolate, velocity
-from worldtune.errors import BirthProofError, UserError
-from worldtune.tensor_files import read_tensors
-from worldtune.training.batches import Batches
-from worldtune.training.data import TrainingData
-from worldtune.training.fit import BEFORE
-from worldtune.training.held_out import held_out_losses
-from worldtune.training.loop import learning_rate, train
+from worldtune.errors import PreflightError, UserError
+from worldtune.models.load import open_world
+from worldtune.models.world import World
+from worldtune.training.apply_machine_config import BEFORE
+from worldtune.training.data.batches import Batches
+from worldtune.training.data.encode_datasets import TrainingData
+from worldtune.training.loop import Callbacks, learning_rate, train
 from worldtune.training.recipe import Machine, Recipe, Train
-from worldtune.training.run import RunFolder
-from worldtune.worlds.load import open_world
-from worldtune.worlds.world import World
+from worldtune.training.run_folder import RunFolder
+from worldtune.training.validation.held_out_loss import held_out_losses
 
 SOME_DROPPED = 2  # a seed whose first step drops the text of some clips
 
@@ -38,10 +39,10 @@ def mean_loss(world: World, data: TrainingData) -> float:
     return math.fsum(losses) / len(losses)
 
 
-def test_some_clips_of_each_dataset_are_validated_on(
-    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_validation_uses_the_given_number_of_clips(
+    world: World, data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(tiny_world, films, steps=1)
+    recipe = small_recipe(tiny_world, videos, steps=1)
     recipe = recipe.model_copy(update={"check": recipe.check.model_copy(update={"clips": 1, "sigmas": 2})})
     run = start(tmp_path / "run", recipe)
     first = held_out_losses(world, data.held_out[:1], "image2world", 2, 5.0, 1)
@@ -50,20 +51,20 @@ def test_some_clips_of_each_dataset_are_validated_on(
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_a_small_training_learns(
-    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, method: str
+def test_small_training_lowers_the_held_out_loss(
+    world: World, data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path, method: str
 ) -> None:
-    recipe = small_recipe(tiny_world, films, steps=40, lr=0.02, batch=4, checkpoint_every=20)
+    recipe = small_recipe(tiny_world, videos, steps=40, lr=0.02, batch=4, checkpoint_every=20)
     recipe = recipe.model_copy(update={"adapter": AdapterSpec(method=method, rank=8, alpha=16)})
-    before, steps = mean_loss(world, data), []
+    before, progress = mean_loss(world, data), Recorded()
     run = start(tmp_path / "run", recipe)
-    card = train(world, recipe, data, run, on_step=lambda step, loss: steps.append((step, loss)))
+    card = train(world, recipe, data, run, callbacks=Callbacks(progress))
 
     after = mean_loss(world, data)
     assert after < 0.7 * before
     rows = run.rows()
-    assert [(row["step"], row["loss"]) for row in rows if "loss" in row] == steps
-    assert [step for step, _ in steps] == list(range(1, 41))
+    assert [(row["step"], 40, f"loss {row['loss']:.3f}") for row in rows if "loss" in row] == progress.told
+    assert [step for step, *_ in progress.told] == list(range(1, 41))
     held_out = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
     assert sorted(held_out) == [0, *range(3, 40, 3), 40]
     assert held_out[0] == pytest.approx(before)
@@ -75,43 +76,45 @@ def test_a_small_training_learns(
     assert load_adapter(run.adapter, other.denoiser, other.card.digest) == card
     assert mean_loss(other, data) == pytest.approx(after, rel=1e-6)
     assert card.step == min((loss, step) for step, loss in held_out.items() if step)[1]
-    assert card.birth is not None
-    assert card.birth.final_loss is not None
-    assert card.birth.final_loss < card.birth.first_loss
-    assert card.birth.trained_difference is not None
+    assert card.preflight is not None
+    assert card.preflight.final_loss is not None
+    assert card.preflight.final_loss < card.preflight.first_loss
+    assert card.preflight.trained_difference is not None
     assert card.lineage["clips"] == {"train": 6, "held_out": 2}
     assert card.lineage["datasets"] == data.digests
     remove_adapter(world.denoiser)
     assert mean_loss(world, data) == before
 
 
-def test_the_first_step_worked_out_with_diffusers_forward(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_first_step_matches_the_diffusers_forward(
+    data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    """Its loss is the base's, with zeros for the dropped texts; Adam's first step has the size of the rate."""
-    recipe = small_recipe(tiny_world, films, text_dropout=0.5, seed=SOME_DROPPED, warmup=4)
+    """The loss is the base's, with zeros for dropped prompts; Adam's first step has the size of the rate."""
+    recipe = small_recipe(tiny_world, videos, text_dropout=0.5, seed=SOME_DROPPED, warmup=4)
     world = open_world(str(tiny_world))
     ((clips, z_BCTHW, _, draws),) = Batches(data, recipe, 5.0, range(3)).of(0)
     assert set(draws.dropped_B.tolist()) == {True, False}
     embeddings_BNE = world.text.embed([clip.clip.caption for clip in clips])
     embeddings_BNE[draws.dropped_B] = 0
-    x_BCTHW = give_frames(interpolate(z_BCTHW, draws.noise_BCTHW, draws.sigma_B), z_BCTHW, draws.known_BT)
-    sigma_BT = frame_sigmas(draws.sigma_B, draws.known_BT, 1e-4)
-    v_BCTHW = stock_forward(world.denoiser, x_BCTHW, sigma_BT, draws.known_BT, embeddings_BNE)
+    x_BCTHW = apply_conditioning(interpolate(z_BCTHW, draws.noise_BCTHW, draws.sigma_B), z_BCTHW, draws.cond_mask_BT)
+    sigma_BT = frame_sigmas(draws.sigma_B, draws.cond_mask_BT, 1e-4)
+    v_BCTHW = stock_forward(world.denoiser, x_BCTHW, sigma_BT, draws.cond_mask_BT, embeddings_BNE)
     error = v_BCTHW - velocity(z_BCTHW, draws.noise_BCTHW)
-    expected = (error * (1 - draws.known_BT[:, None, :, None, None])).square().mean().item()
+    expected = (error * (1 - draws.cond_mask_BT[:, None, :, None, None])).square().mean().item()
 
-    losses, moved = [], []
+    losses, changes = [], []
 
-    def stop(step: int, loss: float) -> None:
-        losses.append(loss)
-        moved.append(max(p.abs().max().item() for name, p in world.denoiser.named_parameters() if "lora_B" in name))
+    run = start(tmp_path / "run", recipe)
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        losses.append(run.rows()[-1]["loss"])
+        changes.append(max(p.abs().max().item() for name, p in world.denoiser.named_parameters() if "lora_B" in name))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(world, recipe, data, start(tmp_path / "run", recipe), on_step=stop)
+        train(world, recipe, data, run, callbacks=Callbacks(stop))
     assert losses == pytest.approx([expected], rel=1e-4)
-    assert moved == pytest.approx([0.01 / 4], rel=1e-3)
+    assert changes == pytest.approx([0.01 / 4], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +122,14 @@ def test_the_first_step_worked_out_with_diffusers_forward(
     [
         {"checkpointing": "full"},
         {"checkpointing": "selective"},
-        {"checkpointing": "full", "offload_checkpoints": True, "stream_base": True},
+        {"checkpointing": "full", "offload_activations": True, "offload_base": True},
     ],
 )
-def test_a_run_fitted_to_its_machine_trains_the_same_adapter(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, machine: dict[str, Any]
+def test_machine_settings_do_not_change_the_adapter(
+    data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path, machine: dict[str, Any]
 ) -> None:
-    """To the bit: recomputation repeats the same operations."""
-    plain, fitted = (small_recipe(tiny_world, films, steps=4) for _ in range(2))
+    """The adapters are equal bit for bit, because recomputation repeats the same operations."""
+    plain, fitted = (small_recipe(tiny_world, videos, steps=4) for _ in range(2))
     fitted = fitted.model_copy(update={"machine": Machine(**machine)})
     runs = []
     for name, recipe in (("plain", plain), ("fitted", fitted)):
@@ -139,10 +142,10 @@ def test_a_run_fitted_to_its_machine_trains_the_same_adapter(
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_a_quantised_base_is_trained_on_and_said_in_the_lineage(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path, method: str
+def test_quantized_base_trains_and_is_in_the_lineage(
+    data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path, method: str
 ) -> None:
-    recipe = small_recipe(tiny_world, films, quantise="int8", steps=12, lr=0.02)
+    recipe = small_recipe(tiny_world, videos, quantization="int8", steps=12, lr=0.02)
     recipe = recipe.model_copy(update={"adapter": AdapterSpec(method=method, rank=4)})
     run = start(tmp_path / "run", recipe)
     world = open_world(str(tiny_world))
@@ -152,17 +155,15 @@ def test_a_quantised_base_is_trained_on_and_said_in_the_lineage(
     assert losses[0] == pytest.approx(mean_loss(open_world(str(tiny_world)), data), rel=0.05)
     assert losses[0] != mean_loss(open_world(str(tiny_world)), data)
     assert losses[-1] < losses[0]
-    assert card.lineage["base"]["quantised"] == "int8"
-    assert card.birth is not None
-    assert card.birth.base_tensors == tensors
+    assert card.lineage["base"]["quantized"] == "int8"
+    assert card.preflight is not None
+    assert card.preflight.base_tensors == tensors
 
 
-def test_a_batch_in_parts_makes_the_same_steps(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
-) -> None:
+def test_micro_batches_take_the_same_steps(data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path) -> None:
     rows = []
     for part in (None, 2, 1):
-        recipe = small_recipe(tiny_world, films).model_copy(update={"machine": Machine(micro_batch=part)})
+        recipe = small_recipe(tiny_world, videos).model_copy(update={"machine": Machine(micro_batch=part)})
         run = start(tmp_path / str(part), recipe)
         train(open_world(str(tiny_world)), recipe, data, run)
         rows.append([row[key] for row in run.rows() for key in ("loss", "grad_norm", "held_out_loss") if key in row])
@@ -170,10 +171,8 @@ def test_a_batch_in_parts_makes_the_same_steps(
     assert rows[2] == pytest.approx(rows[0], rel=1e-4)
 
 
-def test_two_runs_of_one_recipe_are_equal_byte_by_byte(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
-) -> None:
-    recipe, contents = small_recipe(tiny_world, films), []
+def test_same_recipe_writes_the_same_bytes(data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path) -> None:
+    recipe, contents = small_recipe(tiny_world, videos), []
     for name in ("one", "two"):
         torch.manual_seed(len(contents))
         run = start(tmp_path / name, recipe)
@@ -182,31 +181,31 @@ def test_two_runs_of_one_recipe_are_equal_byte_by_byte(
     assert contents[0] == contents[1]
 
 
-def test_another_seed_is_another_adapter(data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_another_adapter(data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path) -> None:
     digests = set()
     for seed in (0, 1):
-        recipe = small_recipe(tiny_world, films, seed=seed)
+        recipe = small_recipe(tiny_world, videos, seed=seed)
         run = start(tmp_path / str(seed), recipe)
         digests.add(train(open_world(str(tiny_world)), recipe, data, run).weights_digest)
     assert len(digests) == 2
 
 
-def test_stopped_between_checkpoints_and_resumed_is_never_stopped(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_resumed_run_equals_an_uninterrupted_one(
+    data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    """Stopped in step 5 with a checkpoint at 4; and in step 1, with none."""
-    recipe = small_recipe(tiny_world, films)
+    """Stop in step 5 with a checkpoint at step 4, and in step 1 without a checkpoint."""
+    recipe = small_recipe(tiny_world, videos)
     whole = start(tmp_path / "whole", recipe)
     train(open_world(str(tiny_world)), recipe, data, whole)
     for stop in (1, 5):
         run = start(tmp_path / f"stopped{stop}", recipe)
 
-        def interrupt(step: int, loss: float, stop: int = stop) -> None:
-            if step == stop:
+        def interrupt(done: int, total: int, note: str = "", stop: int = stop) -> None:
+            if done == stop:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(open_world(str(tiny_world)), recipe, data, run, on_step=interrupt)
+            train(open_world(str(tiny_world)), recipe, data, run, callbacks=Callbacks(interrupt))
         run.resume(recipe)
         train(open_world(str(tiny_world)), recipe, data, run, resume=True)
         assert run.metrics.read_bytes() == whole.metrics.read_bytes()
@@ -214,10 +213,10 @@ def test_stopped_between_checkpoints_and_resumed_is_never_stopped(
             assert (run.adapter / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_finished_run_resumed_changes_nothing(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_resuming_a_finished_run_changes_nothing(
+    data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(tiny_world, films, steps=4)
+    recipe = small_recipe(tiny_world, videos, steps=4)
     run = start(tmp_path / "run", recipe)
     card = train(open_world(str(tiny_world)), recipe, data, run)
     metrics = run.metrics.read_bytes()
@@ -225,36 +224,35 @@ def test_a_finished_run_resumed_changes_nothing(
     assert run.metrics.read_bytes() == metrics
 
 
-def test_previews_are_asked_for_and_do_not_change_the_run(
-    data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
-) -> None:
-    recipe = small_recipe(tiny_world, films, preview_every=2)
-    asked: list[int] = []
+def test_previews_do_not_change_the_run(data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(tiny_world, videos, preview_every=2)
+    previewed: list[int] = []
 
     def preview(world: World, step: int) -> None:
         torch.rand(3)
-        asked.append(step)
+        previewed.append(step)
 
     with_previews, without = (start(tmp_path / name, recipe) for name in ("with", "without"))
-    card = train(open_world(str(tiny_world)), recipe, data, with_previews, on_preview=preview)
-    assert asked == [2, 4, 6]
+    callbacks = Callbacks(on_preview=preview)
+    card = train(open_world(str(tiny_world)), recipe, data, with_previews, callbacks=callbacks)
+    assert previewed == [2, 4, 6]
     assert train(open_world(str(tiny_world)), recipe, data, without).weights_digest == card.weights_digest
 
 
-def test_a_rate_of_nearly_nothing_trains_nothing_and_is_refused(
-    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_learning_rate_too_small_to_train_is_an_error(
+    world: World, data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(tiny_world, films, lr=1e-30, steps=2)
+    recipe = small_recipe(tiny_world, videos, lr=1e-30, steps=2)
     run = start(tmp_path / "run", recipe)
-    with pytest.raises(BirthProofError, match="never changed"):
+    with pytest.raises(PreflightError, match="never changed"):
         train(world, recipe, data, run)
     assert not run.adapter.exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(
-    world: World, data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path
+def test_non_finite_loss_stops_the_run(
+    world: World, data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(tiny_world, films, lr=1e30, clip_grad=1e30, warmup=0)
+    recipe = small_recipe(tiny_world, videos, lr=1e30, clip_grad=1e30, warmup=0)
     run = start(tmp_path / "run", recipe)
     with pytest.raises(UserError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+, of .* at σ=0\.\d+"):
         train(world, recipe, data, run)
@@ -270,13 +268,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         ("cosine", [0.25, 0.5, 0.75, 1, 1, 0.853553, 0.5, 0.146447]),
     ],
 )
-def test_the_rate_warms_up_and_falls_to_zero_after_the_last_step(schedule: str, expected: list[float]) -> None:
+def test_learning_rate_warms_up_and_decays(schedule: str, expected: list[float]) -> None:
     settings = Train.model_validate({"lr": 2.0, "warmup": 4, "steps": 8, "schedule": schedule})
     assert [learning_rate(settings, step) for step in range(8)] == pytest.approx(expected, abs=1e-6)
 
 
-def test_metrics_are_json_lines(data: TrainingData, tiny_world: Path, films: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(tiny_world, films, steps=2)
+def test_metrics_are_json_lines(data: TrainingData, tiny_world: Path, videos: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(tiny_world, videos, steps=2)
     run = start(tmp_path / "run", recipe)
     train(open_world(str(tiny_world)), recipe, data, run)
     assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [0, 1, 2, 2]

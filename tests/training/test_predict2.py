@@ -1,4 +1,4 @@
-"""A base of Predict 2 is tuned by the same loop, with its own noise levels."""
+"""A Predict 2 base is trained by the same loop, with its own noise levels."""
 
 import math
 from pathlib import Path
@@ -8,16 +8,16 @@ import pytest
 from support.training import small_data, small_recipe
 from worldtune.adapters.folder import load_adapter
 from worldtune.errors import RecipeError
-from worldtune.training.held_out import held_out_losses
+from worldtune.models.load import open_world
 from worldtune.training.loop import train
-from worldtune.training.run import RunFolder
-from worldtune.worlds.load import open_world
+from worldtune.training.run_folder import RunFolder
+from worldtune.training.validation.held_out_loss import held_out_losses
 
 MODES = {"image2world": 0.5, "video2world": 0.5}
 
 
-def test_a_small_training_learns(tiny_predict2: Path, films: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(tiny_predict2, films, steps=30, lr=0.02, batch=4, modes=MODES)
+def test_small_training_lowers_the_held_out_loss(tiny_predict2: Path, videos: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(tiny_predict2, videos, steps=30, lr=0.02, batch=4, modes=MODES)
     world, run = open_world(str(tiny_predict2)), RunFolder(tmp_path / "run")
     data = small_data(world, recipe, tmp_path / "store")
     run.start(recipe)
@@ -31,7 +31,9 @@ def test_a_small_training_learns(tiny_predict2: Path, films: Path, tmp_path: Pat
     assert load_adapter(run.adapter, other.denoiser, other.card.digest) == card
 
 
-def test_a_mode_without_a_picture_is_refused(tiny_predict2: Path, films: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(tiny_predict2, films)
-    with pytest.raises(RecipeError, match="text2world is among"):
+def test_text2world_is_an_error_for_a_base_that_needs_an_image(
+    tiny_predict2: Path, videos: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe(tiny_predict2, videos)
+    with pytest.raises(RecipeError, match="modes has text2world"):
         small_data(open_world(str(tiny_predict2)), recipe, tmp_path)

@@ -10,27 +10,27 @@ from hypothesis import strategies as st
 
 from support.training import small_recipe
 from worldtune.errors import UserError
-from worldtune.training.run import RunFolder
 from worldtune.training.run_files import metrics_line, read_trackers
+from worldtune.training.run_folder import RunFolder
 
-RECIPE = small_recipe(Path("base"), Path("films"))
+RECIPE = small_recipe(Path("base"), Path("videos"))
 LINEAGE = {"base": {"name": "tiny", "digest": "d"}, "datasets": {"data": "e"}, "recipe": "f"}
 DAMAGED = ["", "{", "[]", "3", '{"a": 1, "a": 2}', "[" * 100_000, '{"step": NaN}', '{"sessions": [1, 1e999]}', "\x00"]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run that has taken three steps and is at rest."""
+    """A run after three steps, not in progress."""
     run = RunFolder(tmp_path / "run")
     run.start(RECIPE)
-    run.keep_lineage(LINEAGE)
+    run.save_lineage(LINEAGE)
     with run.timed():
         for step in range(1, 4):
             run.log(step=step, loss=0.1 * step, lr=1e-3, grad_norm=1.0)
     return run
 
 
-def refusal(read: Any, file: Path) -> str:
+def fault(read: Any, file: Path) -> str:
     with pytest.raises(UserError) as error:
         read()
     assert file.name in error.value.where
@@ -39,11 +39,11 @@ def refusal(read: Any, file: Path) -> str:
 
 
 @pytest.mark.parametrize("content", [*DAMAGED, "{}", '{"sessions": 3}', '{"sessions": ["x"]}'])
-def test_damaged_durations_are_named(run: RunFolder, content: str) -> None:
+def test_damaged_timing_is_named(run: RunFolder, content: str) -> None:
     path = run.path / "timing.json"
     path.write_text(content)
-    refusal(run.seconds, path)
-    refusal(lambda: run.timed().__enter__(), path)
+    fault(run.seconds, path)
+    fault(lambda: run.timed().__enter__(), path)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_damaged_durations_are_named(run: RunFolder, content: str) -> None:
         '{"base": {}, "datasets": {}, "resumed_with": [{}]}',
     ],
 )
-def test_a_damaged_lineage_is_named(run: RunFolder, content: str) -> None:
+def test_damaged_lineage_is_named(run: RunFolder, content: str) -> None:
     path = run.path / "lineage.json"
     path.write_text(content)
-    refusal(lambda: run.same_lineage(LINEAGE), path)
-    refusal(lambda: run.keep_lineage(LINEAGE), path)
+    fault(lambda: run.check_lineage(LINEAGE), path)
+    fault(lambda: run.save_lineage(LINEAGE), path)
 
 
 @pytest.mark.parametrize(
@@ -74,27 +74,27 @@ def test_a_damaged_lineage_is_named(run: RunFolder, content: str) -> None:
         '{"step": 2, "loss": null}',
     ],
 )
-def test_a_damaged_row_of_metrics_is_named(run: RunFolder, line: str) -> None:
+def test_damaged_metrics_row_is_named(run: RunFolder, line: str) -> None:
     whole = run.metrics.read_text().splitlines()
     run.metrics.write_text("\n".join([whole[0], line, whole[2]]) + "\n")
     with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
         run.rows()
     with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
-        RunFolder(run.path).forget_after(2)
+        RunFolder(run.path).truncate_after(2)
 
 
 @pytest.mark.parametrize(
     "content", [*DAMAGED, '{"ids": {}}', '{"ids": {"wandb": 3}, "told": {}}', '{"ids": {}, "told": {"a": "x"}}']
 )
-def test_damaged_trackers_are_named(tmp_path: Path, content: str) -> None:
+def test_damaged_trackers_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "trackers.json"
     path.write_text(content)
-    refusal(lambda: read_trackers(path), path)
+    fault(lambda: read_trackers(path), path)
 
 
-def test_a_sound_run_is_read_as_it_was_written(run: RunFolder) -> None:
+def test_run_files_read_back_as_written(run: RunFolder) -> None:
     assert [row["loss"] for row in run.rows()] == [0.1, 0.2, 0.1 * 3]
-    assert run.same_lineage(LINEAGE) == LINEAGE
+    assert run.check_lineage(LINEAGE) == LINEAGE
     assert run.seconds() is not None
     run.metrics.write_text(run.metrics.read_text() + '{"step": 4, "lo')
     assert [row["step"] for row in run.rows()] == [1, 2, 3]
@@ -103,7 +103,7 @@ def test_a_sound_run_is_read_as_it_was_written(run: RunFolder) -> None:
 @given(
     st.dictionaries(st.text("abc", min_size=1), st.floats() | st.none() | st.dictionaries(st.text("abc"), st.floats()))
 )
-def test_a_row_is_json_whatever_was_measured(row: dict[str, Any]) -> None:
+def test_metrics_line_is_json_for_any_numbers(row: dict[str, Any]) -> None:
     def known(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: known(inner) for name, inner in value.items()}
@@ -115,14 +115,14 @@ def test_a_row_is_json_whatever_was_measured(row: dict[str, Any]) -> None:
     assert json.loads(metrics_line(row), parse_constant=refuse) == known(row)
 
 
-def test_a_held_out_loss_that_is_not_finite_does_not_stop_a_resumed_run(run: RunFolder) -> None:
+def test_non_finite_held_out_loss_reads_back_as_null(run: RunFolder) -> None:
     run.log(step=3, held_out_loss=math.nan, averages={"ema": math.inf})
     again = RunFolder(run.path)
-    again.forget_after(3)
+    again.truncate_after(3)
     assert again.validations == [{"step": 3, "held_out_loss": None, "averages": {"ema": None}}]
 
 
-def test_metrics_that_are_no_file_are_refused(run: RunFolder) -> None:
+def test_metrics_that_are_a_pipe_are_an_error(run: RunFolder) -> None:
     run.metrics.unlink()
     os.mkfifo(run.metrics)
     with pytest.raises(UserError, match="not a file"):

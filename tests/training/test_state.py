@@ -1,4 +1,4 @@
-"""Going on from a checkpoint is going on, with every optimiser and average."""
+"""Training continues exactly from a checkpoint, with every optimizer and average."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from worldtune.errors import UserError
-from worldtune.training.averages import Ema
 from worldtune.training.checkpoint import checkpoints, find_checkpoint
+from worldtune.training.optim.ema import Ema
 from worldtune.training.recipe import Train
 from worldtune.training.state import TrainingState
 
@@ -28,7 +28,7 @@ def take_steps(parameters: Parameters, state: TrainingState, first: int, last: i
         generator = torch.Generator().manual_seed(step)
         for parameter in parameters.values():
             parameter.grad = torch.randn(parameter.shape, generator=generator)
-        state.move(0.5, step + 1)
+        state.step(0.5, step + 1)
 
 
 def settings_with(optimizer: str) -> Train:
@@ -38,26 +38,26 @@ def settings_with(optimizer: str) -> Train:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "prodigy", "adamw8bit"])
-def test_going_on_from_a_checkpoint_is_going_on(tmp_path: Path, optimizer: str) -> None:
+def test_loaded_checkpoint_continues_exactly(tmp_path: Path, optimizer: str) -> None:
     settings = settings_with(optimizer)
     whole, state = start(0, settings)
-    born = {name: parameter.detach().clone() for name, parameter in whole.items()}
+    initial = {name: parameter.detach().clone() for name, parameter in whole.items()}
     take_steps(whole, state, 0, 3)
     state.save(tmp_path, 3)
     take_steps(whole, state, 3, 7)
-    assert all(not torch.equal(whole[name], born[name]) for name in whole)
+    assert all(not torch.equal(whole[name], initial[name]) for name in whole)
 
     resumed, fresh = start(1, settings)
     fresh.load(find_checkpoint(tmp_path, 3))
     take_steps(resumed, fresh, 3, 7)
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     for average in settings.ema.names:
-        with fresh.averaged(average), state.averaged(average):
+        with fresh.use_ema(average), state.use_ema(average):
             assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
-def test_muon_turns_the_matrices_and_adamw_moves_the_rest() -> None:
-    """A matrix moves as one of equal singular values would; a magnitude by the rate in every element."""
+def test_muon_updates_matrices_and_adamw_the_rest() -> None:
+    """A matrix's update has nearly equal singular values; a magnitude changes by the rate in every element."""
     settings = Train(optimizer="muon", lr=0.01, weight_decay=0.0)
     parameters, state = start(0, settings)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
@@ -69,7 +69,7 @@ def test_muon_turns_the_matrices_and_adamw_moves_the_rest() -> None:
     torch.testing.assert_close(magnitude.abs(), torch.full_like(magnitude, 0.005), rtol=1e-3, atol=0)
 
 
-def test_lora_plus_gives_b_a_rate_of_its_own() -> None:
+def test_lora_plus_scales_the_rate_of_b() -> None:
     parameters, state = start(0, Train(lr=0.01, lora_plus=4.0, weight_decay=0.0))
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     take_steps(parameters, state, 0, 1)
@@ -78,12 +78,12 @@ def test_lora_plus_gives_b_a_rate_of_its_own() -> None:
     assert moved["a.lora_B.default.weight"] == pytest.approx(0.02, rel=1e-3)
 
 
-def test_an_average_can_be_loaded_in_place_of_the_weights(tmp_path: Path) -> None:
+def test_average_can_be_loaded_instead_of_the_weights(tmp_path: Path) -> None:
     frozen = {"a.lora_A0": torch.ones(2)}
     parameters, state = start(0, settings_with("adamw"), frozen)
     take_steps(parameters, state, 0, 4)
     state.save(tmp_path, 4)
-    with state.averaged("decay-0.9"):
+    with state.use_ema("decay-0.9"):
         average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     frozen["a.lora_A0"].zero_()
     state.load_weights(find_checkpoint(tmp_path, 4), "decay-0.9")
@@ -94,7 +94,7 @@ def test_an_average_can_be_loaded_in_place_of_the_weights(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "swapped"])
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
+def test_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
     parameters, state = start(0, Train())
     take_steps(parameters, state, 0, 1)
     state.save(tmp_path, 1)
@@ -106,14 +106,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, harm: str) -> None:
                 file.unlink()
             case "swapped":
                 file.write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"the checkpoint cannot be read.*step-000001.*the one before is taken"):
+    with pytest.raises(
+        UserError, match=r"the checkpoint cannot be read.*step-000001.*remove it to use the previous one"
+    ):
         start(1, Train())[1].load(tmp_path / "step-000001")
 
 
 @pytest.mark.parametrize("name", [".metadata", "__0_0.distcp", "checkpoint.sha256"])
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.99])
-def test_a_flipped_bit_is_named_by_whoever_reads_the_checkpoint(tmp_path: Path, name: str, place: float) -> None:
-    """Resuming, and the export of the weights or of an average; the weights they would fill stay as they were."""
+def test_flipped_bit_in_a_checkpoint_is_an_error(tmp_path: Path, name: str, place: float) -> None:
+    """Loading the state or an average fails, and leaves the weights unchanged."""
     parameters, state = start(0, settings_with("adamw"))
     take_steps(parameters, state, 0, 1)
     state.save(tmp_path, 1)
@@ -124,12 +126,12 @@ def test_a_flipped_bit_is_named_by_whoever_reads_the_checkpoint(tmp_path: Path, 
     fresh, other = start(1, settings_with("adamw"))
     before = {name: parameter.detach().clone() for name, parameter in fresh.items()}
     for read in (other.load, lambda folder: other.load_weights(folder, "decay-0.9")):
-        with pytest.raises(UserError, match=rf"({name}|checkpoint\.sha256).*remove it, and the one before is taken"):
+        with pytest.raises(UserError, match=rf"({name}|checkpoint\.sha256).*remove it to use the previous one"):
             read(tmp_path / "step-000001")
     assert all(torch.equal(fresh[name], before[name]) for name in fresh)
 
 
-def test_a_checkpoint_of_another_adapter_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_adapter_is_an_error(tmp_path: Path) -> None:
     parameters, state = start(0, Train())
     take_steps(parameters, state, 0, 1)
     state.save(tmp_path, 1)
@@ -140,8 +142,8 @@ def test_a_checkpoint_of_another_adapter_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "prodigy", "adamw8bit"])
-def test_a_step_is_a_write_to_every_parameter(optimizer: str) -> None:
-    """What is kept until a tensor changes, as DoRA's norm, goes by its version, which a fused step leaves alone."""
+def test_step_increments_the_version_of_every_parameter(optimizer: str) -> None:
+    """Caches such as DoRA's norm depend on a tensor's version, which a fused step does not increment."""
     parameters, state = start(0, settings_with(optimizer))
     before = {name: parameter._version for name, parameter in parameters.items()}
     take_steps(parameters, state, 0, 1)

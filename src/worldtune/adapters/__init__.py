@@ -1,1 +1,1 @@
-"""LoRA and DoRA: injection through peft, the adapter folder, its card and its birth proof."""
+"""LoRA and DoRA: injection through peft, the adapter folder and its card, formats of other tools."""

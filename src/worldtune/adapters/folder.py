@@ -1,14 +1,14 @@
 """The adapter folder: `pytorch_lora_weights.safetensors` in diffusers' names, and the card.
 
-Ranks, alphas, targets and method are in the file's header (`lora_adapter_metadata`): without them a reload
-assumes alpha = rank. Stock `pipe.load_lora_weights(folder)` reads it: an adapter that started at factors of W is
-written as a plain one of twice the rank.
+Ranks, alphas, targets and method are in the file's header (`lora_adapter_metadata`): without them diffusers would
+assume alpha = rank. Stock `pipe.load_lora_weights(folder)` reads the folder: an adapter that was initialized with
+factors of W is written as a plain one of twice the rank.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -17,38 +17,38 @@ from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card, read_card_and_digest, write_card
-from worldtune.adapters.formats import METADATA, ForeignAdapter, layers_from, read_layers, stated_in
+from worldtune.adapters.card import WEIGHTS, AdapterCard, write_card
+from worldtune.adapters.checkpoint import read_card_for, read_weights
+from worldtune.adapters.formats import Stated, layers_from
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
-from worldtune.adapters.low_rank import blended_adapters
+from worldtune.adapters.layers.initialization import factors
+from worldtune.adapters.layers.low_rank import blended_adapters
+from worldtune.adapters.module_spec import ModuleSpec
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.adapters.start import factors
-from worldtune.core.strict_io import MIB, parse_json, read_bytes
-from worldtune.errors import AdapterError, UserError
-from worldtune.files import atomic_folder, digest_bytes, digest_file
-from worldtune.tensor_files import parse_safetensors
-
-LARGEST_WEIGHTS = 16384 * MIB
-STATED = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "use_rslora", "use_dora")
+from worldtune.core.files import atomic_folder, digest_file
+from worldtune.core.strict_io import parse_json
+from worldtune.errors import AdapterError
 
 
 def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: AdapterCard) -> AdapterCard:
-    """Write the denoiser's adapter and `card` as one atomic folder, and return the card as it is written.
+    """Write the denoiser's adapter and `card` as one atomic folder, and return the written card.
 
-    Its `weights_digest` is filled in, and its `adapter` is the file's: `AdapterSpec.as_saved`.
+    The written card has the `weights_digest`, and as `adapter` the spec of the file: `AdapterSpec.as_saved`.
     """
     spec = card.adapter.as_saved
     with atomic_folder(folder) as partial:
         write_weights(partial, _layers(denoiser), stated_config(spec))
         card = card.model_copy(update={"adapter": spec, "weights_digest": digest_file(partial / WEIGHTS)})
         write_card(partial, card)
-        (partial / WEIGHTS).chmod(partial.stat().st_mode & 0o666)  # safetensors writes for its user alone
+        (partial / WEIGHTS).chmod(
+            partial.stat().st_mode & 0o666
+        )  # safetensors makes files that only their owner can read
     return card
 
 
 @torch.no_grad()
 def _layers(denoiser: CosmosTransformer3DModel) -> dict[str, torch.Tensor]:
-    """The adapter's tensors by peft's names, with the frozen factors worked into A and B."""
+    """Return the adapter's tensors by peft's names, with the frozen factors merged into A and B."""
     layers = dict(get_peft_model_state_dict(denoiser))
     for name, module in denoiser.named_modules():
         if isinstance(module, LoraLayer):
@@ -56,48 +56,18 @@ def _layers(denoiser: CosmosTransformer3DModel) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in layers.items()}
 
 
-def stated_config(spec: AdapterSpec) -> dict[str, Any]:
-    """peft's configuration as it stands in a header."""
+def stated_config(spec: AdapterSpec | ModuleSpec) -> dict[str, Any]:
+    """Return peft's configuration as written into a header."""
     config = lora_config(spec).to_dict()
     return config | {"target_modules": sorted(config["target_modules"])}
 
 
 def write_weights(folder: Path, layers: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
-    """Write `pytorch_lora_weights.safetensors`: tensors by the denoiser's own names, peft's `config` in its header."""
+    """Write `pytorch_lora_weights.safetensors`: tensors by the denoiser's names, peft's `config` in the header."""
     CosmosLoraLoaderMixin.save_lora_weights(
         folder, transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
     )
     _sort_metadata(folder / WEIGHTS)
-
-
-def read_card_for(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
-    """The card of an adapter for the base of that digest. Raises AdapterError as `read_card_and_digest_for` does."""
-    return read_card_and_digest_for(folder, base_digest, digest)[0]
-
-
-def read_card_and_digest_for(folder: Path, base_digest: str, digest: str | None = None) -> tuple[AdapterCard, str]:
-    """The card of an adapter for the base of that digest, and the digest of the card's own bytes.
-
-    Raises AdapterError when it was made for another base, or the card has another `digest` than the one that is given.
-    """
-    card, found = read_card_and_digest(folder, digest)
-    if card.base_digest != base_digest:
-        raise AdapterError(
-            f"this adapter was made for another base: {card.base} {card.base_digest[:12]}, not {base_digest[:12]}",
-            where=str(folder),
-            mend="Load the base that the card names.",
-        )
-    return card, found
-
-
-def read_sound_card(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
-    """The card of an adapter whose weights are those that it says.
-
-    Raises AdapterError when it was made for another base, or was changed since.
-    """
-    card = read_card_for(folder, base_digest, digest)
-    _read_weights(folder, card)
-    return card
 
 
 def load_adapter(
@@ -105,12 +75,11 @@ def load_adapter(
 ) -> AdapterCard:
     """Put the adapter of `folder` onto the denoiser, every tensor accounted for, and return its card.
 
-    With the card's `digest` nothing else is loaded than what it names, whatever became of the folder. Raises
-    AdapterError when it was made for another base, was changed since, or its tensors do not fit; the denoiser is then
-    left bare.
+    With the `digest` of the card's bytes exactly that adapter is loaded, or none. Raise AdapterError, and leave the
+    denoiser without adapter, if it was made for another base, has changed, or its tensors do not fit.
     """
     card = read_card_for(folder, base_digest, digest)
-    tensors = _read_weights(folder, card).tensors
+    tensors = read_weights(folder, card).tensors
     try:
         _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
     except AdapterError:
@@ -126,18 +95,18 @@ def load_adapters(
     base_digest: str,
     digests: Sequence[str] | None = None,
 ) -> list[AdapterCard]:
-    """Put the weighted sum of several adapters onto the denoiser, exactly, and return their cards.
+    """Put the exact weighted sum of several adapters onto the denoiser, and return their cards.
 
-    Raises AdapterError as `load_adapter` does, and for a DoRA that is not alone with the weight 1.
+    Raise AdapterError as `load_adapter` does, and for a DoRA unless it is the only adapter and has weight 1.
     """
     known: Sequence[str | None] = digests if digests is not None else [None] * len(weighted)
     if len(weighted) == 1 and weighted[0][1] == 1:
         return [load_adapter(weighted[0][0], denoiser, base_digest, known[0])]
     cards = [read_card_for(path, base_digest, digest) for (path, _), digest in zip(weighted, known, strict=True)]
-    read = [_read_weights(path, card) for (path, _), card in zip(weighted, cards, strict=True)]
+    read = [read_weights(path, card) for (path, _), card in zip(weighted, cards, strict=True)]
     layers = blended_adapters(
         [
-            (layers_from(weights.tensors, weights.config, path / WEIGHTS).layers, weight)
+            (layers_from(weights.tensors, Stated(weights.config), path / WEIGHTS).layers, weight)
             for (path, weight), weights in zip(weighted, read, strict=True)
         ]
     )
@@ -150,49 +119,9 @@ def load_adapters(
     return cards
 
 
-def read_any_layers(path: Path, alpha: float | None = None, digest: str | None = None) -> ForeignAdapter:
-    """`read_layers` of any adapter; of one with a card, the weights that the card names and nothing beside them.
-
-    Raises AdapterError as `read_layers` does, and when the weights are not those of the card, or the card has another
-    `digest` than the one that is given.
-    """
-    folder = path.parent if path.name == WEIGHTS else path
-    if digest is None and not (folder / CARD).is_file():
-        return read_layers(path, alpha)
-    weights = _read_weights(folder, read_card(folder, digest))
-    return layers_from(weights.tensors, weights.config, folder / WEIGHTS, alpha)
-
-
-class _Weights(NamedTuple):
-    """Tensors of an adapter's file by their names there, and peft's configuration in its header."""
-
-    tensors: dict[str, torch.Tensor]
-    config: dict[str, Any]
-
-
-def _read_weights(folder: Path, card: AdapterCard) -> _Weights:
-    """What the weights' file holds, read once: the bytes that are compared with the card are those that are used.
-
-    Raises AdapterError when they are not those of the card, or the header says something else than the card.
-    """
-    path, mend = folder / WEIGHTS, "Export it again."
-    content = read_bytes(path, LARGEST_WEIGHTS, AdapterError, mend)
-    try:
-        tensors, metadata = parse_safetensors(content, str(path))
-    except UserError as error:
-        raise AdapterError(error.what, where=error.where, mend=mend) from error
-    config = stated_in(metadata, path)
-    if config is None:
-        raise AdapterError(f"{path.name} has no {METADATA}: its alpha is unknown", where=str(folder), mend=mend)
-    _check_header(config, card, folder)
-    if digest_bytes(content) != card.weights_digest:
-        raise AdapterError("the weights are not those of the card", where=str(folder), mend=mend)
-    return _Weights(tensors, config)
-
-
 @torch.no_grad()
 def _fill(parameters: dict[str, nn.Parameter], tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Copy every tensor of the file into its parameter."""
+    """Copy every tensor of the file into its parameter. Raise AdapterError if names or shapes do not match."""
     expected = {f"transformer.{name.replace(f'.{ADAPTER}', '')}": name for name in parameters}
     expected = {key.removesuffix(".weight") if "magnitude" in key else key: name for key, name in expected.items()}
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
@@ -200,42 +129,27 @@ def _fill(parameters: dict[str, nn.Parameter], tensors: dict[str, torch.Tensor],
         raise AdapterError(
             f"{len(missing)} tensors are missing and {len(extra)} unknown, first: {(missing + extra)[0]}",
             where=str(folder),
-            mend="Export it again from its run.",
+            hint="Export it again from its run.",
         )
     for key, name in expected.items():
         if tensors[key].shape != parameters[name].shape:
             raise AdapterError(
                 f"{key} is {tuple(tensors[key].shape)}, not {tuple(parameters[name].shape)}",
                 where=str(folder),
-                mend="Export it again from its run.",
+                hint="Export it again from its run.",
             )
         parameters[name].copy_(tensors[key])
 
 
 def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
-    """Back to the bare base, its weights untouched."""
+    """Remove the adapter, if any; the base's weights do not change."""
     if wrapped_modules(denoiser):
         denoiser.delete_adapters(ADAPTER)
         denoiser.unload_lora()
 
 
-def _check_header(stated: dict[str, Any], card: AdapterCard, folder: Path) -> None:
-    """Raises AdapterError unless the weights' header says of ranks, alphas, targets and method what the card says.
-
-    Other tools read the header.
-    """
-    expected = stated_config(card.adapter)
-    for key in STATED:
-        found = stated.get(key)
-        if key == "target_modules" and isinstance(found, list):
-            found = sorted(map(str, found))
-        if found != expected[key]:
-            what = f"its card says {key} = {expected[key]}, the header of {WEIGHTS} {found}"
-            raise AdapterError(what, where=str(folder), mend="Export it again.")
-
-
 def _sort_metadata(path: Path) -> None:
-    """Rewrite a safetensors header with its metadata in order: safetensors writes them in a random one.
+    """Rewrite a safetensors header with sorted metadata: safetensors writes them in random order.
 
     Format: 8 bytes of little-endian length, JSON padded with spaces to a multiple of 8, then the tensors.
     """

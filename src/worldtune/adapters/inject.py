@@ -1,4 +1,4 @@
-"""An adapter onto a frozen denoiser, through peft's own configuration and layers."""
+"""Add an adapter to a frozen denoiser, through peft's configuration and layers."""
 
 import torch
 from diffusers import CosmosTransformer3DModel
@@ -6,22 +6,23 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from worldtune.adapters.factored_dora import make_lean
+from worldtune.adapters.layers.factored_dora import use_memory_efficient_layers
+from worldtune.adapters.layers.initialization import initialize
+from worldtune.adapters.module_spec import ModuleSpec
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.adapters.start import start
-from worldtune.adapters.targets import IN_BLOCK, linear_of
+from worldtune.adapters.targets import IN_BLOCK
 from worldtune.errors import AdapterError
 
 ADAPTER = "default"
 
 
-def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> dict[str, nn.Parameter]:
+def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec | ModuleSpec, seed: int) -> dict[str, nn.Parameter]:
     """Freeze the denoiser, add the adapter and return its parameters, fp32, by name.
 
-    A is Kaiming-uniform from `seed` and B zero, or both start as `spec.init` says; DoRA's magnitude is the row norm of
-    W: the output is the base's. Raises AdapterError where a weight has no start of that rank.
+    A is Kaiming-uniform from `seed` and B zero, or both follow `spec.init`; DoRA's magnitude is the row norm of W. The
+    output equals the base's. Raise AdapterError if a weight is too small for the rank.
     """
-    _refuse_rank(denoiser, spec)
+    _check_rank(denoiser, spec)
     denoiser.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -31,13 +32,13 @@ def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec, seed: int) -> 
             parameter.data = parameter.data.float()
         for module in denoiser.modules():
             if spec.init != "zero" and isinstance(module, LoraLayer):
-                start(module, ADAPTER, spec.init)
-    make_lean(denoiser, ADAPTER)
+                initialize(module, ADAPTER, spec.init)
+    use_memory_efficient_layers(denoiser, ADAPTER)
     return parameters
 
 
-def lora_config(spec: AdapterSpec) -> LoraConfig:
-    """peft's configuration of the adapter; of its start it says nothing, as the base is left as it is."""
+def lora_config(spec: AdapterSpec | ModuleSpec) -> LoraConfig:
+    """Return peft's configuration of the adapter, without its initialization, which here leaves the base unchanged."""
     return LoraConfig(
         r=spec.rank,
         lora_alpha=spec.lora_alpha,
@@ -52,7 +53,7 @@ def lora_config(spec: AdapterSpec) -> LoraConfig:
 
 
 def inject_ranks(denoiser: CosmosTransformer3DModel, ranks: dict[str, int]) -> None:
-    """Add an empty LoRA of scale 1 to each named module, of its own rank."""
+    """Add an empty LoRA of scale 1 and the given rank to each named module."""
     denoiser.requires_grad_(False)
     rank = max(ranks.values())
     config = LoraConfig(
@@ -63,29 +64,29 @@ def inject_ranks(denoiser: CosmosTransformer3DModel, ranks: dict[str, int]) -> N
 
 
 def adapter_parameters(denoiser: nn.Module) -> dict[str, nn.Parameter]:
-    """The trainable parameters by name: they are the adapter's, as everything else is frozen."""
+    """Return the trainable parameters by name: the adapter's, as everything else is frozen."""
     return {name: parameter for name, parameter in denoiser.named_parameters() if parameter.requires_grad}
 
 
 def wrapped_modules(denoiser: nn.Module) -> list[str]:
-    """Names of the linear layers that carry an adapter."""
+    """Return the names of the linear layers that have an adapter."""
     return [name for name, module in denoiser.named_modules() if isinstance(module, LoraLayer)]
 
 
 def expected_modules(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> int:
-    """How many linears `spec` must wrap, by the architecture: one in each block, or one in all."""
+    """Return how many linear layers `spec` must wrap in this architecture."""
     return sum(len(denoiser.transformer_blocks) if linear in IN_BLOCK else 1 for linear in spec.linears)
 
 
-def _refuse_rank(denoiser: CosmosTransformer3DModel, spec: AdapterSpec) -> None:
+def _check_rank(denoiser: CosmosTransformer3DModel, spec: AdapterSpec | ModuleSpec) -> None:
     for name, module in denoiser.named_modules():
-        rank = spec.linears.get(linear_of(name) or "")
+        rank = spec.rank_at(name)
         if rank is None or not isinstance(module, nn.Linear):
             continue
         side = min(module.in_features, module.out_features)
         if rank > max(module.in_features, module.out_features):
-            what = f"rank {rank} is more than {name} has inputs or outputs"
-            raise AdapterError(what, where="adapter.rank", mend=f"Take {side} at most.")
+            what = f"rank {rank} is larger than the inputs and outputs of {name}"
+            raise AdapterError(what, where="adapter.rank", hint=f"Use {side} at most.")
         if spec.init != "zero" and rank > side:
-            what = f"{spec.init} starts at no more than {side} factors of {name}, not at {rank}"
-            raise AdapterError(what, where="adapter.rank", mend="Give it a smaller rank in adapter.ranks.")
+            what = f"{spec.init} has at most {side} factors for {name}, not {rank}"
+            raise AdapterError(what, where="adapter.rank", hint="Set a smaller rank for it in adapter.ranks.")

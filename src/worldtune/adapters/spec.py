@@ -1,14 +1,14 @@
-"""Which adapter: method, rank, scale, start and the modules it sits on."""
+"""The spec of an adapter: method, rank, scale, initialization and target modules."""
 
 from math import sqrt
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from worldtune.adapters.targets import ATTENTION, LINEARS, MLP, NORM, linears_ending_in
+from worldtune.adapters.targets import ATTENTION, LINEARS, MLP, NORM, linear_of, linears_ending_in
 from worldtune.core.ranges import Alpha, Rank
+from worldtune.core.settings import StrictModel
 from worldtune.errors import did_you_mean
-from worldtune.strict import Strict
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "attention+mlp": ATTENTION + MLP,
@@ -17,19 +17,19 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 
 
-class AdapterSpec(Strict):
-    """LoRA: y = Wx + s·B(Ax) (arXiv:2106.09685); DoRA adds a magnitude per output (arXiv:2402.09353).
+class AdapterSpec(StrictModel):
+    """The spec of a LoRA, y = Wx + s·B(Ax) (arXiv:2106.09685), or a DoRA, with a magnitude per output (2402.09353).
 
-    The scale s is alpha/rank, or alpha/√rank with `rslora` (arXiv:2312.03732). `targets` are a set by name or endings
-    of module names. `ranks` are other ranks by ending, of which the longest that fits holds (peft's `rank_pattern`);
-    alpha/rank is the same everywhere, so that a module's alpha is in proportion to its rank (`alpha_pattern`).
-    `init`: B starts at zero, or A and B at the largest singular values of W (PiSSA, arXiv:2404.02948) or at the first
-    columns of its QR decomposition (OLoRA, arXiv:2406.01775), which are taken off the change.
+    The scale s is alpha/rank, or alpha/√rank with `rslora` (arXiv:2312.03732). `targets` is the name of a set, or a
+    list of endings of module names. `ranks` sets other ranks by ending; the longest matching ending applies (peft's
+    `rank_pattern`). alpha/rank is the same everywhere: a module's alpha is proportional to its rank (`alpha_pattern`).
+    `init`: B starts at zero; or A and B start at the largest singular values of W (PiSSA, arXiv:2404.02948) or at the
+    first columns of its QR decomposition (OLoRA, arXiv:2406.01775), and these factors are subtracted from the change.
     """
 
     method: Literal["lora", "dora"] = "lora"
     rank: Rank = 16
-    alpha: Alpha | None = Field(None, description="scale alpha/rank; alpha = rank when not given")
+    alpha: Alpha | None = Field(None, description="scale = alpha/rank; default: alpha = rank")
     targets: Literal["attention+mlp", "attention", "attention+mlp+norm"] | tuple[str, ...] = "attention+mlp"
     ranks: dict[str, Rank] = Field(default_factory=dict)
     rslora: bool = False
@@ -37,21 +37,21 @@ class AdapterSpec(Strict):
 
     @field_validator("targets", mode="before")
     @classmethod
-    def _targets_are_there(cls, targets: Any) -> Any:
+    def _targets_exist(cls, targets: Any) -> Any:
         if isinstance(targets, str):
             if targets not in TARGETS:
-                known = f"Known: {', '.join(TARGETS)}, or a list of module names' endings."
+                known = f"Known: {', '.join(TARGETS)}, or a list of endings of module names."
                 raise ValueError(f"there is no set '{targets}'. {did_you_mean(targets, TARGETS, known)}")
             return targets
-        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(one, str) for one in targets):
-            raise ValueError(f"it is a set by name ({', '.join(TARGETS)}) or a list of module names' endings")
+        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(item, str) for item in targets):
+            raise ValueError(f"it must name a set ({', '.join(TARGETS)}) or list endings of module names")
         for ending in targets:
             linears_ending_in(ending)
         return targets
 
     @field_validator("ranks")
     @classmethod
-    def _ranks_are_of_targets(cls, ranks: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+    def _ranks_belong_to_targets(cls, ranks: dict[str, int], info: ValidationInfo) -> dict[str, int]:
         for ending in ranks:
             linears_ending_in(ending)
             if "targets" in info.data:
@@ -60,33 +60,37 @@ class AdapterSpec(Strict):
 
     @property
     def linears(self) -> dict[str, int]:
-        """The rank of every targeted linear layer of the architecture, by its own ending."""
+        """The rank of every targeted linear layer, by its name in `LINEARS`."""
         return {linear: self._rank_of(linear) for linear in _targeted(self.targets)}
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """peft's `target_modules`: a listed ending is written out, as it may also fit what is no linear layer."""
+        """peft's `target_modules`; a listed ending is expanded, as it may also match modules that are not linear."""
         return TARGETS[self.targets] if isinstance(self.targets, str) else _targeted(self.targets)
 
     @property
     def lora_alpha(self) -> float:
-        """peft's `lora_alpha`, with `rank`."""
+        """peft's `lora_alpha` for `rank`."""
         return self.alpha or self.rank
 
     @property
     def rank_pattern(self) -> dict[str, int]:
-        """The linear layers of another rank than `rank`, by endings of which one alone fits a module."""
+        """peft's `rank_pattern`: the linear layers with a rank other than `rank`, by unique endings."""
         return {linear: rank for linear, rank in self.linears.items() if rank != self.rank}
 
     @property
     def alpha_pattern(self) -> dict[str, float]:
         return {linear: self.lora_alpha * rank / self.rank for linear, rank in self.rank_pattern.items()}
 
+    def rank_at(self, module: str) -> int | None:
+        """Return the rank on a module of the denoiser, None if it has no adapter."""
+        return self.linears.get(linear_of(module) or "")
+
     @property
     def as_saved(self) -> "AdapterSpec":
-        """The adapter as it is written: one that did not start at zero is of twice the rank, of the same scale.
+        """The spec as written: an adapter that did not start at zero has twice the rank and the same scale.
 
-        Exactly the same, but for rsLoRA, whose √2 is rounded (in the sixteenth digit).
+        The scale is exactly the same except for rsLoRA, whose √2 is rounded (in the sixteenth digit).
         """
         if self.init == "zero":
             return self

@@ -1,6 +1,6 @@
-"""The linear layers of a denoiser that an adapter may sit on, named by their endings.
+"""The linear layers of a denoiser that may have an adapter, named by their endings.
 
-`crossattn_proj.0` is not among them: text is projected once, before training. Source: diffusers
+`crossattn_proj.0` is not one of them: text is projected once, before training. Source: diffusers
 `models/transformers/transformer_cosmos.py`.
 """
 
@@ -17,21 +17,21 @@ OUTSIDE = (
     "norm_out.linear_2", "proj_out",
 )  # fmt: skip
 LINEARS = IN_BLOCK + OUTSIDE
-"""Each by the one ending that no other has: within its block, or in the denoiser."""
+"""Each layer's name within its block, or in the denoiser; no two layers share one."""
 
 
 def ends_in(name: str, ending: str) -> bool:
-    """Whether a module's name ends in whole parts of `ending`, as peft matches `target_modules`."""
+    """Return whether a module's name ends in the whole parts of `ending`, as peft matches `target_modules`."""
     return name == ending or name.endswith(f".{ending}")
 
 
 def linear_of(module: str) -> str | None:
-    """Which of `LINEARS` a module of the denoiser is; None when it is none."""
+    """Return the entry of `LINEARS` for a module of the denoiser, None if there is none."""
     return next((linear for linear in LINEARS if ends_in(module, linear)), None)
 
 
 def linears_ending_in(ending: str, among: Iterable[str] = LINEARS) -> list[str]:
-    """Raises ValueError, which names the nearest ending, when there is none."""
+    """Return the linear layers with this ending. Raise ValueError, suggesting the nearest ending, if there is none."""
     among = list(among)
     if found := [linear for linear in among if ends_in(linear, ending)]:
         return found

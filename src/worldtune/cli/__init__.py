@@ -1,1 +1,1 @@
-"""The command line: one file a verb, parsing and printing only."""
+"""The command line: one file for each verb; the files only parse and print."""

@@ -1,4 +1,4 @@
-"""`worldtune bases`: the catalogue; `bases verify`: proof of a base; `bases convert`: NVIDIA's and diffusers' names."""
+"""`worldtune bases`: list known bases, verify a base, convert a denoiser between NVIDIA's and diffusers' names."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from worldtune.cli.output import echo, echo_json
+from worldtune.cli.terminal.output import echo, echo_json
 from worldtune.errors import UserError
-from worldtune.worlds.catalog import KNOWN_BASES, KnownBase
+from worldtune.models.catalog import KNOWN_BASES, KnownBase
 
 COLUMNS = "{:<27} {:>10} {:>9}  {:<27}  {:<20}  {}"
 
@@ -19,8 +19,8 @@ def bases(
 ) -> None:
     """List the base models worldtune knows.
 
-    An adapter is wrong without the sampling schedule and the conditional-frame timestep of its own base: the
-    last two columns of the first line. The second line says where the base comes from and under which licence.
+    The last two columns of the first line are the sampling schedule and the noise level of conditioning frames; an
+    adapter needs those of its base. The second line gives the base's source and license.
 
     Example:
 
@@ -31,7 +31,7 @@ def bases(
     if as_json:
         echo_json([asdict(base) for base in KNOWN_BASES])
         return
-    echo(COLUMNS.format("base", "parameters", "bf16", "pictures", "schedule", "given frames see"))
+    echo(COLUMNS.format("base", "parameters", "bf16", "frames", "schedule", "conditioning frames"))
     for base in KNOWN_BASES:
         echo(_row(base))
         echo(f"  {_origin(base)}")
@@ -54,32 +54,32 @@ def _row(base: KnownBase) -> str:
 
 def _origin(base: KnownBase) -> str:
     place = "ships with worldtune" if base.repo is None else f"{base.repo} @ {base.revision}"
-    return f"{place} · {base.licence} · text: {base.text_encoder}"
+    return f"{place} · {base.license} · text: {base.text_encoder}"
 
 
 def convert(
     source: Annotated[
-        str, typer.Argument(help="NVIDIA's .pt, .safetensors or DCP folder, a diffusers folder, or a base by name.")
+        str, typer.Argument(help="NVIDIA's .pt, .safetensors or DCP folder, a diffusers folder, or a base's name.")
     ],
     to: Annotated[str, typer.Option(help="diffusers or nvidia.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder for diffusers, a new file for nvidia.")],
-    config: Annotated[Path | None, typer.Option(help="config.json of a transformer that is no known base's.")] = None,
+    config: Annotated[Path | None, typer.Option(help="config.json of a transformer that is not a known base.")] = None,
 ) -> None:
     """Convert a denoiser between NVIDIA's names and diffusers', bit for bit.
 
-    Every tensor is accounted for: used, or named with the reason why it is left out. The architecture is that of
-    the known base with exactly these tensors, unless --config states it.
+    Every tensor is used, or named with the reason why it is left out. The architecture is taken from --config, or
+    from the known base with exactly these tensors.
 
     Example:
 
         worldtune bases convert model_ema_bf16.pt --to diffusers -o transformer
     """
-    from worldtune.tensor_names import Style
-    from worldtune.worlds.convert import convert as write
-    from worldtune.worlds.source import denoiser_of
+    from worldtune.core.tensors.names import Style
+    from worldtune.models.convert import convert as write
+    from worldtune.models.resolve_base import denoiser_of
 
     if to not in get_args(Style):
-        raise UserError(f"there is no style '{to}'", where="--to", mend="One of: diffusers, nvidia.")
+        raise UserError(f"unknown naming style '{to}'", where="--to", hint="Use diffusers or nvidia.")
     done = write(denoiser_of(source), cast(Style, to), out, config)
     known = ", ".join(done.bases) or "no known base"
     echo(f"{done.tensors} tensors, {done.parameters:,} parameters: the architecture of {known}")
@@ -90,36 +90,27 @@ def convert(
 
 
 def verify(
-    base: Annotated[str, typer.Argument(help="A name of `worldtune bases`, a folder or owner/repo@revision.")],
-    clips: Annotated[str | None, typer.Option(help="Videos of its kind, whose first loss is measured.")] = None,
-    camera: Annotated[list[str] | None, typer.Option(help="A camera to use; may be given again.")] = None,
+    base: Annotated[str, typer.Argument(help="A name from `worldtune bases`, a folder, or owner/repo@revision.")],
+    clips: Annotated[str | None, typer.Option(help="Clips of the base's domain, to measure its first loss.")] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="A camera to use; repeatable.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many clips.")] = 4,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda (default: a GPU if there is one).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Prove that a base is what it is called: every tensor accounted for, and a first loss inside its band.
+    """Verify a base: no tensor is missing or unknown, and the first loss is in the expected range.
 
-    Without clips, names and shapes are proved, not values: a training's first loss is about 0.03 with a real base's
-    weights and about 3 without them. Write predict2.5-2b/pre-trained=FOLDER for a folder that does not say how it
-    was trained, and BASE+model.pt for a base with another denoiser.
+    Without clips only names and shapes are verified, not values. The first loss needs clips: it is about 0.03 with a
+    real base's weights and about 3 without them. Write predict2.5-2b/pre-trained=FOLDER for a folder that does not
+    state how it was trained, and BASE+model.pt for a base with another denoiser.
 
     Example:
 
         worldtune bases verify pocket --clips builtin:pocket-base-held-out
     """
-    from worldtune.episodes.dataset import open_dataset
-    from worldtune.episodes.spec import DataSpec
-    from worldtune.training.data import default_store
-    from worldtune.training.verification import verify as prove
-    from worldtune.worlds.load import open_world_on
+    from worldtune.training.checks.verify_base_model import verify_base
 
-    world = open_world_on(device, base)
-    card = world.card
-    chosen = []
-    if clips:
-        size = {"frames": card.frames, "fps": card.fps, "height": card.height, "width": card.width}
-        chosen = open_dataset(DataSpec(path=clips, cameras=camera, **size)).clips[:count]
-    done = prove(world, chosen, default_store())
+    verified = verify_base(base, clips, cameras=camera, count=count, device=device)
+    card, done = verified.card, verified.found
     if as_json:
         echo_json({"base": asdict(card), **asdict(done)})
         return
@@ -131,7 +122,7 @@ def verify(
     if done.first_loss is None:
         echo(f"  first loss   not measured (should lie in {band}): give --clips")
     else:
-        echo(f"  first loss   {done.first_loss:.4f} on {len(chosen)} clips, inside {band}")
+        echo(f"  first loss   {done.first_loss:.4f} on {verified.clips} clips, inside {band}")
 
 
 PARTS = {"verify": verify, "convert": convert}

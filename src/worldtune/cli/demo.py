@@ -1,4 +1,4 @@
-"""`worldtune demo`: the main job on the pocket world, from demonstrations to a report."""
+"""`worldtune demo`: the whole workflow on the pocket world, from demonstrations to a report."""
 
 import shlex
 import time
@@ -7,54 +7,57 @@ from typing import Annotated, Any
 
 import typer
 
-from worldtune.cli.output import echo
-
-NEW_VIEW_GOALS = {
-    "held-out loss, share of the base's": 0.2,
-    "PSNR gain over the base": 2.5,
-    "PSNR gain, lower end of the 95 % interval": 1.5,
-    "share of clips better than the base": 0.95,
-    "PSNR over frozen first frame": 1.0,
-    "base: PSNR over frozen first frame": 0.0,  # at most: a new camera or task is what the base cannot do
-    "base-domain loss, share of the base's": 2.0,
-}
-LORA_SECONDS, SECONDS, GIGABYTES = 90.0, 300.0, 3.0
-STEPS = 10
-QUICK = ["train.steps=6", "train.warmup=2", "train.checkpoint_every=6", "validate={every: 6, sigmas: 1}", "replay=null"]
-CLIPS = 24
+from worldtune.cli.demo_goals import (
+    CLIPS,
+    FULL_FINE_TUNING,
+    GIGABYTES,
+    GOALS,
+    LORA_SECONDS,
+    QUICK,
+    SECONDS,
+    STEPS,
+    new_view_figures,
+)
+from worldtune.cli.terminal.output import echo, say_first
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for runs, report and figures.")] = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="A few steps and clips: does everything work?")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Use a few steps and clips, to test that everything works.")
+    ] = False,
 ) -> None:
     """Tune the pocket world to a new camera and a new task, and show that it helped.
 
-    A LoRA and a DoRA learn a camera that the base has never seen from 24 demonstrations, another LoRA a new
-    task; all are measured on held-out episodes against the base and a frozen first frame.
+    From 24 demonstrations each, a LoRA and a DoRA learn a camera that the base has never seen, and another LoRA learns
+    a new task. The default gates compare all of them with the base and a frozen first frame on held-out episodes.
 
     Example:
 
         worldtune demo --quick
     """
-    from worldtune.bench.machine import machine, peak_gigabytes
-    from worldtune.cli.figures import say
-    from worldtune.cli.progress import progress
-    from worldtune.cli.recipes import find_recipe
-    from worldtune.cli.training import train_run
-    from worldtune.evaluation.evaluate import Question, evaluate
+    say_first("demo: opening the pocket world")
+    from worldtune.api import train
+    from worldtune.cli.terminal.figures import say
+    from worldtune.cli.terminal.progress import bars
+    from worldtune.cli.training.printing import start_printer
+    from worldtune.core.files import make_folder, write_json
+    from worldtune.core.machine import machine, peak_gigabytes
+    from worldtune.core.strict_io import read_json
+    from worldtune.evaluation.comparison.gates import DEFAULT, describe_outcome, read_gate_policy
+    from worldtune.evaluation.evaluate import EvaluationRequest, evaluate
     from worldtune.evaluation.report.contact_sheet import write_contact_sheet
     from worldtune.evaluation.report.figures import figure
     from worldtune.evaluation.report.folder import check_report_folder
     from worldtune.evaluation.report.verdict import verdict
     from worldtune.evaluation.sampling_plan import SamplingPlan
-    from worldtune.files import make_folder, write_json
-    from worldtune.training.run import RunFolder
-    from worldtune.worlds.load import open_world
+    from worldtune.models.load import open_world
+    from worldtune.training.recipe import find_recipe
+    from worldtune.training.run_folder import RunFolder
 
     started = time.monotonic()
     make_folder(out)
-    shorter = QUICK if quick else []
+    quick_overrides = QUICK if quick else []
     world = open_world("pocket")
     jobs = {
         "lora": ("pocket-new-view", []),
@@ -64,35 +67,42 @@ def demo(
     for report in ("report", "report-new-task"):
         check_report_folder(out / report)
     recipes = {
-        name: find_recipe(recipe, [*overrides, *shorter, f"name=demo-{name}"])
+        name: find_recipe(recipe, [*overrides, *quick_overrides, f"name=demo-{name}"])
         for name, (recipe, overrides) in jobs.items()
     }
     for name, recipe in recipes.items():
         RunFolder(out / name).clear(recipe)
     for name, recipe in recipes.items():
-        train_run(world, recipe, RunFolder(out / name), resume=False)
+        with bars() as work:
+            train(recipe, out / name, base=world, progress=work, on_start=start_printer(work, recipe, name))
 
     plan, clips = SamplingPlan(steps=2 if quick else STEPS), 3 if quick else CLIPS
     reproduce = shlex.join(["worldtune", "demo", "--out", str(out), *(["--quick"] if quick else [])])
-    shared: dict[str, Any] = {"plan": plan, "reproduce": reproduce, "clips": clips}
-    of_view = Question(
+    policy = read_gate_policy(DEFAULT)
+    shared: dict[str, Any] = {"plan": plan, "reproduce": reproduce, "clips": clips, "policy": policy}
+    of_view = EvaluationRequest(
         runs={"LoRA": out / "lora", "DoRA": out / "dora"},
         title="A camera the base has never seen",
-        goals=NEW_VIEW_GOALS | {"LoRA: training time": LORA_SECONDS},
+        goals=GOALS | {"LoRA: training time": LORA_SECONDS},
         **shared,
     )
-    of_task = Question(
+    of_task = EvaluationRequest(
         runs={"LoRA new task": out / "new-task"},
         title="A task the base has never seen",
-        goals=NEW_VIEW_GOALS | {"LoRA new task: training time": LORA_SECONDS},
+        goals=GOALS | {"LoRA new task: training time": LORA_SECONDS},
         **shared,
     )
-    found = evaluate(world, of_view, out / "report", progress)
-    view, figures = found.comparison, found.figures
-    shown = found.suite.cases[: len(view.headline.cases)]
-    write_contact_sheet(out / "contact_sheet.png", shown, found.candidates, ["reference", "base", "LoRA", "DoRA"])
-    found = evaluate(world, of_task, out / "report-new-task", progress)
-    task, task_figures = found.comparison, found.figures
+    with bars() as work:
+        result = evaluate(world, of_view, out / "report", work)
+    view, figures, gate_results = result.comparison, result.figures, dict(result.gate_results)
+    full = read_json(FULL_FINE_TUNING) if FULL_FINE_TUNING.exists() and not quick else None
+    losses = {run.name: (run.first("held_out_loss"), run.last("held_out_loss")) for run in result.runs}
+    figures = [*figures, *new_view_figures(view, losses, full)]
+    shown = result.suite.cases[: len(view.headline.cases)]
+    write_contact_sheet(out / "contact_sheet.png", shown, result.candidates, ["reference", "base", "LoRA", "DoRA"])
+    with bars() as work:
+        result = evaluate(world, of_task, out / "report-new-task", work)
+    task, task_figures, gate_results = result.comparison, result.figures, gate_results | result.gate_results
     lora, dora = view.gain("LoRA"), view.gain("DoRA")
     why = "too few clips" if lora.low is None or dora.mean is None else None
     above = None if lora.low is None or dora.mean is None else dora.mean - lora.low
@@ -106,5 +116,7 @@ def demo(
     write_json(out / "results.json", {"bench": "demo", "machine": machine(), "figures": figures})
     say(figures)
     for comparison, name in ((view, "LoRA"), (view, "DoRA"), (task, "LoRA new task")):
-        echo(verdict(comparison, name).text)
-    echo(f"report: {out / 'report' / 'index.html'}   picture: {out / 'contact_sheet.png'}")
+        statement = verdict(comparison, name)
+        echo(statement.text, red=statement.tone == "bad")
+        echo(f"  {describe_outcome(policy, gate_results[name])}")
+    echo(f"report: {out / 'report' / 'index.html'}   contact sheet: {out / 'contact_sheet.png'}")

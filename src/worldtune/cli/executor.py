@@ -1,10 +1,10 @@
-"""Where the work of a verb is done."""
+"""The choices of --executor."""
 
 from enum import StrEnum
 
 
 class Executor(StrEnum):
-    """On this machine, or by the actors of a Ray cluster."""
+    """Where a verb computes: on this machine, or with the actors of a Ray cluster."""
 
     local = "local"
     ray = "ray"

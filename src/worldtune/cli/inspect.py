@@ -1,69 +1,65 @@
-"""`worldtune inspect`: what a dataset really holds."""
+"""`worldtune inspect`: show what a dataset contains."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worldtune.cli.output import echo, echo_json
+from worldtune.cli.terminal.output import echo, echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from worldtune.episodes.dataset import Dataset
-    from worldtune.episodes.inspection import Inspection, Recording
-    from worldtune.episodes.spec import DataSpec
+    from worldtune.data.dataset import Dataset
+    from worldtune.data.inspection.summary import InspectedRecording, Inspection
+    from worldtune.data.spec import DataSpec
 
 
 def inspect(
     source: Annotated[
         str,
-        typer.Argument(metavar="SRC", help="A folder or file: LeRobot, mp4, HDF5, ROS; hf:OWNER/NAME; builtin:NAME."),
+        typer.Argument(
+            metavar="SRC", help="A folder or file: LeRobot, mp4, HDF5, ROS, Zarr, RLDS; hf:OWNER/NAME; builtin:NAME."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Write a contact sheet.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of a clip in the recipe to try.")] = 21,
-    fps: Annotated[float, typer.Option(help="Its frames a second.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames per clip in the recipe to try.")] = 21,
+    fps: Annotated[float, typer.Option(help="Its frames per second.")] = 16,
     height: Annotated[int, typer.Option(help="Its height in pixels.")] = 64,
     width: Annotated[int, typer.Option(help="Its width in pixels.")] = 64,
-    recorded_fps: Annotated[float | None, typer.Option(help="The source's rate, where it states none.")] = None,
+    recorded_fps: Annotated[float | None, typer.Option(help="The source's frame rate, if it states none.")] = None,
+    flip: Annotated[
+        Literal["vertical", "horizontal", "both"] | None, typer.Option(help="Flip the images first.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Its caption, such as 'The robot: {task}'.")] = "{caption}",
 ) -> None:
-    """Say what a dataset really holds.
+    """Show what a dataset contains.
 
-    Decodes every frame, so the counts are true ones. Prints episodes, cameras, tasks, lengths, whatever in the
-    metadata contradicts the files, and how many clips a recipe would get. Nothing is written but the sheet.
+    Decodes every frame, so the counts are exact. Prints episodes, cameras, tasks, lengths, contradictions between the
+    metadata and the files, and how many clips a recipe would get. Writes nothing except the contact sheet.
 
     Example:
 
         worldtune inspect data/gr1_picknplace --sheet gr1.png
     """
-    from worldtune.cli.data_tables import open_console
-    from worldtune.cli.progress import progress
-    from worldtune.episodes.contact_sheet import write_sheet
-    from worldtune.episodes.dataset import take_stock
-    from worldtune.episodes.inspection import inspect_source
-    from worldtune.episodes.sources import open_source
-    from worldtune.episodes.spec import DataSpec
-    from worldtune.files import make_folder
-    from worldtune.strict import parse
+    from worldtune.cli.terminal.data_tables import open_console
+    from worldtune.cli.terminal.progress import bars
+    from worldtune.core.settings import parse_model
+    from worldtune.data.inspection.inspect_dataset import inspect_dataset
+    from worldtune.data.spec import DataSpec
 
     settings = {"path": source, "frames": frames, "fps": fps, "height": height, "width": width}
-    settings |= {"recorded_fps": recorded_fps}
-    spec = parse(DataSpec, settings, "command line")
-    opened = open_source(source, recorded_fps)
-    if sheet is not None:
-        make_folder(sheet.parent)  # before the long work
-    with progress("decode") as advance:
-        inspection = inspect_source(opened, advance)
-    dataset = take_stock(spec)
+    settings |= {"recorded_fps": recorded_fps, "flip": flip, "caption": caption}
+    spec = parse_model(DataSpec, settings, "command line")
+    with bars() as progress:
+        result = inspect_dataset(spec, sheet, progress)
     if as_json:
-        echo_json(_as_json(inspection, spec, dataset))
-    else:
-        _print(open_console(), inspection, spec, dataset)
+        echo_json(_as_json(result.inspection, spec, result.dataset))
+        return
+    _print(open_console(), result.inspection, spec, result.dataset)
     if sheet is not None:
-        shown = write_sheet(sheet, inspection.usable)
-        if not as_json:
-            echo(f"{sheet}: {shown} of {len(inspection.usable)} recordings")
+        echo(f"{sheet}: {result.shown} of {len(result.inspection.usable)} recordings")
 
 
 def _as_json(inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> dict[str, Any]:
@@ -74,6 +70,7 @@ def _as_json(inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> 
         "kind": inspection.kind,
         "cameras": inspection.cameras,
         "recordings": [asdict(recording) for recording in inspection.recordings],
+        "splits": inspection.splits,
         "problems": [asdict(problem) for problem in inspection.problems],
         "recipe": spec.model_dump(mode="json"),
         "clips": len(dataset.train),
@@ -82,7 +79,7 @@ def _as_json(inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> 
 
 
 def _print(console: "Console", inspection: "Inspection", spec: "DataSpec", dataset: "Dataset") -> None:
-    from worldtune.cli.data_tables import print_line, print_lost, print_problems, print_table
+    from worldtune.cli.terminal.data_tables import print_line, print_lost, print_problems, print_table
 
     recordings = inspection.recordings
     episodes = list(dict.fromkeys(recording.episode for recording in recordings))
@@ -92,19 +89,24 @@ def _print(console: "Console", inspection: "Inspection", spec: "DataSpec", datas
     print_table(console, "Cameras", ("camera", "usable#", "pixels#", "fps#", "seconds#", "total#"), cameras)
     if any(recording.task for recording in recordings):
         print_table(console, "Tasks", ("episodes#", "task"), _task_rows(recordings))
-    filmed = {recording.camera for recording in recordings if not recording.reason}
-    rows = [_episode_row(recording) for recording in recordings if recording.camera in filmed or not filmed]
+    if set(inspection.splits.values()) - {len(episodes)}:
+        splits = ", ".join(f"{name} ({count} episodes)" for name, count in inspection.splits.items())
+        print_line(console, f"The dataset states the split {splits}.", gap=True)
+    used_cameras = {recording.camera for recording in recordings if not recording.reason}
+    rows = [_episode_row(recording) for recording in recordings if recording.camera in used_cameras or not used_cameras]
     print_table(console, "Recordings", ("episode", "camera", "frames#", "state#", "action#", "what it shows"), rows)
     print_problems(console, inspection.problems)
     size = f"{spec.frames} frames at {spec.fps:g} fps, {spec.height}×{spec.width} pixels"
     print_line(console, f"A recipe of {size} would get {len(dataset.train)} clips.", gap=True)
+    if dataset.train:
+        print_line(console, f"Caption of the first clip: {dataset.train[0].caption}", gap=True)
     print_lost(console, dataset.ledger)
 
 
-def _camera_row(camera: str, recordings: "list[Recording]") -> tuple[object, ...]:
-    mine = [recording for recording in recordings if recording.camera == camera]
-    usable = [recording for recording in mine if not recording.reason]
-    count = f"{len(usable)} of {len(mine)}"
+def _camera_row(camera: str, recordings: "list[InspectedRecording]") -> tuple[object, ...]:
+    of_camera = [recording for recording in recordings if recording.camera == camera]
+    usable = [recording for recording in of_camera if not recording.reason]
+    count = f"{len(usable)} of {len(of_camera)}"
     if not usable:
         return camera, count, "–", "–", "–", "–"
     seconds = [recording.seconds for recording in usable]
@@ -115,16 +117,18 @@ def _camera_row(camera: str, recordings: "list[Recording]") -> tuple[object, ...
     return camera, count, ", ".join(pixels[:2]), ", ".join(rates[:2]), lengths, f"{minutes}:{rest:02d}"
 
 
-def _task_rows(recordings: "list[Recording]") -> list[tuple[object, ...]]:
+def _task_rows(recordings: "list[InspectedRecording]") -> list[tuple[object, ...]]:
     episodes_of: dict[str, set[str]] = {}
     for recording in recordings:
-        episodes_of.setdefault(recording.task, set()).add(recording.episode)
+        for task in recording.tasks:
+            episodes_of.setdefault(task, set()).add(recording.episode)
     return [(len(episodes), task or "(none)") for task, episodes in episodes_of.items()]
 
 
-def _episode_row(recording: "Recording") -> tuple[object, ...]:
+def _episode_row(recording: "InspectedRecording") -> tuple[object, ...]:
     dimensions = ("–" if n is None else n for n in (recording.states, recording.actions))
-    shows = f"not used: {recording.reason}" if recording.reason else recording.task or recording.caption or "(no text)"
+    tasks = ", then ".join(task or "(no text)" for task in recording.tasks) if any(recording.tasks) else ""
+    shows = f"not used: {recording.reason}" if recording.reason else tasks or recording.caption or "(no text)"
     if recording.note:
         shows += f" ({recording.note})"
     return recording.episode, recording.camera.removeprefix("observation.images."), recording.frames, *dimensions, shows

@@ -1,9 +1,9 @@
-"""`worldtune`: finds the verb, imports that verb's file alone, and says what went wrong in one line.
+"""`worldtune`: find the verb, import only that verb's file, and report errors in one line.
 
-A verb NAME is the function NAME in `worldtune/cli/NAME.py`; its docstring is its help page, printed as it is
-written. To add one: write the file, and its name and the docstring's first line into `VERBS`.
+A verb NAME is the function NAME in `worldtune/cli/NAME.py`; its docstring is its help page, printed line for line. To
+add a verb, write the file, and add its name and the docstring's first line to `VERBS`.
 
-Exit codes: 0 done, 2 something the user can mend, 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 1 our fault.
+Exit codes: 0 done, 2 user error, 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 1 a bug in worldtune.
 """
 
 import os
@@ -18,29 +18,30 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from worldtune import __version__
-from worldtune.cli.output import WRITTEN, echo, echo_fault, echo_text
-from worldtune.cli.signals import CTRL_C, ending_as_ctrl_c_does, exit_code, is_stopped
+from worldtune.cli.terminal.log import showing_log
+from worldtune.cli.terminal.output import WRITTEN, echo, echo_fault, echo_text
+from worldtune.cli.terminal.signals import CTRL_C, ending_as_ctrl_c_does, exit_code, is_stopped
 from worldtune.core.safe_text import one_line
+from worldtune.core.version import __version__
 from worldtune.errors import UserError, did_you_mean
 
 INTERRUPTED = CTRL_C
-UNSURE = 3  # something went wrong after the registry was written to
+UNSURE = 3  # an error after something was written to the registry
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 INTERRUPTION = "interrupted: nothing is left half-written"
 
 VERBS: dict[str, dict[str, str]] = {
     "Start here": {
         "demo": "Tune the pocket world to a new camera and a new task, and show that it helped.",
-        "doctor": "Say whether this machine and this installation can do the work.",
+        "doctor": "Check whether this machine and this installation can run worldtune.",
         "bases": "List the base models worldtune knows.",
-        "plan": "Say how much memory and time training or a video will need, and what makes it fit a card.",
+        "plan": "Predict the memory and time of a training or a video, and the settings that fit a card.",
         "recipes": "List the ready recipes, or print one.",
     },
     "Data": {
-        "inspect": "Say what a dataset really holds.",
-        "check": "Say which clips of a dataset a recipe would use, and why not the others.",
-        "caption": "Write captions of a dataset's recordings, for people to look through.",
+        "inspect": "Show what a dataset contains.",
+        "check": "Show which clips of a dataset a recipe would use, and why others are not used.",
+        "caption": "Write captions for a dataset's recordings, for people to review.",
         "encode": "Encode clips and prompts into the latent store.",
     },
     "Adapter": {
@@ -48,7 +49,7 @@ VERBS: dict[str, dict[str, str]] = {
         "generate": "Generate videos from a request file or from options.",
         "evaluate": "Compare the base, adapters and other candidates on held-out clips.",
         "adapter": "Show, convert, merge, blend and compare adapters.",
-        "report": "Draw an evaluation's HTML report again, from its results.json and the videos beside it.",
+        "report": "Rebuild an evaluation's HTML report from its results.json and videos.",
     },
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
@@ -60,10 +61,10 @@ VERBS: dict[str, dict[str, str]] = {
 
 
 class Verb(TyperCommand):
-    """A command whose help page is its docstring, line for line, so that examples stay as written."""
+    """A command whose help page is its docstring, line for line."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Every key=value after --grid belongs to it."""
+        """Parse every key=value after --grid as a value of --grid."""
         if "--grid" in args:
             first = args.index("--grid") + 2
             more = first
@@ -79,7 +80,7 @@ class Verb(TyperCommand):
 
 
 class VerbWithParts(TyperGroup):
-    """A verb that does something by itself and has verbs of its own, as `bases` and `bases convert`."""
+    """A verb with sub-verbs, such as `bases` with `bases convert`."""
 
     format_help_text = Verb.format_help_text
 
@@ -88,7 +89,7 @@ class VerbWithParts(TyperGroup):
 
 
 class Verbs(TyperGroup):
-    """The verbs by section; the help page needs no verb's file."""
+    """The verbs by section; the help page imports no verb's file."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for section in VERBS.values() for name in section]
@@ -109,17 +110,17 @@ class Verbs(TyperGroup):
 
 
 def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
-    """`args`, when they begin with a verb. Raises UserError, which names the nearest one, otherwise."""
+    """Return `args`. Raise UserError, which suggests the closest verb, if they do not begin with a known verb."""
     if args[0] not in known and not args[0].startswith("-"):
-        mend = did_you_mean(args[0], known, f"The verbs are {', '.join(known)}.")
-        raise UserError(f"no such verb: '{args[0]}'", where=where, mend=mend)
+        hint = did_you_mean(args[0], known, f"Use one of {', '.join(known)}.")
+        raise UserError(f"no such verb: '{args[0]}'", where=where, hint=hint)
     return args
 
 
 def load_verb(name: str) -> TyperCommand | TyperGroup:
-    """The command of the function `name` in `worldtune/cli/<name>.py`, imported now.
+    """Import `worldtune/cli/<name>.py` and return the command of its function `name`.
 
-    Where that file has `PARTS`, a function a name, they are the verb's own verbs.
+    If that file has `PARTS`, a mapping from names to functions, they become sub-verbs.
     """
     module = import_module(f"worldtune.cli.{name}")
     function, parts = getattr(module, name), getattr(module, "PARTS", {})
@@ -128,8 +129,8 @@ def load_verb(name: str) -> TyperCommand | TyperGroup:
         app.command(name, cls=Verb)(function)
     else:
         app.callback(invoke_without_command=True, cls=VerbWithParts)(function)
-        for part, its in parts.items():
-            app.command(part, cls=Verb)(its)
+        for part, part_function in parts.items():
+            app.command(part, cls=Verb)(part_function)
     command = get_command(app)
     command.name = name
     assert isinstance(command, TyperCommand | TyperGroup)
@@ -157,15 +158,16 @@ def worldtune(
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of one command line; whatever the user can mend is one line on stderr."""
+    """Run one command line and return its exit code; a user error is one line on stderr."""
     WRITTEN.set(False)
     try:
-        code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
+        with showing_log():
+            code = get_command(app).main(arguments, prog_name="worldtune", standalone_mode=False)
     except (UserError, OSError, typer.TyperException, RuntimeError) as error:
         if not is_stopped():
             return _say_fault(error, arguments)
-        code = INTERRUPTED  # the fault came of the end: a worker that ended too, a terminal that was closed
-    except KeyboardInterrupt:  # where typer does not listen
+        code = INTERRUPTED  # the signal caused the error: a worker ended too, or the terminal was closed
+    except KeyboardInterrupt:  # outside of typer's handler
         code = INTERRUPTED
     if code == INTERRUPTED:
         echo_fault(INTERRUPTION)
@@ -174,7 +176,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _say_fault(error: Exception, arguments: list[str]) -> int:
-    """Print what the user can mend, and return its exit code. Raises `error` when it is our fault."""
+    """Print a user error and return its exit code. Raise `error` again if it is not a user error."""
     if isinstance(error, UserError):
         return _say(str(error), error.exit_code)
     if isinstance(error, typer.TyperException):
@@ -182,17 +184,17 @@ def _say_fault(error: Exception, arguments: list[str]) -> int:
     if isinstance(error, OSError) and error.strerror is not None:
         where = error.filename or "worldtune"
         return _say(f"{error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
-    if type(error).__name__ == "OutOfMemoryError":  # torch's own; it is not imported for the sake of its name
-        mend = "Take a smaller size or machine.checkpointing=full or --device cpu; ask `worldtune plan`."
-        return _say(f"the GPU has too little memory [{' '.join(arguments[:2])}]. {mend}")
+    if type(error).__name__ == "OutOfMemoryError":  # compared by name, so that torch need not be imported
+        hint = "Use a smaller size, machine.checkpointing=full or --device cpu; see `worldtune plan`."
+        return _say(f"the GPU has too little memory [{' '.join(arguments[:2])}]. {hint}")
     raise error
 
 
 def main() -> None:
-    """Entry point of the `worldtune` script."""
+    """Run the `worldtune` script."""
     sys.excepthook = _our_fault
     warnings.formatwarning = _warning
-    for name, value in QUIET.items():  # their bars and reports would stand between our lines
+    for name, value in QUIET.items():  # hide their progress bars and reports
         os.environ.setdefault(name, value)
     with ending_as_ctrl_c_does():
         code = run(sys.argv[1:])
@@ -201,31 +203,31 @@ def main() -> None:
 
 def _say(message: str, code: int = 2) -> int:
     if WRITTEN.get():
-        code, message = UNSURE, f"{message} What the registry wrote before this stays: see worldtune registry audit."
+        code, message = UNSURE, f"{message} Earlier writes to the registry stay: see worldtune registry audit."
     echo_fault("error: " + " ".join(message.splitlines()))
     return code
 
 
 def _usage(error: typer.TyperException) -> str:
-    """A misused option or argument: what, in which verb, and the nearest option or the help page."""
+    """Return the message for a misused option or argument, with the closest option or the help page."""
     context, nearest = getattr(error, "ctx", None), getattr(error, "possibilities", None)
     where = context.command_path if context is not None else "worldtune"
-    mend = f"Did you mean '{nearest[0]}'?" if nearest else f"See '{where} --help'."
+    hint = f"Did you mean '{nearest[0]}'?" if nearest else f"See '{where} --help'."
     what = error.message if nearest else error.format_message()
-    return f"{what[:1].lower()}{what[1:].rstrip('.')} [{where}]. {mend}"
+    return f"{what[:1].lower()}{what[1:].rstrip('.')} [{where}]. {hint}"
 
 
 def _warning(message: object, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """A library's warning as one line; it may quote a file of somebody else's."""
+    """Return a library's warning as one safe line; it may quote text from a file."""
     return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
 
 
 def _our_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):  # before the verb began; Python then exits with 130
+    if issubclass(kind, KeyboardInterrupt):  # before the verb started; Python then exits with 130
         echo_fault(INTERRUPTION)
         return
     echo_text("".join(traceback.format_exception(kind, error, trace)), end="", err=True)
     echo_fault(
-        f"worldtune {__version__}: this is our fault, not yours. "
+        f"worldtune {__version__}: this is a bug in worldtune. "
         "Please report the lines above with the output of 'worldtune doctor --json'."
     )

@@ -1,11 +1,11 @@
-"""`worldtune report`: draw the HTML report of an evaluation again."""
+"""`worldtune report`: rebuild the HTML report of an evaluation."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from worldtune.cli.output import echo
+from worldtune.cli.terminal.output import echo
 
 
 def report(
@@ -13,12 +13,12 @@ def report(
         Path, typer.Argument(metavar="RUN_OR_RESULTS", help="A run or report folder, or its results.json.")
     ],
     votes: Annotated[
-        list[Path] | None, typer.Option(help="Blind votes that the report's page saved; may be given again.")
+        list[Path] | None, typer.Option(help="Blind votes saved by the report's page; repeatable.")
     ] = None,
 ) -> None:
-    """Draw an evaluation's HTML report again, from its results.json and the videos beside it.
+    """Rebuild an evaluation's HTML report from its results.json and videos.
 
-    No clip is generated and no score computed; votes are counted into the table of metrics. Example:
+    Generates no clip and computes no score; adds votes to the table of metrics. Example:
 
         worldtune report runs/demo
     """

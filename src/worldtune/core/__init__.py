@@ -1,1 +1,1 @@
-"""What every package uses: strict readers, text that is safe to print."""
+"""Shared helpers of all packages: digests, atomic files, strict readers, safe text, statistics."""

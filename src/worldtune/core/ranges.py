@@ -1,33 +1,33 @@
-"""Ranges of values that enter from files: what is outside is a mistake, or meant to break whoever reads it."""
+"""Allowed ranges of values from files; other values are mistakes or attacks."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from worldtune.core.values import bad_character
+from worldtune.core.value_limits import find_bad_character
 
-SLOWEST = 0.001  # frames a second: what a video file can state
-FASTEST = 1000.0  # frames a second: more than any camera's
-LARGEST_ALPHA = 1e6
+MIN_FPS = 0.001  # frames per second: the least that a video file can hold
+MAX_FPS = 1000.0  # frames per second: more than any camera has
+MAX_ALPHA = 1e6
 
-Written = TypeVar("Written", str, Path)
+StrOrPath = TypeVar("StrOrPath", str, Path)
 
 
-def _sound(text: Written) -> Written:
-    """The text or path. Raises ValueError when no file can hold it."""
-    if fault := bad_character(str(text)):
-        raise ValueError(f"it holds {fault}")
+def _check_characters(text: StrOrPath) -> StrOrPath:
+    """Return the text or path. Raise ValueError if it has a character that no file can hold."""
+    if fault := find_bad_character(str(text)):
+        raise ValueError(f"the text has {fault}")
     return text
 
 
-Fps = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
+Fps = Annotated[float, Field(ge=MIN_FPS, le=MAX_FPS)]
 Frames = Annotated[int, Field(ge=1, le=1_000_000)]
-Side = Annotated[int, Field(ge=1, le=32_768)]  # pixels
+PixelSize = Annotated[int, Field(ge=1, le=32_768)]  # pixels
 Rank = Annotated[int, Field(ge=1, le=65_536)]  # more than any layer's width
-Alpha = Annotated[float, Field(gt=0, le=LARGEST_ALPHA)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Alpha = Annotated[float, Field(gt=0, le=MAX_ALPHA)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Text = Annotated[str, AfterValidator(_sound)]
-SoundPath = Annotated[Path, AfterValidator(_sound)]
+SafeText = Annotated[str, AfterValidator(_check_characters)]
+SafePath = Annotated[Path, AfterValidator(_check_characters)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]

@@ -1,1 +1,1 @@
-"""The maths: rectified flow, noise levels, conditioning and the objective. Imports nothing of ours."""
+"""The math: rectified flow, noise levels, conditioning and the objective. Imports no other package of worldtune."""

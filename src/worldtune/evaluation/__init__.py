@@ -1,1 +1,1 @@
-"""Is the adapter better than the base? Metrics, paired comparison, report. Works on plain uint8 arrays."""
+"""Compare adapters with their base on held-out clips: metrics, statistics, gates, report."""

@@ -1,17 +1,17 @@
-"""How candidates are sampled, and the digest of what they are judged on. It loads without torch."""
+"""How candidates are sampled, and the digest of the suite. This module imports without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
-from worldtune.evaluation.comparison import CaseRow
-from worldtune.files import digest_json
+from worldtune.core.files import digest_json
+from worldtune.evaluation.results import CaseRow
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How every candidate is sampled: evaluations, guidance, and the seeds, of each of which a case has a video."""
+    """The sampling settings of every candidate: steps, guidance, and seeds. A case has one video for each seed."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -21,7 +21,7 @@ class SamplingPlan:
 
 
 def suite_digest(rows: Sequence[CaseRow], plan: SamplingPlan) -> str:
-    """Names what candidates are judged on: each real video by what it shows, its prompt, and how they are sampled."""
-    asked = [[row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows]
+    """Return the digest of the suite: the content and prompt of each real video, and the sampling plan."""
+    cases = [[row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows]
     sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "seeds": list(plan.seeds)}
-    return digest_json({"cases": asked, "plan": sampled})
+    return digest_json({"cases": cases, "plan": sampled})

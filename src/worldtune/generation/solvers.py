@@ -1,9 +1,9 @@
-"""What takes a sample from one noise level to the next, with the interface of diffusers' schedulers.
+"""Solvers: steps from one noise level to the next, with the interface of diffusers' schedulers.
 
-UniPC (arXiv:2302.04867) is diffusers' own. The distilled Predict 2.5 jumps to its estimate of z and is noised again,
-with the noise it began from (github.com/nvidia-cosmos/cosmos-predict2.5, `video2world_model_distill_dmd2.py`): there in
-TrigFlow's angles, cos t·z + sin t·ε, which is rectified flow's (1 − σ)·z + σ·ε at σ = tan t / (1 + tan t), but for a
-factor that its network's scaling takes out.
+UniPC (arXiv:2302.04867) comes from diffusers. The distilled Predict 2.5 jumps to its estimate of z and adds the initial
+noise again (github.com/nvidia-cosmos/cosmos-predict2.5, `video2world_model_distill_dmd2.py`). NVIDIA writes this in
+TrigFlow's angles, cos t·z + sin t·ε: rectified flow's (1 − σ)·z + σ·ε at σ = tan t / (1 + tan t), except for a factor
+that the scaling of its network removes.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels.
 """
@@ -15,13 +15,14 @@ import torch
 from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
-from worldtune.worlds.catalog import Schedule
+from worldtune.models.catalog import Schedule
 
 
 class Solver(Protocol):
-    """`sigmas` has the level at the end too, which is 0 but for Predict 2.
+    """The interface of a solver.
 
-    `step` gives x_BCTHW at the next of them, from the velocity at this one.
+    `sigmas` includes the final level, which is 0 except for Predict 2. `step` takes the velocity at the current level
+    and returns x_BCTHW at the next one.
     """
 
     timesteps: Tensor
@@ -30,8 +31,8 @@ class Solver(Protocol):
     def step(self, v_BCTHW: Tensor, timestep: Tensor, x_BCTHW: Tensor, return_dict: bool) -> tuple[Tensor]: ...
 
 
-class Renoise:
-    """z = x − σ·v, then x = (1 − σ')·z + σ'·ε with the first noise ε."""
+class DistilledSolver:
+    """Steps of a distilled base: z = x − σ·v, then x = (1 − σ')·z + σ'·ε with the initial noise ε."""
 
     def __init__(self, levels_S: np.ndarray, noise_BCTHW: Tensor) -> None:
         self.timesteps = torch.from_numpy(levels_S * 1000)
@@ -46,8 +47,8 @@ class Renoise:
         return ((1 - sigma) * z_BCTHW + sigma * self._noise_BCTHW,)
 
 
-class Euler:
-    """x + (σ' − σ)·v: Euler's steps of EDM are the same in σ/(1 + σ) as in σ, as both are straight between z and ε."""
+class EulerSolver:
+    """Euler steps x + (σ' − σ)·v: EDM's are the same in σ/(1 + σ) as in σ, as both paths are straight from z to ε."""
 
     def __init__(self, levels_S: np.ndarray) -> None:
         self.timesteps = torch.from_numpy(levels_S[:-1] * 1000)
@@ -60,12 +61,12 @@ class Euler:
 
 
 def open_solver(schedule: Schedule, evaluations: int, noise_BCTHW: Tensor) -> Solver:
-    """The solver of a base's schedule, before its first step."""
+    """Return the solver of a base's schedule, before its first step."""
     levels_S = schedule.levels(evaluations)
     if schedule.kind == "distilled":
-        return Renoise(levels_S, noise_BCTHW)
+        return DistilledSolver(levels_S, noise_BCTHW)
     if schedule.kind == "edm":
-        return Euler(levels_S)
+        return EulerSolver(levels_S)
     solver = UniPCMultistepScheduler(solver_order=2, prediction_type="flow_prediction", use_flow_sigmas=True)
     solver.set_timesteps(sigmas=levels_S, device=noise_BCTHW.device)
     return solver

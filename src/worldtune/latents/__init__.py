@@ -1,1 +1,1 @@
-"""Clips and prompts encoded once, kept by content."""
+"""Encode clips and prompts once, and store them by content."""

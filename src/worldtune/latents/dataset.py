@@ -9,14 +9,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from worldtune.episodes.clip import Clip
+from worldtune.core.seeds import derive_seed
+from worldtune.data.clip import Clip
 from worldtune.latents.store import Entry, load_tensor
-from worldtune.seeds import seed_of
 
 
 @dataclass(frozen=True)
 class LatentClip:
-    """A clip with its latent (C, T, H, W) and its text (N, D) in the store."""
+    """A clip with the store's entries of its latent (C, T, H, W) and its text (N, D)."""
 
     clip: Clip
     latent: Entry
@@ -27,14 +27,14 @@ _load_text = lru_cache(maxsize=128)(load_tensor)  # 2 MiB each for the 2B
 
 
 def load_batch(clips: list[LatentClip]) -> tuple[Tensor, Tensor]:
-    """z_BCTHW and text_BND of some clips."""
+    """Return z_BCTHW and text_BND of some clips."""
     return torch.stack([load_tensor(c.latent) for c in clips]), torch.stack([_load_text(c.text) for c in clips])
 
 
 class ClipOrder:
-    """Which clip is the n-th sample: every epoch is one shuffle of all clips, fixed by the seed.
+    """The order of clips: `order[n]` is the clip of the n-th sample. Every epoch shuffles all clips, by the seed.
 
-    Stateless, so that a resumed run draws what the uninterrupted one would have drawn.
+    The order has no state, so that a resumed run draws the same clips as an uninterrupted run.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -43,7 +43,7 @@ class ClipOrder:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def _shuffle(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
         return torch.randperm(self.count, generator=generator).tolist()
 
     def __getitem__(self, sample: int) -> int:

@@ -1,10 +1,9 @@
-"""Clips to latents and prompts to projected text, through the store.
+"""Encode clips to latents and prompts to projected text, through the store.
 
-A latent has two keys, both with the codec's weights and the libraries' versions. One is of the frames' bytes as
-decoded, so that the same frames are encoded once, whatever they come from. The other is of the clip's content, the
-bytes of its files and what is done to them, so that what is there already need not be decoded to be found. Text is
-keyed by the encoder's and the projection's weights and the prompt, and kept after the frozen projection: exact, and
-100 times smaller.
+A latent has two keys, both with the codec's weights and the libraries' versions. The first has the bytes of the decoded
+frames, so that equal frames are encoded only once. The second has the clip's content, that is its files' bytes and the
+operations on them, so that a stored latent is found without decoding. The key of a text has the weights of encoder and
+projection, and the prompt. Text is stored after the frozen projection: exact, and 100 times smaller.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,103 +11,111 @@ from importlib.metadata import version
 
 import torch
 
-from worldtune.episodes.clip import Clip, content_digest, file_digests, read_clips
+from worldtune.core.files import digest_bytes
+from worldtune.core.progress import Progress, part_of, silent
+from worldtune.data.clip import Clip, content_digest, file_digests, read_clips
 from worldtune.errors import DataError
-from worldtune.files import digest_bytes
+from worldtune.latents.caption_length import check_caption_lengths
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import Entry, Key, LatentStore
-from worldtune.worlds.world import World
+from worldtune.models.world import World
 
-MADE_BY = {"format": 3} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
-DECODED_BY = {name: version(name) for name in ("av", "opencv-python-headless")}
-Progress = Callable[[str], None]
-Elsewhere = Callable[[list[Clip], Progress], None]
-"""Encodes clips into the store in other processes."""
+FORMAT = 3
+ENCODER_VERSIONS = {"format": FORMAT} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
+DECODER_VERSIONS = {name: version(name) for name in ("av", "opencv-python-headless")}
+RemoteEncode = Callable[[list[Clip], Progress], None]
+"""A function that encodes clips into the store in other processes."""
 
 
 def encode_clips(
     world: World,
     clips: Iterable[Clip],
     store: LatentStore,
-    on_clip: Progress = lambda name: None,
-    elsewhere: Elsewhere | None = None,
+    progress: Progress = silent,
+    encode_remotely: RemoteEncode | None = None,
 ) -> list[LatentClip]:
-    """Every clip, in order, with its latent and its text; what the store lacks is encoded, here or `elsewhere`.
+    """Return every clip, in order, with its latent and its text; encode those that are not stored, here or remotely.
 
-    The codec is let go before the text encoder comes, and that at the end: no two of them are in memory together.
-    Raises DataError when a clip cannot be decoded or its file is no longer what it was, RecipeError when a caption is
-    longer than the base reads.
+    The codec is released before the text encoder is loaded, and that at the end, so that only one is in memory. Raise
+    DataError if a clip cannot be decoded or its file has changed; RecipeError, before any clip is encoded, if a caption
+    is longer than the base reads.
     """
     clips = list(clips)
     store.refresh()
+    check_captions(world, clips, store)
     keys = [clip_key(world, clip) for clip in clips]
-    lacking = []
-    for clip, key in zip(clips, keys, strict=True):
-        if store.holds(key):
-            on_clip(clip.name)
-        else:
-            lacking.append(clip)
-    if elsewhere is None:
-        encode_frames(world, lacking, store, on_clip)
-    elif lacking:
-        elsewhere(lacking, on_clip)
+    missing = [clip for clip, key in zip(clips, keys, strict=True) if not store.contains(key)]
+    stored = len(clips) - len(missing)
+    progress(stored, len(clips))
+    if encode_remotely is None:
+        encode_frames(world, missing, store, part_of(progress, stored, len(clips)))
+    elif missing:
+        encode_remotely(missing, part_of(progress, stored, len(clips)))
         store.refresh()
     world.release_encoders()
     texts = encode_prompts(world, [clip.caption for clip in clips], store)
     world.release_encoders()
-    found = (_found(store, key) for key in keys)
-    return [LatentClip(clip, latent, text) for clip, latent, text in zip(clips, found, texts, strict=True)]
+    latents = (_find_or_raise(store, key) for key in keys)
+    return [LatentClip(clip, latent, text) for clip, latent, text in zip(clips, latents, texts, strict=True)]
 
 
-def encode_frames(world: World, clips: Sequence[Clip], store: LatentStore, on_clip: Progress) -> None:
-    """The latents of clips into the store. Raises DataError as `encode_clips` does."""
+def check_captions(world: World, clips: Iterable[Clip], store: LatentStore) -> None:
+    """Raise RecipeError that names all captions that are not stored and are longer than the base reads."""
+    prompts = dict.fromkeys(clip.caption for clip in clips)
+    missing = {prompt for prompt in prompts if not store.contains(_text_key(world, prompt))}
+    if missing:
+        check_caption_lengths(world.text, [clip for clip in clips if clip.caption in missing])
+
+
+def encode_frames(world: World, clips: Sequence[Clip], store: LatentStore, progress: Progress = silent) -> None:
+    """Encode clips into the store. Raise DataError as `encode_clips` does."""
     with store.writing():
-        for clip, frames_THWC in read_clips(clips):
+        for done, (clip, frames_THWC) in enumerate(read_clips(clips), start=1):
             if clip.sha256 and clip.sha256 != file_digests(clip):
-                mend = "Wait until it is written, and open the dataset again."
+                hint = "Wait until the file is complete, and open the dataset again."
                 what = f"the file changed since the dataset was opened (clip {clip.name})"
-                raise DataError(what, where=str(clip.footage.places[0][0]), mend=mend)
+                raise DataError(what, where=str(clip.footage.locations[0][0]), hint=hint)
             frames = {"frames": digest_bytes(frames_THWC.tobytes()), "shape": list(frames_THWC.shape)}
             key = _latent_key(world) | frames
-            if store.holds(key):
+            if store.contains(key):
                 store.alias(key, clip_key(world, clip))
             else:
                 z_CTHW = world.encode(torch.from_numpy(frames_THWC)[None])[0]
                 store.put(z_CTHW, key, clip_key(world, clip))
-            on_clip(clip.name)
+            progress(done, len(clips), clip.name)
 
 
 def clip_key(world: World, clip: Clip) -> Key:
-    """The key of the latent of a clip's content."""
-    return _latent_key(world) | DECODED_BY | {"clip": content_digest(clip)}
+    """Return the key of a latent by its clip's content."""
+    return _latent_key(world) | DECODER_VERSIONS | {"clip": content_digest(clip)}
 
 
 def _latent_key(world: World) -> Key:
-    return {**MADE_BY, "codec": world.card.codec_digest, "dtype": str(world.dtype)}
+    return {**ENCODER_VERSIONS, "codec": world.card.codec_digest, "dtype": str(world.dtype)}
 
 
 def encode_prompts(world: World, prompts: Sequence[str | None], store: LatentStore) -> list[Entry]:
-    """The projected text (N, D) of each prompt, None being a dropped one."""
+    """Return the projected text (N, D) of each prompt; None is a dropped prompt."""
     with store.writing():
         for prompt in dict.fromkeys(prompts):
             key = _text_key(world, prompt)
-            if not store.holds(key):
+            if not store.contains(key):
                 store.put((world.no_text() if prompt is None else world.encode_prompts([prompt]))[0], key)
-    return [_found(store, _text_key(world, prompt)) for prompt in prompts]
+    return [_find_or_raise(store, _text_key(world, prompt)) for prompt in prompts]
 
 
 def encode_no_text(world: World, store: LatentStore) -> Entry:
-    """The projected text (N, D) of a dropped prompt."""
+    """Return the projected text (N, D) of a dropped prompt."""
     return encode_prompts(world, [None], store)[0]
 
 
 def _text_key(world: World, prompt: str | None) -> Key:
-    return {**MADE_BY, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
+    return {**ENCODER_VERSIONS, "text": world.card.text_digest, "dtype": str(world.dtype), "prompt": prompt}
 
 
-def _found(store: LatentStore, key: Key) -> Entry:
+def _find_or_raise(store: LatentStore, key: Key) -> Entry:
     entry = store.find(key)
     if entry is None:
-        what = "a tensor of the latent store went away while it was in use"
-        raise DataError(what, where=str(store.folder), mend="Let nothing delete from the store, and start again.")
+        what = "a tensor of the latent store was deleted during use"
+        raise DataError(what, where=str(store.folder), hint="Stop what deletes from the store, and start again.")
     return entry

@@ -1,1 +1,1 @@
-"""What a run will need of a machine: predicted from shapes alone, without a GPU and without weights."""
+"""The memory and time that a run needs, predicted from shapes alone, without a GPU and without weights."""

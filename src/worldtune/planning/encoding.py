@@ -1,11 +1,12 @@
-"""Memory of what a training does beside its steps: clips and prompts are encoded before, previews decoded during it."""
+"""Memory of the work around training steps: encoding clips and prompts before, decoding previews in between."""
 
 import torch
 
-from worldtune.planning.blank import blank_denoiser, blank_world
+from worldtune.models.catalog import KnownBase
 from worldtune.planning.generation import bytes_of, measure_codec, read_prompt
-from worldtune.planning.meter import without_data
-from worldtune.worlds.catalog import KnownBase
+from worldtune.planning.memory_tracker import without_data
+from worldtune.planning.meta_models import meta_denoiser, meta_world, with_layers
+from worldtune.planning.plans import EncodingPlan
 
 
 @torch.no_grad()
@@ -15,23 +16,18 @@ def plan_encoding(
     height: int,
     width: int,
     *,
-    streamed: bool,
     dtype: torch.dtype = torch.bfloat16,
-) -> dict[str, int]:
-    """The most bytes, all in all, of encoding one clip, of reading a prompt and of decoding one clip.
+) -> EncodingPlan:
+    """Return what it takes to encode one clip, to read a prompt, and to decode one clip.
 
-    Before training the denoiser's blocks are away and the text encoder's layers come one by one; blocks that are
-    `streamed` are away during it too. Raises RecipeError for a size that the base cannot make.
+    The layers of the text encoder are loaded one by one. Raise RecipeError for a size that the base cannot make.
     """
-    with without_data() as meter:
-        world = blank_world(base, blank_denoiser(base, dtype))
+    with without_data() as tracker:
+        world = meta_world(base, meta_denoiser(with_layers(base, 1), dtype))
         world.check_size(frames, height, width, base.name)
-        text, reading, _ = read_prompt(meter, base, world, dtype)
-        codec, encoding, decoding = measure_codec(meter, base, frames, (frames, height, width), dtype)
-        blocks = bytes_of(world.denoiser.transformer_blocks)
-        resident = bytes_of(world.denoiser) - blocks
-    return {
-        "encode a clip": resident + codec + encoding,
-        "read a prompt": resident + text.there("group") + reading,
-        "decode a preview": resident + (0 if streamed else blocks) + codec + decoding,
-    }
+        text, reading, _ = read_prompt(tracker, base, world, dtype)
+        codec, encoding, decoding = measure_codec(tracker, base, frames, (frames, height, width), dtype)
+        block = bytes_of(world.denoiser.transformer_blocks)
+        resident = bytes_of(world.denoiser) - block
+    blocks = base.architecture.layers * block  # all blocks have the same size
+    return EncodingPlan(blocks, resident, codec + encoding, text.on_gpu("group") + reading, codec + decoding)

@@ -1,10 +1,10 @@
-"""Floating-point operations of a computation: PyTorch's formulas, with attention on a CPU and products in place.
+"""Floating-point operations of a computation: PyTorch's formulas, plus CPU attention and in-place products.
 
-A product of (n, m) and (m, k) is 2·n·m·k. Only products, convolutions and attention count, as is usual.
+A product of (n, m) and (m, k) is 2·n·m·k. As usual, only products, convolutions and attention count.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ Shape = tuple[int, ...]
 
 
 class FlopCounter(TorchDispatchMode):
-    """`total` operations of what is computed within, backward passes included."""
+    """A counter of the operations inside its block, backward passes included; `current` is the active counter."""
+
+    current: "ClassVar[FlopCounter | None]" = None
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -25,21 +27,25 @@ class FlopCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out, packet = func(*args, **(kwargs or {})), func._overloadpacket
-        if own := OWN.get(packet):
-            self.total += own(*tree_map_only(Tensor, lambda tensor: tensor.shape, args))
+        if formula := FORMULAS.get(packet):
+            self.total += formula(*tree_map_only(Tensor, lambda tensor: tensor.shape, args))
         elif packet in flop_registry:
             self.total += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
         return out
 
 
 def count_flops(compute: Callable[[], object]) -> int:
-    """FLOPs of one call of `compute`."""
+    """Return the FLOPs of one call of `compute`."""
     with FlopCounter() as counter:
-        compute()
+        FlopCounter.current = counter
+        try:
+            compute()
+        finally:
+            FlopCounter.current = None
     return counter.total
 
 
-def _added(sums: Shape, left: Shape, right: Shape, *_: Any) -> int:
+def _addmm(sums: Shape, left: Shape, right: Shape, *_: Any) -> int:
     return 2 * left[0] * left[1] * right[1]
 
 
@@ -51,8 +57,8 @@ def _attention_backward(grad: Shape, query: Shape, key: Shape, value: Shape, *_:
     return int(sdpa_backward_flop_count(grad, query, key, value))
 
 
-OWN: dict[Any, Callable[..., int]] = {
-    ATEN.addmm_: _added,
+FORMULAS: dict[Any, Callable[..., int]] = {
+    ATEN.addmm_: _addmm,
     ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
     ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }

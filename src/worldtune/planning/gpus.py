@@ -1,6 +1,6 @@
-"""Graphics cards by name: their memory, and what they compute in bfloat16.
+"""Graphics cards by name: their memory and their bfloat16 speed.
 
-Memory is what `nvidia-smi` reports as the card's total, speed the data sheet's dense bfloat16 with fp32 sums.
+Memory is the total that `nvidia-smi` reports. Speed is the data sheet's: dense bfloat16 with fp32 accumulation.
 """
 
 import re
@@ -12,13 +12,13 @@ from worldtune.errors import UserError, did_you_mean
 
 Column = TypeVar("Column", bound=str)
 GIB = 2**30
-RESERVED = 1 * GIB  # CUDA's context, libraries' workspaces and what the allocator cannot hand out: an estimate
+RESERVED = 1 * GIB  # an estimate of CUDA's context, the libraries' workspaces and fragmentation
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*G(?:i?B)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """`teraflops` are None where only the memory is known."""
+    """A graphics card; `teraflops` is None if only its memory is known."""
 
     name: str
     mebibytes: int
@@ -26,12 +26,12 @@ class Gpu:
 
     @property
     def usable(self) -> int:
-        """Bytes that tensors may have together."""
+        """Return the bytes that all tensors together may take."""
         return self.mebibytes * 2**20 - RESERVED
 
 
 def first_that_fits(columns: Mapping[Column, Mapping[str, float]], usable: float) -> Column | None:
-    """The first column whose phases all need no more than `usable`, in the same unit; None when none does."""
+    """Return the first column whose phases all fit in `usable` (same unit), None if no column fits."""
     return next((name for name, phases in columns.items() if max(phases.values()) <= usable), None)
 
 
@@ -57,18 +57,18 @@ GPUS = {
 
 
 def find_gpu(name: str) -> Gpu:
-    """Raises UserError, which names the nearest one, when no card of that name is known."""
+    """Return the card of that name. Raise UserError with the nearest name if it is unknown."""
     if gpu := GPUS.get(name.lower()):
         return gpu
-    mend = did_you_mean(name.lower(), GPUS, f"One of: {', '.join(GPUS)}; or say --memory.")
-    raise UserError(f"no such GPU: '{name}'", where="--gpu", mend=mend)
+    hint = did_you_mean(name.lower(), GPUS, f"One of: {', '.join(GPUS)}; or use --memory.")
+    raise UserError(f"no such GPU: '{name}'", where="--gpu", hint=hint)
 
 
 def gpu_with(memory: str) -> Gpu:
-    """A card of "16GB", as makers count: in units of 2³⁰ bytes. Raises UserError for anything else."""
+    """Return a card with a memory such as "16GB", in units of 2³⁰ bytes as makers count. Raise UserError otherwise."""
     found = SIZE.fullmatch(memory.strip())
     if not found:
-        raise UserError(f"'{memory}' is no size", where="--memory", mend="Write it as 24GB.")
+        raise UserError(f"'{memory}' is not a size", where="--memory", hint="Write it as 24GB.")
     if float(found[1]) * GIB <= RESERVED:
-        raise UserError(f"of {memory} CUDA leaves nothing", where="--memory", mend="Name a larger card.")
+        raise UserError(f"CUDA alone takes all of {memory}", where="--memory", hint="Name a larger card.")
     return Gpu(f"{float(found[1]):g} GB", round(float(found[1]) * 1024), None)

@@ -1,7 +1,7 @@
-"""Memory and operations of one training step, of a recipe's adapter on a known base.
+"""Memory and operations of one training step of a recipe's adapter on a known base.
 
-The step is the trainer's own, on tensors without data, and the optimiser's two moments are there as from the second
-step on. Clips and prompts are encoded before, when the denoiser needs no more than its weights.
+The trainer's own step runs on tensors without data. The optimizer's state counts as it is from the second step on.
+Clips and prompts are encoded earlier, when the denoiser needs only its weights.
 
 Shapes: B clips, C latent channels, T latent frames, H×W latent pixels, N text tokens, D text width.
 """
@@ -13,97 +13,77 @@ from torch import Tensor, nn
 
 from worldtune.adapters.inject import inject
 from worldtune.adapters.spec import AdapterSpec
-from worldtune.planning.blank import blank_denoiser, blank_world, text_length, with_layers
+from worldtune.models.catalog import KnownBase
+from worldtune.models.memory.activation_checkpoint import ActivationCheckpoint, Back
+from worldtune.models.quantization.linear import Kind, quantize
+from worldtune.models.transformer.denoiser import Execution, keep_modulation_fp32
+from worldtune.models.vae.shapes import SPATIAL, latent_frames
+from worldtune.planning.bases import known_base
 from worldtune.planning.flops import count_flops
-from worldtune.planning.generation import work
-from worldtune.planning.meter import without_data
-from worldtune.training.draws import Draws
-from worldtune.training.objective import loss_per_clip
+from worldtune.planning.generation import measure_peak
+from worldtune.planning.memory_tracker import without_data
+from worldtune.planning.meta_models import meta_denoiser, meta_world, text_length, with_layers
+from worldtune.planning.plans import OPTIMIZER_STATE_RATIO, TrainingPlan
+from worldtune.training.data.sampling_noise import NoiseDraws
+from worldtune.training.flow_matching_loss import loss_per_clip
 from worldtune.training.recipe import Machine, Recipe
-from worldtune.worlds.catalog import KnownBase
-from worldtune.worlds.denoiser import Execution, make_precise
-from worldtune.worlds.latent_size import SPATIAL, latent_frames
-from worldtune.worlds.quantised import Kind, quantise
-from worldtune.worlds.recompute import Back, Recompute
-from worldtune.worlds.source import find_base
 
-KEPT = {"adamw": 2.0, "adamw8bit": 0.5, "muon": 1.0, "prodigy": 4.0}  # of an optimiser, in adapters of fp32
-COMPILED = 1.25  # of a step's bytes: what compiled blocks keep beside them, measured on an H200 (torch 2.11)
+COMPILED = 1.25  # times a step's bytes: compiled blocks save more activations, measured on an H200 (torch 2.11)
 FEW = 2  # blocks: the peak lies within one, and the first and the last differ from the others
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """Bytes of the frozen base, of one of its blocks, of the adapter, of the optimiser's moments and the averages, and
-    a step's most beyond them; its FLOPs.
+class Precision:
+    """Number types of the frozen base: its `dtype`, the kind it is quantized to, and whether modulation stays fp32."""
 
-    `step` includes the adapter's gradients.
-    """
-
-    base: int
-    block: int
-    adapter: int
-    moments: int
-    step: int
-    flops: int
-
-    @property
-    def peak(self) -> int:
-        return self.base + self.adapter + self.moments + self.step
-
-    def streamed(self, layers: int) -> "TrainingPlan":
-        """The same with all but one block elsewhere."""
-        return replace(self, base=self.base - (layers - 1) * self.block)
+    dtype: torch.dtype = torch.bfloat16
+    quantized: Kind | None = None
+    modulation_fp32: bool = False
 
 
 def plan_training(
     base: KnownBase,
     adapter: AdapterSpec,
-    batch: int,
-    frames: int,
-    height: int,
-    width: int,
+    size: tuple[int, int, int, int],
+    activation_checkpoint: ActivationCheckpoint,
     *,
-    recompute: Recompute,
-    kept: float = KEPT["adamw"],
-    quantised: Kind | None = None,
-    precise: bool = False,
-    dtype: torch.dtype = torch.bfloat16,
+    state_ratio: float = OPTIMIZER_STATE_RATIO["adamw"],
+    precision: Precision = Precision(),
 ) -> TrainingPlan:
-    """What one step of `batch` clips needs, where optimiser and averages keep `kept` times the adapter.
+    """Return what one step of `size` (clips, frames, height, width) needs.
 
-    Raises RecipeError for a size that the base cannot make.
-
-    Everything grows by the same with every block, or as many as recompute alike, so that a few are looked at and the
-    others added.
+    Optimizer and moving averages take `state_ratio` times the adapter's bytes. All needs grow linearly with the number
+    of blocks, in steps of `activation_checkpoint.every`: a few blocks are measured, and the others extrapolated.
+    Raise RecipeError for a size that the base cannot make.
     """
-    layers, period = base.architecture.layers, recompute.every
+    layers, period = base.architecture.layers, activation_checkpoint.every
     few = FEW * period + (layers - FEW * period) % period
     first, second = (
-        _measure(
-            with_layers(base, count), adapter, (batch, frames, height, width), recompute, dtype, quantised, precise
-        )
+        _measure(with_layers(base, count), adapter, size, activation_checkpoint, precision)
         for count in (few, few + period)
     )
     periods = (layers - few) // period
-    there, its, step, flops = (one + (two - one) * periods for one, two in zip(first, second, strict=True))
-    return TrainingPlan(there, (second[0] - first[0]) // period, its, round(kept * its), step, flops)
+    frozen, trained, step, flops = (one + (two - one) * periods for one, two in zip(first, second, strict=True))
+    block = (second[0] - first[0]) // period
+    return TrainingPlan(frozen, block, trained, round(state_ratio * trained), step, flops)
 
 
 def plan_recipe(recipe: Recipe) -> TrainingPlan:
-    """What a recipe's step needs of one process that does all of it, as its `machine` says.
+    """Return what a recipe's step needs in one process that does all of it, with the recipe's `machine` settings.
 
-    Raises BaseError when its base is none of the catalogue's.
+    Raise BaseError if the catalog does not have its base.
     """
     data, train, batch = recipe.data, recipe.train, recipe.train.batch
-    at_once = min(batch, recipe.machine.micro_batch or batch)
-    size = (at_once, data.frames, data.height, data.width)
-    kept = KEPT[train.optimizer] + len(train.ema.names)
-    base = known_base(recipe.base)
+    micro_batch = min(batch, recipe.machine.micro_batch or batch)
     planned = plan_on(
-        recipe.machine, base, recipe.adapter, size, kept=kept, quantised=train.quantise, precise=train.precise
+        recipe.machine,
+        known_base(recipe.base),
+        recipe.adapter,
+        (micro_batch, data.frames, data.height, data.width),
+        state_ratio=OPTIMIZER_STATE_RATIO[train.optimizer] + len(train.ema.names),
+        precision=Precision(quantized=train.quantization, modulation_fp32=train.modulation_fp32),
     )
-    return replace(planned, flops=planned.flops * batch // at_once)
+    return replace(planned, flops=planned.flops * batch // micro_batch)
 
 
 def plan_on(
@@ -112,70 +92,62 @@ def plan_on(
     adapter: AdapterSpec,
     size: tuple[int, int, int, int],
     *,
-    kept: float = KEPT["adamw"],
-    quantised: Kind | None = None,
-    precise: bool = False,
+    state_ratio: float = OPTIMIZER_STATE_RATIO["adamw"],
+    precision: Precision = Precision(),
 ) -> TrainingPlan:
-    """`plan_training` of `size` (clips, frames, height, width) as `machine` says."""
-    away = elsewhere if machine.offload_checkpoints else None
-    recompute = Recompute(machine.checkpointing, machine.checkpoint_blocks, away)
-    planned = plan_training(base, adapter, *size, recompute=recompute, kept=kept, quantised=quantised, precise=precise)
+    """Return the plan of `plan_training` with the settings of `machine`."""
+    offload = free_and_recreate if machine.offload_activations else None
+    activation_checkpoint = ActivationCheckpoint(machine.checkpointing, machine.checkpoint_blocks, offload)
+    planned = plan_training(base, adapter, size, activation_checkpoint, state_ratio=state_ratio, precision=precision)
     if machine.compile:
         planned = replace(planned, step=round(planned.step * COMPILED))
-    return planned.streamed(base.architecture.layers) if machine.stream_base else planned
-
-
-def known_base(name: str) -> KnownBase:
-    """The catalogue's entry of a recipe's base. Raises BaseError when the name does not say it."""
-    return find_base(name.partition("=")[0].partition("+")[0], f"base: {name}")
+    return planned.streamed(base.architecture.layers) if machine.offload_base else planned
 
 
 def _measure(
     base: KnownBase,
     adapter: AdapterSpec,
     size: tuple[int, int, int, int],
-    recompute: Recompute,
-    dtype: torch.dtype,
-    quantised: Kind | None = None,
-    precise: bool = False,
+    activation_checkpoint: ActivationCheckpoint,
+    precision: Precision,
 ) -> tuple[int, int, int, int]:
-    """Bytes of the base, of the adapter and of a step, and its FLOPs, with all of the base's blocks."""
+    """Return the bytes of the base, of the adapter and of a step, and the step's FLOPs, over all blocks of `base`."""
     batch, frames, height, width = size
     with torch.device("meta"):
-        denoiser = blank_denoiser(base, dtype)
-    if quantised:
-        quantise(denoiser, quantised)
-    if precise:
-        make_precise(denoiser)
+        denoiser = meta_denoiser(base, precision.dtype)
+    if precision.quantized:
+        quantize(denoiser, precision.quantized)
+    if precision.modulation_fp32:
+        keep_modulation_fp32(denoiser)
     inject(denoiser, adapter, seed=0)
-    with without_data() as meter:
-        _fill(denoiser)
-        world = blank_world(base, denoiser)
+    with without_data() as tracker:
+        _recreate_tensors(denoiser)
+        world = meta_world(base, denoiser)
         world.check_size(frames, height, width, base.name)
-        world.how = Execution(recompute=recompute)
-        trained = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
-        its = sum(parameter.untyped_storage().nbytes() for parameter in trained)
+        world.execution = Execution(activation_checkpoint=activation_checkpoint)
+        parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+        adapter_bytes = sum(parameter.untyped_storage().nbytes() for parameter in parameters)
         shape = (batch, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
-        known_BT, chosen_B = torch.zeros(batch, shape[2]), torch.zeros(batch, dtype=torch.bool)
+        cond_mask_BT, dropped_B = torch.zeros(batch, shape[2]), torch.zeros(batch, dtype=torch.bool)
         text_BND = torch.empty(batch, text_length(base), base.architecture.text_dim)
 
         def step() -> None:
-            draws = Draws(torch.empty(shape), torch.empty(batch), known_BT, chosen_B)
+            draws = NoiseDraws(torch.empty(shape), torch.empty(batch), cond_mask_BT, dropped_B)
             loss_per_clip(world, torch.empty(shape), text_BND, draws).mean().backward()
 
-        there = meter.live
-        peak, flops = work(meter, lambda: count_flops(step))
-    return there - its, its, peak, flops
+        all_bytes = tracker.live
+        peak, flops = measure_peak(tracker, lambda: count_flops(step))
+    return all_bytes - adapter_bytes, adapter_bytes, peak, flops
 
 
-def elsewhere(x: Tensor) -> Back:
-    """In a plan, what `to_host` does: the tensor is gone, and made again."""
+def free_and_recreate(x: Tensor) -> Back:
+    """Stand in for `to_host` in a plan: free the tensor; the returned function makes it again."""
     shape, dtype = x.shape, x.dtype
     return lambda: torch.empty(shape, dtype=dtype)
 
 
-def _fill(module: nn.Module) -> None:
-    """Make the module's tensors anew, where they are counted."""
+def _recreate_tensors(module: nn.Module) -> None:
+    """Make the module's tensors again inside the tracker, which counts them."""
     for owner in module.modules():
         for name, parameter in owner._parameters.items():
             if parameter is not None:

@@ -1,1 +1,1 @@
-"""Which adapter is live, what it was made from, who let it through on what evidence, and the way back."""
+"""The adapter registry: which adapter is live, its lineage, its evidence and approvals, and rollback."""

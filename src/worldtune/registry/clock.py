@@ -5,56 +5,56 @@ from datetime import UTC, datetime, timedelta
 
 from worldtune.errors import RegistryError
 
-TOLERATED = timedelta(minutes=1)
-_SPAN = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+MAX_CLOCK_SKEW = timedelta(minutes=1)
+_DURATION = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-def now() -> datetime:
-    """What the machine's clock says."""
+def utc_now() -> datetime:
+    """Return the time of this machine's clock."""
     return datetime.now(UTC)
 
 
-def time_here() -> str:
-    """The same as the log keeps it."""
-    return text_of(now())
+def current_time() -> str:
+    """Return the time of this machine's clock in the log's format."""
+    return format_time(utc_now())
 
 
-def is_ahead(last: str) -> bool:
-    """Is the log's time so far ahead of this machine's that it writes no more?"""
-    return time_of(last) - now() > TOLERATED
+def is_ahead_of_clock(last: str) -> bool:
+    """Return whether the log's time is so far ahead of this machine's clock that nothing can be written."""
+    return parse_time(last) - utc_now() > MAX_CLOCK_SKEW
 
 
-def text_of(time: datetime) -> str:
-    """As the log keeps it; such texts sort as their times do."""
+def format_time(time: datetime) -> str:
+    """Return a time in the log's format. These texts sort like their times."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def time_of(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
-def time_after(last: str) -> str:
-    """The time of an event that follows one at `last`.
+def next_event_time(last: str) -> str:
+    """Return the time of an event that follows one at `last`.
 
-    Clocks of several machines differ a little: within a minute the later of both holds. Raises RegistryError when the
-    clock is further back: what has expired would be valid again.
+    Clocks of several machines differ a little: within a minute, return the later of the two times. Raise RegistryError
+    if this machine's clock is further behind, because expired approvals would become valid again.
     """
-    here = time_here()
-    if here >= last:
-        return here
-    if is_ahead(last):
+    now = current_time()
+    if now >= last:
+        return now
+    if is_ahead_of_clock(last):
         raise RegistryError(
-            f"this machine's clock says {here}, and the log's last event is of {last}",
+            f"this machine's clock shows {now}, but the log's last event is dated {last}",
             where="clock",
-            mend="Set this clock right; or, if that event's was ahead, have an administrator run `registry clock`.",
+            hint="Correct this clock; if the event's clock was ahead, ask an administrator for `registry clock`.",
         )
     return last
 
 
-def span_of(text: str) -> timedelta:
-    """`8h`, `90d` or `12w`. Raises RegistryError for anything else."""
-    match = _SPAN.fullmatch(text)
+def parse_duration(text: str) -> timedelta:
+    """Return the duration of a text such as `8h`, `90d` or `12w`. Raise RegistryError for anything else."""
+    match = _DURATION.fullmatch(text)
     if not match:
-        raise RegistryError(f"{text!r} is no length of time", where="expiry", mend="Say 8h, 90d or 12w.")
+        raise RegistryError(f"{text!r} is not a duration", where="expiry", hint="Use a form such as 8h, 90d or 12w.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

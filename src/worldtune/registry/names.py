@@ -6,17 +6,17 @@ from typing import Literal
 
 from worldtune.errors import RegistryError
 
-_PART = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
-_NAME = re.compile(rf"{_PART}(?:/{_PART}){{0,5}}")
+_SEGMENT = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
+_NAME = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,5}}")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12,64})")
-LONGEST = 200
+MAX_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One release of an adapter, by the channel it is in, by its number, or by (the beginning of) its digest."""
+    """One release of an adapter, named by a channel, by its number, or by (a prefix of) its digest."""
 
     adapter: str
     by: Literal["channel", "number", "digest"]
@@ -27,37 +27,38 @@ class Reference:
 
 
 def check_name(name: str) -> str:
-    """The name. Raises RegistryError unless it is one to six parts in small letters, as robot/cell/camera/task."""
+    """Return the name. Raise RegistryError unless it has one to six lowercase parts, as robot/cell/camera/task."""
     if not is_name(name):
         raise RegistryError(
-            f"{name!r} is no name of an adapter",
+            f"{name!r} is not a valid adapter name",
             where="name",
-            mend="One to six parts of a-z, 0-9, '.', '_' and '-', as robot/cell/camera/task.",
+            hint="Use one to six parts of a-z, 0-9, '.', '_' and '-', as robot/cell/camera/task.",
         )
     return name
 
 
 def is_name(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and len(name) <= LONGEST
+    return bool(_NAME.fullmatch(name)) and len(name) <= MAX_LENGTH
 
 
 def check_channel(name: str) -> str:
-    """The channel's name. Raises RegistryError unless it is a word in small letters, as production."""
+    """Return the channel's name. Raise RegistryError unless it is a lowercase word, as production."""
     if not is_channel(name):
-        raise RegistryError(f"{name!r} is no name of a channel", where="channel", mend="A word, as production.")
+        hint = "Use a lowercase word, as production."
+        raise RegistryError(f"{name!r} is not a valid channel name", where="channel", hint=hint)
     return name
 
 
 def is_channel(name: str) -> bool:
-    return bool(_CHANNEL.fullmatch(name)) and len(name) <= LONGEST
+    return bool(_CHANNEL.fullmatch(name)) and len(name) <= MAX_LENGTH
 
 
 def parse_reference(text: str) -> Reference:
-    """Raises RegistryError for what is no reference."""
+    """Return the reference that a text states. Raise RegistryError if it is not one."""
     name, at, value = text.rpartition("@")
     if not at:
         raise RegistryError(
-            f"{text!r} names no release", where="reference", mend=f"Add which one: {text}@production, {text}@12."
+            f"{text!r} names no release", where="reference", hint=f"Add a version: {text}@production or {text}@12."
         )
     check_name(name)
     if digest := _DIGEST.fullmatch(value):
@@ -67,13 +68,13 @@ def parse_reference(text: str) -> Reference:
     if _CHANNEL.fullmatch(value):
         return Reference(name, "channel", value)
     raise RegistryError(
-        f"{value!r} is no channel, no number and no digest",
+        f"{value!r} is not a channel, number or digest",
         where=text,
-        mend="As @production, @12, or @sha256: and at least 12 of its hexadecimal digits.",
+        hint="Use @production, @12, or @sha256: and at least 12 hexadecimal digits.",
     )
 
 
 def is_reference(text: str) -> bool:
-    """Has it the form of a reference? A path that there is, is asked for first."""
+    """Return whether a text has the form of a reference. Callers check for an existing path first."""
     name, at, _ = text.rpartition("@")
     return bool(at and _NAME.fullmatch(name))

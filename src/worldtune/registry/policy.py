@@ -1,8 +1,8 @@
-"""The policy of promotion: what a release must show before a channel may point to it.
+"""The promotion policy: what a release needs before a channel may point to it.
 
 channels:
   production:
-    approvals: 2            # by so many people, none of whom made it
+    approvals: 2            # number of people; the author does not count
     evidence: true          # an evaluation that passed its gates, and has not expired
   "*":                      # every other channel
     approvals: 0
@@ -14,55 +14,55 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from worldtune.core.canonical_json import canonical_json
+from worldtune.core.files import digest_bytes
+from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import read_yaml
 from worldtune.errors import RecipeError, RegistryError
-from worldtune.files import digest_bytes
-from worldtune.registry.manifest import canonical
 from worldtune.registry.names import is_channel
-from worldtune.strict import Strict, parse
 
-OTHERS = "*"
+ANY_CHANNEL = "*"
 
 
-class Rule(Strict):
-    """What one channel asks for."""
+class ChannelRule(StrictModel):
+    """The requirements of one channel."""
 
     approvals: int = Field(0, ge=0, le=20)
     evidence: bool = False
 
 
-class Policy(Strict):
-    """A rule a channel; `*` is that of all others."""
+class Policy(StrictModel):
+    """One rule for each channel; `*` is the rule of all others."""
 
-    channels: dict[str, Rule]
+    channels: dict[str, ChannelRule]
 
     @model_validator(mode="after")
     def _covers_all(self) -> "Policy":
-        if OTHERS not in self.channels:
-            raise ValueError(f'it says nothing of other channels: add "{OTHERS}"')
+        if ANY_CHANNEL not in self.channels:
+            raise ValueError(f'it has no rule for other channels: add "{ANY_CHANNEL}"')
         for name in self.channels:
-            if name != OTHERS and not is_channel(name):
-                raise ValueError(f"{name!r} is no name of a channel: a word in small letters, as production")
+            if name != ANY_CHANNEL and not is_channel(name):
+                raise ValueError(f"{name!r} is not a valid channel name: use a lowercase word, as production")
         return self
 
     @cached_property
     def digest(self) -> str:
-        return digest_bytes(canonical(self.model_dump(mode="json")))
+        return digest_bytes(canonical_json(self.model_dump(mode="json")))
 
-    def rule(self, channel: str) -> Rule:
-        return self.channels.get(channel, self.channels[OTHERS])
+    def rule_for(self, channel: str) -> ChannelRule:
+        return self.channels.get(channel, self.channels[ANY_CHANNEL])
 
 
-DEFAULT = Policy(channels={"production": Rule(approvals=1, evidence=True), OTHERS: Rule()})
+DEFAULT_POLICY = Policy(channels={"production": ChannelRule(approvals=1, evidence=True), ANY_CHANNEL: ChannelRule()})
 
 
 def read_policy(path: Path) -> Policy:
-    """Raises RegistryError when the file cannot be read, or is no policy."""
-    mend = "Write a file as docs/registry.md shows."
-    found = read_yaml(path, error=RegistryError, mend=mend)
-    if not isinstance(found, dict):
-        raise RegistryError("the policy is empty, or no mapping", where=str(path), mend=mend)
+    """Return the policy in a file. Raise RegistryError if the file cannot be read or is not a policy."""
+    hint = "Write the file as docs/registry.md shows."
+    content = read_yaml(path, error=RegistryError, hint=hint)
+    if not isinstance(content, dict):
+        raise RegistryError("the policy is empty or not a mapping", where=str(path), hint=hint)
     try:
-        return parse(Policy, found, str(path))
+        return parse_model(Policy, content, str(path))
     except RecipeError as error:
-        raise RegistryError(error.what, where=error.where, mend=error.mend) from error
+        raise RegistryError(error.what, where=error.where, hint=error.hint) from error

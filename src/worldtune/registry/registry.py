@@ -1,7 +1,7 @@
-"""A registry: where its log and its bytes are, and which key founded it.
+"""A registry: the location of its log and its bytes, and the key that created it.
 
-`registry.json` in a folder of this machine says so. By default log and bytes are beside it, and nothing needs to
-run; several machines share a registry whose log is in PostgreSQL and whose bytes are in an object store.
+`registry.json` in a folder of this machine states all three. By default log and bytes are files beside it, without a
+server; to share a registry among machines, keep the log in PostgreSQL and the bytes in an object store.
 """
 
 import logging
@@ -18,34 +18,35 @@ from pydantic import Field
 from securesystemslib.signer import CryptoSigner
 from sqlalchemy import URL, Connection, Engine, func, select
 
+from worldtune.core.files import lock_folder, make_folder, write_json
+from worldtune.core.progress import Progress, silent
+from worldtune.core.settings import StrictModel, parse_model
+from worldtune.core.strict_io import read_json
 from worldtune.errors import RecipeError, RegistryError, TamperError, UserError
-from worldtune.files import locked, make_folder, write_json
-from worldtune.registry.database import engine_of, migrate, reading, schema_of, writing
-from worldtune.registry.facts import Founded, PolicySet, as_fact
-from worldtune.registry.keys import public_pem
+from worldtune.registry.events.events import PolicySet, RegistryCreated, make_fact
 from worldtune.registry.log.entries import Entries, Note
-from worldtune.registry.log.event_log import MEND, Event, Head, verified_history
-from worldtune.registry.log.heads import cut_off, keep_seen, read_seen, seen_path
+from worldtune.registry.log.event_log import LOG_HINT, Event, Head, read_verified_history
 from worldtune.registry.log.replay import replay
 from worldtune.registry.log.replica import Replica
-from worldtune.registry.log.schema import EVENTS
+from worldtune.registry.log.seen_head import read_seen_head, save_seen_head, seen_head_path, truncated_log_error
 from worldtune.registry.log.state import State
 from worldtune.registry.log.writer import Writer
-from worldtune.registry.manifest import parse_json
-from worldtune.registry.policy import DEFAULT, Policy
-from worldtune.registry.statements import said, signed_by
-from worldtune.registry.store import Store
-from worldtune.strict import Strict, parse
+from worldtune.registry.policy import DEFAULT_POLICY, Policy
+from worldtune.registry.signing.dsse import envelope_key_id, unverified_statement
+from worldtune.registry.signing.keys import public_pem
+from worldtune.registry.store.blob_store import BlobStore
+from worldtune.registry.store.database import migrate, open_engine, read_transaction, schema_version, write_transaction
+from worldtune.registry.store.schema import EVENTS
 
-PLACE = "registry.json"
-REGISTRY = "WORLDTUNE_REGISTRY"
-Progress = Callable[[int, int], None]
+CONFIG_FILE = "registry.json"
+FORMAT = 3
+FOLDER_VARIABLE = "WORLDTUNE_REGISTRY"
 
 
-class Place(Strict):
-    """What `registry.json` says; a path in it is from its own folder."""
+class RegistryConfig(StrictModel):
+    """The content of `registry.json`; its paths are relative to its folder."""
 
-    format: int = 2
+    format: int = Field(FORMAT, ge=FORMAT, le=FORMAT)
     registry: str = Field(pattern=r"^[0-9a-f-]{36}$")
     founder: str = Field(pattern=r"^[0-9a-f]{64}$")
     database: str = "sqlite:///log.db"
@@ -54,239 +55,247 @@ class Place(Strict):
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told what a user should know, and how far a verification is."""
+    """Callbacks for notes to the user, verification progress, and a committed write."""
 
     note: Note = logging.getLogger("worldtune").warning
-    on_event: Progress = lambda done, total: None
+    on_event: Progress = silent
     on_commit: Callable[[], None] = lambda: None
 
 
-SILENT = Listener()
+DEFAULT_LISTENER = Listener()
 
 
 @dataclass(frozen=True)
 class Registry:
-    """An open registry; `from_nothing`: what this machine verified before is not used."""
+    """An open registry; with `ignore_cache` every event is verified again."""
 
     folder: Path
-    place: Place
+    config: RegistryConfig
     engine: Engine
-    store: Store
-    listener: Listener = SILENT
-    from_nothing: bool = False
+    store: BlobStore
+    listener: Listener = DEFAULT_LISTENER
+    ignore_cache: bool = False
 
     @property
-    def seen(self) -> Path:
-        """Where this user keeps the newest event that was seen."""
-        return seen_path(self.place.registry, self.place.founder)
+    def seen_head_path(self) -> Path:
+        """The file that holds the newest event that this user saw."""
+        return seen_head_path(self.config.registry, self.config.founder)
 
     @contextmanager
     def view(self) -> Iterator[State]:
-        """The state of now, verified. Raises TamperError when the log is not as it was written.
-
-        It is not to be used after the block.
-        """
-        replica = Replica(self.place.registry, self.place.founder, self.listener.note)
-        seen = read_seen(self.seen)  # before the log: what others write meanwhile is in it
+        """Yield the current verified state, valid inside the block only. Raise TamperError if the log was changed."""
+        replica = Replica(self.config.registry, self.config.founder, self.listener.note)
+        seen = read_seen_head(self.seen_head_path)  # read before the log, which then includes what others write
         with replica.snapshot() as entries:
-            kept = self._kept(replica, entries)
-            before = kept.head
-            with reading(self.engine) as connection:
-                state = self._reduce(connection, kept, seen)
+            cached = self._load_state(replica, entries)
+            before = cached.head
+            with read_transaction(self.engine) as connection:
+                state = self._apply_new_events(connection, cached, seen)
             try:
                 yield state
             finally:
-                self._keep(replica, entries, before, state)
+                self._save_state(replica, entries, before, state)
 
     @contextmanager
     def writer(self, signer: CryptoSigner, *, clock_was_ahead: bool = False) -> Iterator[Writer]:
-        """Write all of the block's facts, or none; `clock_was_ahead`: though the log's time has not come.
+        """Write all events of the block, or none. With `clock_was_ahead`, allow a log time in the future.
 
-        Once they are written nothing fails any more: what this machine cannot remember of them is noted.
+        After the commit nothing fails: if this machine cannot cache the new state, a note says so.
         """
-        with self.view():  # verify what is new before others have to wait
+        with self.view():  # verify new events before taking the lock that other writers wait for
             pass
-        replica = Replica(self.place.registry, self.place.founder, self.listener.note)
-        seen = read_seen(self.seen)
+        replica = Replica(self.config.registry, self.config.founder, self.listener.note)
+        seen = read_seen_head(self.seen_head_path)
         with replica.snapshot() as entries:
-            kept = self._kept(replica, entries)
-            before = kept.head
-            with writing(self.engine) as connection:
-                state = self._reduce(connection, kept, seen)
+            cached = self._load_state(replica, entries)
+            before = cached.head
+            with write_transaction(self.engine) as connection:
+                state = self._apply_new_events(connection, cached, seen)
                 writer = Writer(connection, state, signer, clock_was_ahead=clock_was_ahead)
                 yield writer
             if writer.state.head != state.head:
                 self.listener.on_commit()
-            self._keep(replica, entries, before, writer.state)
+            self._save_state(replica, entries, before, writer.state)
 
     @contextmanager
     def history(self) -> Iterator[tuple[State, list[Event[Any]]]]:
-        """The state, and every event up to it, those without effect too."""
-        with self.view() as state, reading(self.engine) as connection:
-            yield state, list(verified_history(connection, state.head, self.place.registry))
+        """Yield the state and every event up to it, including those without effect."""
+        with self.view() as state, read_transaction(self.engine) as connection:
+            yield state, list(read_verified_history(connection, state.head, self.config.registry))
 
-    def _kept(self, replica: Replica, entries: Entries | None) -> State:
-        if self.from_nothing:
-            return State(self.place.registry, self.place.founder)
+    def _load_state(self, replica: Replica, entries: Entries | None) -> State:
+        if self.ignore_cache:
+            return State(self.config.registry, self.config.founder)
         state = replica.load(entries)
         if entries is not None:
-            entries.rebuild = partial(self._rebuilt, state.head)
+            entries.rebuild = partial(self._rebuild_state, state.head)
         return state
 
-    def _rebuilt(self, head: Head) -> State:
-        """The state at a head that was verified before, from the first event."""
-        state = State(self.place.registry, self.place.founder)
-        with reading(self.engine) as connection:
+    def _rebuild_state(self, head: Head) -> State:
+        """Return the state at a head that was verified before, rebuilt from the first event."""
+        state = State(self.config.registry, self.config.founder)
+        with read_transaction(self.engine) as connection:
             for _, after in replay(connection, state):
                 state = after
                 if state.head.sequence == head.sequence:
                     break
         if state.head != head:
-            raise cut_off(head.sequence, self.place.database)
+            raise truncated_log_error(head.sequence, self.config.database)
         return state
 
-    def _reduce(self, connection: Connection, state: State, seen: Head) -> State:
-        """The state after all events. Raises TamperError when one is not what was written, or what was seen lacks."""
+    def _apply_new_events(self, connection: Connection, state: State, seen: Head) -> State:
+        """Return the state after all events. Raise TamperError if an event was changed or a seen event is missing."""
         start = state.head
         there = select(EVENTS.c.hash).where(EVENTS.c.sequence == start.sequence).scalar_subquery()
         newest, found = connection.execute(select(func.max(EVENTS.c.sequence), there)).one()
         total = 0 if newest is None else newest
         if not isinstance(total, int):
-            raise TamperError("a row has no place that is a number", where=self.place.database, mend=MEND)
+            raise TamperError("a row's sequence is not a number", where=self.config.database, hint=LOG_HINT)
         if start.sequence and found != start.hash:
-            raise cut_off(start.sequence, self.place.database)
+            raise truncated_log_error(start.sequence, self.config.database)
         for event, after in replay(connection, state) if total > start.sequence else ():
             state = after
             if seen.sequence == event.sequence and seen.hash != event.hash:
-                raise cut_off(seen.sequence, self.place.database)
+                raise truncated_log_error(seen.sequence, self.config.database)
             self.listener.on_event(event.sequence - start.sequence, total - start.sequence)
         if seen.sequence > state.head.sequence:
-            raise cut_off(seen.sequence, self.place.database)
+            raise truncated_log_error(seen.sequence, self.config.database)
         return state
 
-    def _keep(self, replica: Replica, entries: Entries | None, before: Head, state: State) -> None:
+    def _save_state(self, replica: Replica, entries: Entries | None, before: Head, state: State) -> None:
         if state.head != before or (entries is not None and entries.rebuilt is not None):
             replica.save(entries, state)
-            keep_seen(self.seen, state.head, self.listener.note)
+            save_seen_head(self.seen_head_path, state.head, self.listener.note)
 
 
 def default_folder() -> Path:
-    """The folder that WORLDTUNE_REGISTRY names, else `worldtune/registry` in $XDG_DATA_HOME (~/.local/share)."""
-    named = os.environ.get(REGISTRY)
+    """Return the folder in WORLDTUNE_REGISTRY, else `worldtune/registry` in $XDG_DATA_HOME (~/.local/share)."""
+    named = os.environ.get(FOLDER_VARIABLE)
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return Path(named) if named else Path(data) / "worldtune" / "registry"
 
 
-def open_registry(folder: Path | None = None, listener: Listener = SILENT, *, from_nothing: bool = False) -> Registry:
-    """The registry of a folder. Raises RegistryError when there is none, or it cannot be used.
+def open_registry(
+    folder: Path | None = None, listener: Listener = DEFAULT_LISTENER, *, ignore_cache: bool = False
+) -> Registry:
+    """Return the registry of a folder. Raise RegistryError if there is none or it cannot be used.
 
-    With `from_nothing` every event is verified again, whatever this machine verified before.
+    With `ignore_cache` every event is verified again, even those that this machine verified before.
     """
     folder = folder or default_folder()
-    path = folder / PLACE
+    path = folder / CONFIG_FILE
     if not path.is_file():
-        mend = "Make one by `worldtune registry init`, or name yours by --registry or WORLDTUNE_REGISTRY."
-        raise RegistryError("there is no registry here", where=str(folder), mend=mend)
-    return _opened(folder, _place_at(path), listener, from_nothing=from_nothing)
+        hint = "Create one with `worldtune registry init`, or name yours with --registry or WORLDTUNE_REGISTRY."
+        raise RegistryError("there is no registry here", where=str(folder), hint=hint)
+    return _open(folder, _read_config(path), listener, ignore_cache=ignore_cache)
 
 
-def found_registry(
+def create_registry(
     folder: Path, person: str, signer: CryptoSigner, database: str | None = None, store: str | None = None
 ) -> Registry:
-    """Make a registry, whose first administrator is `person`, with the default policy.
+    """Create a registry with the default policy, whose first administrator is `person`.
 
-    Raises RegistryError when there is one already, in the folder or in the database.
+    Raise RegistryError if the folder or the database already holds a registry.
     """
-    place = _place(str(uuid.uuid4()), signer.public_key.keyid, database, store)
-    stated = {"registry": place.registry, "person": person, "public": public_pem(signer.public_key)}
-    founded = as_fact(Founded, stated)
+    config = _make_config(str(uuid.uuid4()), signer.public_key.keyid, database, store)
+    stated = {"registry": config.registry, "person": person, "public": public_pem(signer.public_key)}
+    created = make_fact(RegistryCreated, stated)
     make_folder(folder)
-    with locked(folder):
-        _refuse_second(folder)
-        write_json(folder / PLACE, place.model_dump())  # first: were it cut off after, the log would have no place
+    with lock_folder(folder):
+        _check_no_registry(folder)
+        write_json(
+            folder / CONFIG_FILE, config.model_dump()
+        )  # first: if interrupted later, the log's location is known
         try:
-            registry = _opened(folder, place)
-            with reading(registry.engine) as connection:
+            registry = _open(folder, config)
+            with read_transaction(registry.engine) as connection:
                 is_taken = connection.execute(select(EVENTS.c.sequence)).first() is not None
             if is_taken:
-                mend = "Join it by `worldtune registry join`, or name another database."
-                raise RegistryError("there is a registry in this database", where=place.database, mend=mend)
+                hint = "Join it with `worldtune registry join`, or name another database."
+                raise RegistryError("this database already holds a registry", where=config.database, hint=hint)
         except UserError:
-            (folder / PLACE).unlink()
+            (folder / CONFIG_FILE).unlink()
             raise
         with registry.writer(signer) as writer:
-            writer.append(founded)
-            writer.append(policy_fact(DEFAULT))
+            writer.append(created)
+            writer.append(make_policy_fact(DEFAULT_POLICY))
     return registry
 
 
 def join_registry(folder: Path, founder: str, database: str, store: str) -> Registry:
-    """Use a registry that another machine made; `founder` is (the beginning of) the key that it was founded by.
+    """Join a registry that another machine created; `founder` is (a prefix of) the id of the key that created it.
 
-    Raises RegistryError when there is none in the database, TamperError when another key founded it.
+    Raise RegistryError if the database holds no registry, TamperError if another key created it.
     """
-    with locked(folder):
-        _refuse_second(folder)
-        with reading(engine_of(_anchored(database, folder))) as connection:
+    with lock_folder(folder):
+        _check_no_registry(folder)
+        with read_transaction(open_engine(_resolve_sqlite_path(database, folder))) as connection:
             query = select(EVENTS.c.envelope).where(EVENTS.c.sequence == 1)
-            first = connection.execute(query).scalar_one_or_none() if _has_events(connection) else None
+            first = connection.execute(query).scalar_one_or_none() if _has_schema(connection) else None
         if first is None:
-            raise RegistryError("there is no registry in this database", where=database, mend="Name another.")
-        key = signed_by(first.encode(), "event 1")
+            raise RegistryError("this database holds no registry", where=database, hint="Name another database.")
+        key = envelope_key_id(first.encode(), "event 1")
         if len(founder) < 12 or not key.startswith(founder):
-            what = f"it was founded by the key {key}, not by {founder}"
-            raise TamperError(what, where=database, mend="Ask its administrator for the founder's key id.")
-        place = _place(said(first.encode(), "event 1")["predicate"].get("registry"), key, database, store)
-        registry = _opened(folder, place)
+            what = f"the registry was created by the key {key}, not by {founder}"
+            raise TamperError(what, where=database, hint="Ask its administrator for the founder's key id.")
+        config = _make_config(
+            unverified_statement(first.encode(), "event 1")["predicate"].get("registry"), key, database, store
+        )
+        registry = _open(folder, config)
         with registry.view():
-            write_json(folder / PLACE, place.model_dump())
+            write_json(folder / CONFIG_FILE, config.model_dump())
     return registry
 
 
-def policy_fact(policy: Policy) -> PolicySet:
+def make_policy_fact(policy: Policy) -> PolicySet:
     return PolicySet(policy=policy.digest, content=policy.model_dump(mode="json"))
 
 
-def _has_events(connection: Connection) -> bool:
-    return schema_of(connection) is not None
+def _has_schema(connection: Connection) -> bool:
+    return schema_version(connection) is not None
 
 
-def _place(registry: Any, founder: str, database: str | None, store: str | None) -> Place:
-    """Raises TamperError for a registry or a founder that has no such name."""
+def _make_config(registry: Any, founder: str, database: str | None, store: str | None) -> RegistryConfig:
+    """Return the configuration. Raise TamperError if the registry's or the founder's id is malformed."""
     given = {name: value for name, value in (("database", database), ("store", store)) if value is not None}
     try:
-        return parse(Place, {"registry": registry, "founder": founder, **given}, "event 1")
+        return parse_model(RegistryConfig, {"registry": registry, "founder": founder, **given}, "event 1")
     except RecipeError as error:
-        raise TamperError(f"it founds no registry: {error.what}", where="event 1", mend=MEND) from error
+        raise TamperError(f"event 1 creates no registry: {error.what}", where="event 1", hint=LOG_HINT) from error
 
 
-def _refuse_second(folder: Path) -> None:
-    path = folder / PLACE
+def _check_no_registry(folder: Path) -> None:
+    path = folder / CONFIG_FILE
     if not path.exists():
         return
-    place = _place_at(path)
-    with reading(engine_of(_anchored(place.database, folder))) as connection:
-        begun = _has_events(connection) and connection.execute(select(EVENTS.c.sequence)).first() is not None
-    if begun:
-        raise RegistryError("there is a registry here already", where=str(folder), mend="Use it, or choose another.")
+    config = _read_config(path)
+    with read_transaction(open_engine(_resolve_sqlite_path(config.database, folder))) as connection:
+        has_events = _has_schema(connection) and connection.execute(select(EVENTS.c.sequence)).first() is not None
+    if has_events:
+        hint = "Use it, or choose another folder."
+        raise RegistryError("this folder already holds a registry", where=str(folder), hint=hint)
 
 
-def _place_at(path: Path) -> Place:
+def _read_config(path: Path) -> RegistryConfig:
     try:
-        return parse(Place, parse_json(path.read_bytes(), str(path)), str(path))
+        return parse_model(
+            RegistryConfig, read_json(path, error=RegistryError, hint="Restore it from a copy."), str(path)
+        )
     except RecipeError as error:
-        raise RegistryError(error.what, where=str(path), mend=error.mend) from error
+        raise RegistryError(error.what, where=str(path), hint=error.hint) from error
 
 
-def _opened(folder: Path, place: Place, listener: Listener = SILENT, *, from_nothing: bool = False) -> Registry:
-    engine = engine_of(_anchored(place.database, folder))
+def _open(
+    folder: Path, config: RegistryConfig, listener: Listener = DEFAULT_LISTENER, *, ignore_cache: bool = False
+) -> Registry:
+    engine = open_engine(_resolve_sqlite_path(config.database, folder))
     migrate(engine, folder)
-    store = place.store if "://" in place.store else str((folder / place.store).absolute())
-    return Registry(folder, place, engine, Store(store), listener, from_nothing)
+    store = config.store if "://" in config.store else str((folder / config.store).absolute())
+    return Registry(folder, config, engine, BlobStore(store), listener, ignore_cache)
 
 
-def _anchored(database: str, folder: Path) -> str:
-    """A relative file of SQLite is meant from the registry's folder."""
+def _resolve_sqlite_path(database: str, folder: Path) -> str:
+    """Return a database URL in which a relative SQLite path is resolved against the registry's folder."""
     kind, _, file = database.partition(":///")
     return (
         str(URL.create("sqlite", database=str((folder / file).absolute()))) if kind == "sqlite" and file else database

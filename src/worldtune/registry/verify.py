@@ -1,4 +1,4 @@
-"""Verifying everything from nothing: the chain, every signature, rule and byte. What is wrong is named, not changed."""
+"""Full verification from the first event: the chain, every signature, rule and byte. It reports and changes nothing."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,58 +7,60 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from worldtune.core.progress import Progress, silent
 from worldtune.errors import RegistryError, TamperError, UserError
-from worldtune.registry.database import reading
-from worldtune.registry.evidence import check_evaluation
-from worldtune.registry.facts import Released
-from worldtune.registry.log.event_log import MEND, Event, Head
-from worldtune.registry.log.heads import cut_off, read_seen
+from worldtune.registry.events.events import ReleaseAdded
+from worldtune.registry.governance.evidence import check_evaluation
+from worldtune.registry.log.event_log import LOG_HINT, Event, Head
 from worldtune.registry.log.replay import replay
-from worldtune.registry.log.schema import EVENTS
-from worldtune.registry.log.state import State, place
-from worldtune.registry.registry import Progress, Registry
-from worldtune.registry.stated import check_stated, verify_signed_provenance
-from worldtune.registry.store import Store
+from worldtune.registry.log.seen_head import read_seen_head, truncated_log_error
+from worldtune.registry.log.state import State, sequence_key
+from worldtune.registry.registry import Registry
+from worldtune.registry.releases.verify_release import check_release_files, verify_signed_provenance
+from worldtune.registry.store.blob_store import BlobStore
+from worldtune.registry.store.database import read_transaction
+from worldtune.registry.store.schema import EVENTS
 
 
 @dataclass
 class Verification:
-    """What was found. `unnamed` blobs are those that no fact names, as a process leaves that was killed: harmless.
+    """The result of a verification.
 
-    `void` are events that lost their effect when a key was called stolen: that is as it should be.
+    `unreferenced` blobs are named by no event; a killed process leaves such blobs, and they are harmless. `voided`
+    events lost their effect, as intended, when a key was retired as stolen.
     """
 
     events: int = 0
     releases: int = 0
     blobs: int = 0
-    unnamed: int = 0
+    unreferenced: int = 0
     head: Head = field(default_factory=Head)
-    void: list[str] = field(default_factory=list)
+    voided: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
-    def sound(self) -> bool:
+    def is_valid(self) -> bool:
         return not self.faults
 
 
 def verify(
     registry: Registry,
-    on_release: Progress = lambda done, total: None,
-    on_event: Progress = lambda done, total: None,
+    on_release: Progress = silent,
+    on_event: Progress = silent,
 ) -> Verification:
-    """Look at all there is, whatever this machine verified before. Raises RegistryError when it cannot be looked at."""
+    """Verify everything without the cache of verified events. Raise RegistryError if it cannot be read."""
     found = Verification()
-    seen = read_seen(registry.seen)
-    with reading(registry.engine) as connection:
+    seen = read_seen_head(registry.seen_head_path)
+    with read_transaction(registry.engine) as connection:
         state, events = _replay(connection, registry, found, on_event)
     if seen.sequence > state.head.sequence or any(
         event.sequence == seen.sequence and event.hash != seen.hash for event in events
     ):
-        found.faults.append(str(cut_off(seen.sequence, registry.place.database)))
+        found.faults.append(str(truncated_log_error(seen.sequence, registry.config.database)))
     for event in events:
-        if ignored := state.ignored.get(place(event.sequence)):
-            told = f"event {event.sequence} by {event.actor} has no effect ({event.fact.told}): {ignored.why}"
-            (found.faults if ignored.since == event.sequence else found.void).append(told)
+        if ignored := state.ignored.get(sequence_key(event.sequence)):
+            message = f"event {event.sequence} by {event.actor} has no effect ({event.fact.summary}): {ignored.why}"
+            (found.faults if ignored.since == event.sequence else found.voided).append(message)
     _check_blobs(registry.store, state, found, on_release)
     return found
 
@@ -66,8 +68,8 @@ def verify(
 def _replay(
     connection: Connection, registry: Registry, found: Verification, on_event: Progress
 ) -> tuple[State, list[Event[Any]]]:
-    """Every event from the first on, up to the first that is not what was written."""
-    state, events = State(registry.place.registry, registry.place.founder), []
+    """Return every event from the first one up to the first that was changed, and the state after them."""
+    state, events = State(registry.config.registry, registry.config.founder), []
     total = connection.execute(select(func.count()).select_from(EVENTS)).scalar_one()
     try:
         for event, after in replay(connection, state):
@@ -77,29 +79,31 @@ def _replay(
     except RegistryError as error:
         found.faults.append(str(error))
         if left := total - len(events) - 1:
-            found.faults.append(f"{left} events after it cannot be judged [event {state.head.sequence + 2} and on]")
+            found.faults.append(f"{left} later events cannot be checked [event {state.head.sequence + 2} and later]")
     else:
         if len(events) != total:
-            what = f"{total - len(events)} rows stand before the first event"
-            found.faults.append(str(TamperError(what, where="event 1", mend=MEND)))
+            what = f"{total - len(events)} rows precede the first event"
+            found.faults.append(str(TamperError(what, where="event 1", hint=LOG_HINT)))
     found.events, found.head = total, state.head
     return state, events
 
 
-def _check_blobs(store: Store, state: State, found: Verification, on_release: Progress) -> None:
-    """Each release is what it states, each evaluation what its results say, and each blob of them has its bytes."""
+def _check_blobs(store: BlobStore, state: State, found: Verification, on_release: Progress) -> None:
+    """Check each release against its statement, each evaluation against its results, and the bytes of their blobs."""
     named: set[str] = set()
     releases = list(state.releases.values())
     found.releases = len(releases)
     for done, event in enumerate(releases, start=1):
         on_release(done, len(releases))
-        for check in _checks(store, state, event, named):
-            _try(found, check)
+        for check in _release_checks(store, state, event, named):
+            _collect_fault(found, check)
     there = set(store.digests())
-    found.blobs, found.unnamed = len(there), len(there - named)
+    found.blobs, found.unreferenced = len(there), len(there - named)
 
 
-def _checks(store: Store, state: State, event: Event[Released], named: set[str]) -> Iterator[Callable[[], object]]:
+def _release_checks(
+    store: BlobStore, state: State, event: Event[ReleaseAdded], named: set[str]
+) -> Iterator[Callable[[], object]]:
     release = event.fact
     named |= {release.digest, release.provenance}
 
@@ -109,7 +113,7 @@ def _checks(store: Store, state: State, event: Event[Released], named: set[str])
         named.update(entry.sha256 for entry in manifest.files)
         for entry in new:
             store.check(entry)
-        check_stated(store, release)
+        check_release_files(store, release)
 
     yield check_files
     yield partial(verify_signed_provenance, store, state, release)
@@ -119,7 +123,7 @@ def _checks(store: Store, state: State, event: Event[Released], named: set[str])
             yield partial(check_evaluation, store, release, evaluation.fact)
 
 
-def _try(found: Verification, check: Callable[[], object]) -> None:
+def _collect_fault(found: Verification, check: Callable[[], object]) -> None:
     try:
         check()
     except UserError as error:

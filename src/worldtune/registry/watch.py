@@ -1,53 +1,57 @@
-"""What a server asks again and again: has anything changed of the releases it serves? Revocation reaches it so.
+"""Polling for servers: report changes, such as revocations, of the releases that a server serves.
 
-Asking costs one row while nothing was written. What cannot be asked raises: whether a server that cannot know goes on
-is for it to decide, and not for silence.
+A poll reads one row if nothing was written. If the registry cannot be read, the poll raises an error, and the server
+decides whether to continue.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from worldtune.errors import RegistryError, TamperError
-from worldtune.registry.clock import time_after
+from worldtune.registry.clock import next_event_time
+from worldtune.registry.log.resolve import ResolvedRelease, resolve
 from worldtune.registry.log.state import State
 from worldtune.registry.registry import Registry
-from worldtune.registry.releases import Resolved, resolve
 
 
 @dataclass(frozen=True)
 class Change:
-    """A reference that means something else now: a release, or the reason why none may be used."""
+    """A reference with a new meaning: a release, or the reason why none may be used."""
 
     reference: str
-    release: Resolved | None
-    refusal: str | None
+    release: ResolvedRelease | None
+    error: str | None
 
 
 @dataclass
-class Watch:
-    """References as they were when last looked at."""
+class ReleaseWatcher:
+    """References with their state at the last poll."""
 
     registry: Registry
     references: Sequence[str]
-    seen: int = 0
-    known: dict[str, str] = field(default_factory=dict)
+    last_sequence: int = 0
+    last_states: dict[str, str] = field(default_factory=dict)
     expiries: list[str] = field(default_factory=list)
 
-    def look(self) -> list[Change]:
-        """What changed since the last look; the first tells everything.
+    def poll(self) -> list[Change]:
+        """Return what changed since the last poll; the first poll returns every reference.
 
-        Raises RegistryError when the record cannot be reached, TamperError when it is not as it was.
+        Raise RegistryError if the registry cannot be reached, TamperError if its log was changed.
         """
         with self.registry.view() as state:
-            now = time_after(state.clock)
-            if state.head.sequence == self.seen and not any(now >= expiry for expiry in self.expiries):
+            now = next_event_time(state.clock)
+            if state.head.sequence == self.last_sequence and not any(now >= expiry for expiry in self.expiries):
                 return []
             self.expiries = []
-            changes = [change for change, meaning in self._states(state) if self._is_new(change.reference, meaning)]
-            self.seen = state.head.sequence
+            changes = [
+                change
+                for change, fingerprint in self._current_states(state)
+                if self._has_changed(change.reference, fingerprint)
+            ]
+            self.last_sequence = state.head.sequence
         return changes
 
-    def _states(self, state: State) -> Iterator[tuple[Change, str]]:
+    def _current_states(self, state: State) -> Iterator[tuple[Change, str]]:
         for reference in self.references:
             try:
                 found = resolve(state, reference)
@@ -61,7 +65,7 @@ class Watch:
                 self.expiries.append(move.fact.expires)
             yield Change(reference, found, None), f"{found.digest} {move.hash if move else ''}"
 
-    def _is_new(self, reference: str, meaning: str) -> bool:
-        before = self.known.get(reference)
-        self.known[reference] = meaning
-        return before != meaning
+    def _has_changed(self, reference: str, fingerprint: str) -> bool:
+        before = self.last_states.get(reference)
+        self.last_states[reference] = fingerprint
+        return before != fingerprint

@@ -1,7 +1,7 @@
-"""One scripted demonstration: run the expert, film it at 16 frames a second.
+"""One scripted demonstration: run the expert, and film it at 16 frames per second.
 
-Time base: Meta-World's control runs at 80 Hz; every 5th state is filmed, so 21 frames span 100
-control steps and frame i is followed by the five commands `actions[i]`.
+Time base: Meta-World's control runs at 80 Hz. Every 5th state is filmed, so 21 frames span 100 control steps, and the
+five commands `actions[i]` follow frame i.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,17 @@ from worldtune.sim.views import LOOK_AT, Spread, View
 FPS = 16
 FRAMES = 21
 STEPS_PER_FRAME = 5
-SETTLE_STEPS = 6  # control steps the expert goes on after success, before it holds
+SETTLE_STEPS = 6  # control steps that the expert continues after success, before it stops
 COMMAND_NOISE = 0.05  # standard deviation, in units of the command range [-1, 1]
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """frames uint8 (21, H, W, 3); states (21, 4): hand x, y, z in metres and gripper opening;
-    actions (21, 5, 4): the commands dx, dy, dz, gripper sent after each frame."""
+    """A filmed demonstration.
+
+    frames: uint8 (21, H, W, 3). states: (21, 4), hand x, y, z in meters and gripper opening. actions: (21, 5, 4), the
+    commands dx, dy, dz, gripper after each frame.
+    """
 
     prompt: str
     task: str
@@ -38,7 +41,7 @@ class Demonstration:
 
 
 def open_scene(task: Task) -> Any:
-    """The task's environment with a visible goal and layouts drawn from `env.seed`."""
+    """Return the task's environment, with a visible goal and layouts drawn from `env.seed`."""
     env = ALL_V3_ENVIRONMENTS[task.environment]()
     env._partially_observable = False
     env._freeze_rand_vec = False
@@ -50,7 +53,7 @@ def open_scene(task: Task) -> Any:
 
 
 def _dress(model: Any, task: Task) -> None:
-    """Show what a 64-pixel picture can hold: reach's goal as a 10 cm ball, no debug markers."""
+    """Adapt the scene to 64-pixel images: show reach's goal as a 10 cm ball, and hide debug markers."""
     for index in range(model.nsite):
         if task.name == "reach" and model.site(index).name == "goal":
             model.site_size[index] = 0.05
@@ -67,9 +70,9 @@ def _dress(model: Any, task: Task) -> None:
 def perform(
     env: Any, task: Task, view: View, spread: Spread, seed: int, renderer: mujoco.Renderer
 ) -> Demonstration | None:
-    """Run the scripted expert from the layout of `seed` and film it through `view`, moved within `spread`.
+    """Run the scripted expert from the layout of `seed`, and film it from `view`, moved within `spread`.
 
-    Returns None when the expert has not succeeded before the last frame: not a demonstration.
+    Return None if the expert does not succeed before the last frame.
     """
     rng = np.random.default_rng([seed, 7])
     camera = _camera(view.moved(spread, rng))
@@ -108,7 +111,7 @@ def _camera(view: View) -> mujoco.MjvCamera:
 
 
 def _film(renderer: mujoco.Renderer, data: Any, camera: mujoco.MjvCamera) -> np.ndarray:
-    """One frame at half the renderer's size: averaging 2×2 pixels is the anti-aliasing."""
+    """Return one frame at half the renderer's size; averaging 2×2 pixels is the anti-aliasing."""
     renderer.update_scene(data, camera)
     renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
     renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0

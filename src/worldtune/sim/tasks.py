@@ -1,4 +1,4 @@
-"""The Meta-World tasks that worldtune's scenes use, and the words a prompt uses for them.
+"""The Meta-World tasks of worldtune's scenes, and their phrases in prompts.
 
 Environments and scripted experts: Meta-World 3.1 (https://github.com/Farama-Foundation/Metaworld, MIT).
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """One Meta-World task: `name` is its environment id without the version suffix."""
+    """One Meta-World task; `name` is its environment id without the version suffix."""
 
     name: str
     phrase: str

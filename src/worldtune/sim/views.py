@@ -1,6 +1,6 @@
-"""Cameras around the Meta-World table, named as a prompt names them.
+"""Cameras around the Meta-World table, with their names in prompts.
 
-Angles are MuJoCo's free-camera degrees; distances are metres from `LOOK_AT`.
+Angles are MuJoCo's free-camera degrees; distances are meters from `LOOK_AT`.
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ LOOK_AT = (0.0, 0.65, 0.10)
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a camera may stand from its view: up to ± so many degrees, and between two factors of the distance."""
+    """The range of a camera around its view: ± degrees of azimuth and elevation, and two factors of the distance."""
 
     azimuth: float
     elevation: float
     distance: tuple[float, float]
 
 
-MOUNTED = Spread(4, 3, (0.97, 1.03))  # one camera of a robot cell, taken down and mounted again
-ANYWHERE = Spread(18, 14, (0.95, 1.35))  # a tripod that somebody moves
+MOUNTED = Spread(4, 3, (0.97, 1.03))  # a camera of a robot cell that is remounted
+ANYWHERE = Spread(18, 14, (0.95, 1.35))  # a camera on a tripod that is moved
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class View:
     distance: float
 
     def moved(self, spread: Spread, rng: np.random.Generator) -> "View":
-        """The same view from another stand, drawn evenly within `spread`."""
+        """Return the view from another position, drawn uniformly within `spread`."""
         return replace(
             self,
             azimuth=self.azimuth + rng.uniform(-spread.azimuth, spread.azimuth),

@@ -1,1 +1,1 @@
-"""The recipe, the loop, held-out loss, checkpoints and the run folder."""
+"""Training: the recipe, the loop, held-out loss, checkpoints and the run folder."""

@@ -1,5 +1,6 @@
-"""The recipe: everything a training run depends on, typed, from YAML and `section.key=value` overrides."""
+"""The recipe: every setting of a training run, typed, from YAML and `section.key=value` overrides."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,32 +8,35 @@ import yaml
 from pydantic import Field, model_validator
 
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.core.files import digest_json
+from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import parse_yaml, read_yaml
+from worldtune.data.spec import DataSpec
 from worldtune.diffusion.conditioning import MODES
-from worldtune.episodes.spec import DataSpec
 from worldtune.errors import RecipeError
-from worldtune.files import digest_json
-from worldtune.strict import Strict, parse
-from worldtune.training.averages import Ema
-from worldtune.training.trackers import Tracking
-from worldtune.worlds.recompute import Mode
+from worldtune.models.memory.activation_checkpoint import CheckpointMode
+from worldtune.training.optim.ema import Ema
+from worldtune.training.shipped_recipes import recipe_path
+from worldtune.training.tracking.trackers import Tracking
 
 RESOLVED = "# resolved by worldtune train: edit the recipe that it was given\n"
 
 
-class Mixed(Strict):
-    """Training clips of another dataset, as a share of all that are trained on."""
+class Mixed(StrictModel):
+    """Training clips of another dataset; `share` is their part of all training clips."""
 
     data: DataSpec
     share: float = Field(0.25, gt=0, lt=1)
 
 
-class Train(Strict):
+class Train(StrictModel):
+    """How to train: steps, optimizer, rate, modes, noise levels, moving averages and checkpoints."""
+
     steps: int = Field(300, ge=1)
-    batch: int = Field(8, ge=1, description="clips of a step, over all processes")
+    batch: int = Field(8, ge=1, description="clips per step, over all processes")
     optimizer: Literal["adamw", "adamw8bit", "prodigy", "muon"] = "adamw"
-    lr: float = Field(2e-3, gt=0, description="the highest; near 1 for prodigy, which finds the rest")
-    lora_plus: float = Field(1.0, gt=0, description="B's rate over A's")
+    lr: float = Field(2e-3, gt=0, description="the highest rate; near 1 for prodigy, which adapts it")
+    lora_plus: float = Field(1.0, gt=0, description="B's rate divided by A's")
     warmup: int = Field(20, ge=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(1e-3, ge=0)
@@ -41,19 +45,23 @@ class Train(Strict):
         default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
     )
     text_dropout: float = Field(0.1, ge=0, lt=1)
-    shift: float = Field(5.0, gt=0, description="of the noise levels; a Predict 2 base has a law of its own")
-    quantise: Literal["int8", "fp8", "nf4"] | None = Field(None, description="of the frozen base; it costs exactness")
-    precise: bool = Field(False, description="time embedding, modulation and final layer in fp32 over a bf16 base")
+    shift: float = Field(5.0, gt=0, description="of the noise levels; unused for a Predict 2 base")
+    quantization: Literal["int8", "fp8", "nf4"] | None = Field(
+        None, description="of the frozen base; changes the result"
+    )
+    modulation_fp32: bool = Field(
+        False, description="time embedding, modulation and final layer in fp32 over a bf16 base"
+    )
     high_sigma: float = Field(0.0, ge=0, lt=1, description="share of clips near pure noise; not for Predict 2")
     ema: Ema = Field(default_factory=Ema)
     seed: int = Field(0, ge=0, lt=2**32)
     checkpoint_every: int = Field(100, ge=1)
-    keep: int = Field(2, ge=1, description="newest checkpoints; the best one is kept beside them")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep; the best one is kept too")
     preview_every: int | None = Field(None, ge=1)
 
     @property
-    def a_mode(self) -> str:
-        """One that is trained, image2world if it is."""
+    def main_mode(self) -> str:
+        """Return a mode that is trained: image2world if it is."""
         return max(self.modes, key=lambda mode: (self.modes[mode] > 0, mode == "image2world"))
 
     @model_validator(mode="after")
@@ -67,61 +75,63 @@ class Train(Strict):
     @model_validator(mode="after")
     def _prodigy_has_one_rate(self) -> "Train":
         if self.optimizer == "prodigy" and self.lora_plus != 1:
-            raise ValueError("prodigy finds one rate for all: leave lora_plus out")
+            raise ValueError("prodigy uses one rate for all weights: leave lora_plus out")
         return self
 
 
-class Validate(Strict):
-    """Held-out loss on fixed draws: `sigmas` noise levels a clip and mode, at the quantiles that training draws from.
+class Validate(StrictModel):
+    """Held-out loss on fixed draws: `sigmas` noise levels per clip and mode, at equal quantiles of training's.
 
-    `clips` are looked at of each dataset, spread evenly over it; all when not given. `forgetting` is a dataset of the
-    base's own domain, all of it held out. What is exported is the `best` of the validations or the `last` weights;
-    after `patience` validations without a better one training ends.
+    `clips` is the number of clips of each dataset, spread evenly over it; by default all. `retention` is a dataset of
+    the base's own domain, all of it held out. `export` chooses the `best` validated weights or the `last` ones.
+    Training ends after `patience` validations without a better one.
     """
 
     every: int = Field(50, ge=1)
     sigmas: int = Field(4, ge=1)
     clips: int | None = Field(None, ge=1)
     modes: list[Literal["text2world", "image2world", "video2world"]] = Field(["image2world"], min_length=1)
-    forgetting: DataSpec | None = None
+    retention: DataSpec | None = None
     export: Literal["best", "last"] = "best"
     patience: int | None = Field(None, ge=1)
 
 
-class Machine(Strict):
-    """How the run fits its machine: nothing here changes what is learned, but for rounding.
+class Machine(StrictModel):
+    """How the run uses its machine; these settings change the result only by rounding.
 
-    A run may be resumed with other values. micro_batch: clips that a process computes at once, all of its share when
-    not given. checkpointing: what a block computes again in backward, everything (full) or all but self-attention
-    (selective), in every `checkpoint_blocks`-th block. offload_checkpoints, stream_base: block inputs, or the frozen
-    blocks, wait in the CPU's memory. context: processes that share one clip's tokens. shard_base: each process holds
-    its part of the frozen blocks.
+    A run may be resumed with other values. micro_batch: clips that a process computes at once, by default all of its
+    share. checkpointing: what a block recomputes in backward, everything (full) or all except self-attention
+    (selective), in every `checkpoint_blocks`-th block. offload_activations, offload_base: block inputs, or the frozen
+    blocks, are in the CPU's memory until they are needed. context_parallel: processes that share one clip's tokens.
+    shard_base: each process holds a part of the frozen blocks.
     """
 
     micro_batch: int | None = Field(None, ge=1)
-    checkpointing: Mode = "none"
+    checkpointing: CheckpointMode = "none"
     checkpoint_blocks: int = Field(1, ge=1)
-    offload_checkpoints: bool = False
-    stream_base: bool = False
+    offload_activations: bool = False
+    offload_base: bool = False
     compile: bool = False
-    context: int = Field(1, ge=1)
+    context_parallel: int = Field(1, ge=1)
     shard_base: bool = False
 
     @model_validator(mode="after")
-    def _levers_go_together(self) -> "Machine":
-        moving = [name for name in ("stream_base", "shard_base") if getattr(self, name)]
+    def _settings_are_compatible(self) -> "Machine":
+        moving = [name for name in ("offload_base", "shard_base") if getattr(self, name)]
         if len(moving) > 1:
-            raise ValueError("stream_base and shard_base are two ways of one thing: choose one")
+            raise ValueError("offload_base and shard_base cannot be combined: choose one")
         if moving and (self.checkpointing == "none" or self.checkpoint_blocks > 1):
-            raise ValueError(f"{moving[0]} needs every block computed again: add checkpointing=full or selective")
-        if self.offload_checkpoints and self.checkpointing == "none":
-            raise ValueError("offload_checkpoints has nothing to move: add checkpointing=full or selective")
+            raise ValueError(f"{moving[0]} must recompute every block: add checkpointing=full or selective")
+        if self.offload_activations and self.checkpointing == "none":
+            raise ValueError("offload_activations has nothing to offload: add checkpointing=full or selective")
         if self.compile and self.checkpointing == "selective":
-            raise ValueError("compile and checkpointing=selective do not go together: take checkpointing=full")
+            raise ValueError("compile and checkpointing=selective cannot be combined: use checkpointing=full")
         return self
 
 
-class Recipe(Strict):
+class Recipe(StrictModel):
+    """Every setting of a training run: base, data, adapter, and how to train, validate and track."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     base: str
     data: DataSpec
@@ -135,73 +145,78 @@ class Recipe(Strict):
 
     @property
     def datasets(self) -> dict[str, DataSpec]:
-        """Every dataset that the run reads, by the name it has in errors and lineage."""
+        """Return every dataset that the run reads, by its name in errors and lineage."""
         named = {"data": self.data} | {name: mixed.data for name, mixed in self.mixed.items()}
-        return named | ({"forgetting": self.check.forgetting} if self.check.forgetting else {})
+        return named | ({"retention": self.check.retention} if self.check.retention else {})
 
     @property
     def mixed(self) -> dict[str, Mixed]:
-        """What is trained on beside `data`, by its name there."""
+        """Return the training datasets other than `data`, by their names in `datasets`."""
         named = {f"mix.{name}": mixed for name, mixed in self.mix.items()}
         return named | ({"replay": self.replay} if self.replay else {})
 
     @model_validator(mode="after")
     def _base_can_be_split(self) -> "Recipe":
-        if self.machine.shard_base and self.train.quantise:
-            raise ValueError("shard_base splits weights, of which train.quantise leaves none: choose one")
+        if self.machine.shard_base and self.train.quantization:
+            raise ValueError("shard_base cannot split quantized weights: choose it or train.quantization")
         return self
 
     @model_validator(mode="after")
     def _mixture_fits(self) -> "Recipe":
         if self.replay and self.replay.data.held_out:
-            raise ValueError("replay.data.held_out has no use: all of its clips are trained on, so leave it 0")
+            raise ValueError("all clips of replay are trained on: set replay.data.held_out to 0")
         if not sum(mixed.share for mixed in self.mixed.values()) < 1:
-            raise ValueError("the shares of mix and replay leave nothing for data: their sum must be below 1")
+            raise ValueError("the shares of mix and replay must sum to less than 1, to leave a share for data")
         own = (self.data.frames, self.data.height, self.data.width)
         for name, mixed in self.mixed.items():
             size = (mixed.data.frames, mixed.data.height, mixed.data.width)
             if size != own:
-                raise ValueError(f"clips of one batch have one size, but data has {own} and {name} {size}")
+                raise ValueError(f"all clips must have the same size, but data has {own} and {name} {size}")
         return self
 
 
-def load_recipe(path: Path, overrides: list[str]) -> Recipe:
-    """The recipe of a YAML file with `train.steps=500`-like overrides.
+def find_recipe(name: str | Path, overrides: Sequence[str]) -> Recipe:
+    """Return a shipped recipe by its name, or the recipe of a YAML file. Raise RecipeError as `load_recipe` does."""
+    return load_recipe(recipe_path(name), overrides)
 
-    Raises RecipeError for a file that is absent or not YAML, and for unknown or wrong keys.
+
+def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a YAML file with overrides such as `train.steps=500`.
+
+    Raise RecipeError for a missing file, for one that is not YAML, and for unknown or wrong keys.
     """
     if not path.is_file():
-        raise RecipeError("there is no such recipe", where=str(path), mend="`worldtune recipes` lists the ready ones.")
+        raise RecipeError("there is no such recipe", where=str(path), hint="See `worldtune recipes`.")
     data = read_yaml(path, error=RecipeError)
     if not isinstance(data, dict):
-        raise RecipeError("a recipe is a mapping of sections", where=str(path), mend="See `worldtune recipes`.")
+        raise RecipeError("a recipe must be a mapping of sections", where=str(path), hint="See `worldtune recipes`.")
     for override in overrides:
         _override(data, override)
-    return parse(Recipe, data, " with ".join([str(path), *overrides]))
+    return parse_model(Recipe, data, " with ".join([str(path), *overrides]))
 
 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not key or not equals:
-        raise RecipeError(f"'{override}' is no override", where="command line", mend="Write section.key=value.")
+        raise RecipeError(f"'{override}' is not an override", where="command line", hint="Write section.key=value.")
     *sections, last = key.split(".")
     for section in sections:
         data[section] = data.get(section) or {}
         data = data[section]
         if not isinstance(data, dict):
             raise RecipeError(
-                f"'{section}' is no section", where=f"command line: {override}", mend="Write section.key."
+                f"'{section}' is not a section", where=f"command line: {override}", hint="Write section.key."
             )
-    data[last] = parse_yaml(value, f"command line: {override}", error=RecipeError, mend="Quote the value.")
+    data[last] = parse_yaml(value, f"command line: {override}", error=RecipeError, hint="Quote the value.")
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """Digest of all that decides what is learned: what fits the run to a machine, or watches it, does not."""
+    """Return the digest of all settings that decide what is learned: all except `machine` and `track`."""
     return digest_json(recipe.model_dump(mode="json", by_alias=True, exclude={"machine", "track"}))
 
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
-    """What decides what is learned and is another now, as "train.lr 0.01 → 0.005"."""
+    """Return the changed settings that decide what is learned, as "train.lr 0.01 → 0.005"."""
     flat = [
         _flat(recipe.model_dump(mode="json", by_alias=True, exclude={"machine", "track"})) for recipe in (before, after)
     ]
@@ -223,5 +238,5 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, with a first line that says where it comes from."""
+    """Return the resolved recipe as YAML, with a first line that names its origin."""
     return RESOLVED + yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)

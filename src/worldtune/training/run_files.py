@@ -1,4 +1,4 @@
-"""What a run folder says of its run, checked before a run goes on with it: metrics, lineage and durations."""
+"""Read the files of a run folder, and check them: metrics, lineage, durations and trackers."""
 
 import json
 from math import isfinite
@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worldtune.core.strict_io import LARGEST_JSON, parse_json, read_bytes, read_json
+from worldtune.core.strict_io import MAX_JSON_BYTES, parse_json, read_bytes, read_json
 from worldtune.errors import UserError
 
-MEND = "Restore the file from a copy, or start a new run."
+HINT = "Restore the file from a copy, or start a new run."
 
 
 class _Known(BaseModel):
-    """Values that the program relies on; others may stand beside them."""
+    """The values that the program relies on; a file may hold others too."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -60,33 +60,30 @@ def _without_nan(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics.jsonl without a last line that a crash cut short. Raises UserError when damaged."""
-    *whole, _cut_or_empty = read_bytes(path, LARGEST_JSON, UserError, MEND).split(b"\n")
-    places = [f"{path}, line {number}" for number in range(1, len(whole) + 1)]
-    return [
-        _checked(_Row, parse_json(line, place, error=UserError, mend=MEND), place)
-        for line, place in zip(whole, places, strict=True)
-    ]
+    """Return the rows of a metrics.jsonl; drop a last line that a crash cut short. Raise UserError if damaged."""
+    *whole, _cut_or_empty = read_bytes(path, MAX_JSON_BYTES, UserError, HINT).split(b"\n")
+    lines = [(line, f"{path}, line {number}") for number, line in enumerate(whole, 1)]
+    return [_checked(_Row, parse_json(line, where, error=UserError, hint=HINT), where) for line, where in lines]
 
 
 def read_lineage(path: Path) -> dict[str, Any]:
-    """Return the content of a run's lineage.json. Raises UserError when it is damaged."""
+    """Return the content of a run's lineage.json. Raise UserError if it is damaged."""
     return _read(_Lineage, path)
 
 
 def read_sessions(path: Path) -> list[float | None]:
-    """Return the sessions' durations of a timing.json in seconds, None for killed ones. Raises UserError."""
+    """Return the seconds of each session in a timing.json, None for a killed one. Raise UserError if damaged."""
     sessions: list[float | None] = _read(_Timing, path)["sessions"]
     return sessions
 
 
 def read_trackers(path: Path) -> dict[str, Any]:
-    """Return the content of a run's trackers.json. Raises UserError when it is damaged."""
+    """Return the content of a run's trackers.json. Raise UserError if it is damaged."""
     return _read(_Trackers, path)
 
 
 def _read(kind: type[_Known], path: Path) -> dict[str, Any]:
-    return _checked(kind, read_json(path, error=UserError, mend=MEND), str(path))
+    return _checked(kind, read_json(path, error=UserError, hint=HINT), str(path))
 
 
 def _checked(kind: type[_Known], value: Any, where: str) -> dict[str, Any]:
@@ -96,6 +93,6 @@ def _checked(kind: type[_Known], value: Any, where: str) -> dict[str, Any]:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         what = f"{key}: {first['msg'].lower()}" if key else first["msg"].lower()
-        raise UserError(f"the file is damaged: {what}", where=where, mend=MEND) from None
+        raise UserError(f"the file is damaged: {what}", where=where, hint=HINT) from None
     found: dict[str, Any] = value
     return found

@@ -1,4 +1,4 @@
-"""What training changes: the adapter, its optimiser and its averages; saved and restored to the bit."""
+"""The state that training changes: the adapter, its optimizer and its moving averages. Saved and restored exactly."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,65 +9,65 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
-from worldtune.training.averages import begin_averages, update_averages
 from worldtune.training.checkpoint import load_checkpoint, save_checkpoint
-from worldtune.training.optimizers import make_optimizers, materialise, set_rates, state_numbers, state_tensors
+from worldtune.training.optim.ema import init_ema, update_ema
+from worldtune.training.optim.optimizers import make_optimizers, materialize, set_rates, state_numbers, state_tensors
 from worldtune.training.recipe import Train
 
 
 class TrainingState:
-    """An adapter's `parameters` by name, and its frozen factors where it has some."""
+    """The trained `parameters` of an adapter by name, with optimizer and averages; `frozen` are its frozen factors."""
 
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], settings: Train, frozen: Mapping[str, Tensor] | None = None
     ) -> None:
         self.parameters, self._settings, self._frozen = parameters, settings, frozen or {}
         self._optimizers = make_optimizers(parameters, settings)
-        self._averages = begin_averages(settings.ema, parameters)
+        self._averages = init_ema(settings.ema, parameters)
 
-    def forget_gradients(self) -> None:
+    def zero_grad(self) -> None:
         for parameter in self.parameters.values():
             parameter.grad = None
 
     def clip_gradients(self) -> float:
-        """Scale the gradients to the recipe's norm at most; the norm they had."""
+        """Scale the gradients down to the recipe's largest norm, and return the norm before."""
         return torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._settings.clip_grad).item()
 
-    def move(self, rate: float, update: int) -> None:
-        """One step of the optimiser at `rate` times its highest rate; `update` counts from 1."""
+    def step(self, rate: float, update: int) -> None:
+        """Take one optimizer step at `rate` times its highest rate; `update` counts from 1."""
         set_rates(self._optimizers, rate)
         for optimizer in self._optimizers:
             optimizer.step()
-        # A fused step, or one on .data, is no write to autograd's eyes: DoRA would keep its norm of the step before.
+        # Autograd does not see the writes of a fused step or one on .data: DoRA would reuse the previous step's norm.
         increment_version(self.parameters.values())
-        update_averages(self._settings.ema, self._averages, self.parameters, update)
+        update_ema(self._settings.ema, self._averages, self.parameters, update)
 
     def save(self, folder: Path, step: int) -> None:
-        """Write the checkpoint of `step`. Raises UserError as `save_checkpoint` does."""
+        """Write the checkpoint of `step`. Raise UserError as `save_checkpoint` does."""
         save_checkpoint(folder, step, self._tensors() | self._numbers())
 
     def load(self, checkpoint: Path) -> None:
-        """Restore everything. Raises UserError when the checkpoint cannot be read or is of another adapter."""
-        materialise(self._optimizers)
+        """Restore everything. Raise UserError if the checkpoint cannot be read or is of another adapter."""
+        materialize(self._optimizers)
         numbers = self._numbers()
         load_checkpoint(checkpoint, self._tensors() | numbers)
         for name, (owner, key) in state_numbers(self.parameters, self._optimizers).items():
             owner[key] = type(owner[key])(numbers[f"number.{name}"].item())
 
     def load_weights(self, checkpoint: Path, average: str | None) -> None:
-        """Restore the adapter alone, as it was or as one of its averages. Raises UserError as `load` does."""
+        """Restore only the adapter: its weights, or one of its averages. Raise UserError as `load` does."""
         weights = {_key(name, average): p.detach() for name, p in self.parameters.items()}
         load_checkpoint(checkpoint, weights | self._frozen_tensors())
 
     @contextmanager
-    def averaged(self, average: str) -> Iterator[None]:
-        """Within, the adapter has the weights of an average."""
-        own = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+    def use_ema(self, average: str) -> Iterator[None]:
+        """Give the adapter the weights of an average inside the block."""
+        weights = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._set(self._averages[average])
         try:
             yield
         finally:
-            self._set(own)
+            self._set(weights)
 
     @torch.no_grad()
     def _set(self, weights: Mapping[str, Tensor]) -> None:
@@ -75,7 +75,7 @@ class TrainingState:
             parameter.copy_(weights[name])
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Tensors by name, shared with the live objects, so that loading fills them and counts as a write to them."""
+        """Return the tensors by name. They share memory with the live objects, so loading into them restores these."""
         tensors = {_key(name, None): parameter.detach() for name, parameter in self.parameters.items()}
         for average, weights in self._averages.items():
             tensors |= {_key(name, average): tensor for name, tensor in weights.items()}

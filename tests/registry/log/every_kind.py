@@ -1,51 +1,51 @@
-"""A log in which there is something of every kind, with effect and without."""
+"""A log with events of every kind, with and without effect."""
 
 from datetime import timedelta
 
 import pytest
 
 from worldtune.registry import clock
-from worldtune.registry.add import About, add
-from worldtune.registry.approval import approve, revoke, revoke_base, withdraw
-from worldtune.registry.bring_in import bring_in
-from worldtune.registry.bundle import export
-from worldtune.registry.enrolment import expect, retire, set_clock
-from worldtune.registry.facts import FACTS, Labelled, Published
-from worldtune.registry.lineage import derive
-from worldtune.registry.promotion import promote
-from worldtune.registry.registry import found_registry
+from worldtune.registry.events.events import FACT_TYPES, Labeled, ReleasePublished
+from worldtune.registry.exchange.import_release import import_release
+from worldtune.registry.exchange.oci_bundle import export_release
+from worldtune.registry.governance.admin import retire_key, set_clock, set_expectation
+from worldtune.registry.governance.approval import approve, revoke_base, revoke_release, withdraw_approval
+from worldtune.registry.governance.promotion import promote
+from worldtune.registry.registry import create_registry
+from worldtune.registry.releases.add import ReleaseMetadata, add_release
+from worldtune.registry.releases.lineage import record_derivation
 
 from ..conftest import NAME, Team
-from ..log_support import events_of, rogue
-from ..prepared import judged, ready
+from ..log_support import append_unchecked, list_events
+from ..prepared import attach_evidence, make_approved_release
 
 
 def one_of_every_kind(team: Team) -> None:
-    """Besides those with which a registry begins, what came from another one, and what has no effect."""
+    """Append events of every kind, some of them imported and some without effect."""
     registry, sam = team.registry, team["sam"]
-    real = clock.now()
-    release = ready(team, labels={"robot": "so101"})
-    expect(registry, team["ann"], NAME, "base", release.base, "as ever")
+    real = clock.utc_now()
+    release = make_approved_release(team, labels={"robot": "so101"})
+    set_expectation(registry, team["ann"], NAME, "base", release.base, "as ever")
     promote(registry, sam, release.name, "production")
-    child = add(registry, sam, NAME, team.another(), About(parent=release.name)).fact
-    judged(team, child)
+    child = add_release(registry, sam, NAME, team.another(), ReleaseMetadata(parent=release.name)).fact
+    attach_evidence(team, child)
     approve(registry, team["bob"], child.name, "production", "good")
-    withdraw(registry, team["bob"], child.name, "production", "no")
-    derive(registry, sam, "dataset", "films", "a" * 64, (child.name,))
+    withdraw_approval(registry, team["bob"], child.name, "production", "no")
+    record_derivation(registry, sam, "dataset", "films", "a" * 64, (child.name,))
     with registry.writer(sam) as writer:
-        writer.append(Published(**child.identity, where="hf:team/pick", revision="b"))
-    there = found_registry(team.folder / "there", "ann", team["ann"])
-    made = add(there, team["ann"], "line/pick", team.another())
-    export(there, made.fact.name, team.folder / "there.tar")
+        writer.append(ReleasePublished(**child.identity, location="hf:team/pick", revision="b"))
+    there = create_registry(team.folder / "there", "ann", team["ann"])
+    made = add_release(there, team["ann"], "line/pick", team.another())
+    export_release(there, made.fact.name, team.folder / "there.tar")
     there.engine.dispose()
-    bring_in(registry, sam, team.folder / "there.tar", "brought/pick")
-    revoke(registry, team["bob"], child.name, "bad")
+    import_release(registry, sam, team.folder / "there.tar", "brought/pick")
+    revoke_release(registry, team["bob"], child.name, "bad")
     revoke_base(registry, team["bob"], "7" * 64, "a fault")
     with pytest.MonkeyPatch.context() as wrong:
-        wrong.setattr(clock, "now", lambda: real + timedelta(days=300))
+        wrong.setattr(clock, "utc_now", lambda: real + timedelta(days=300))
         with registry.writer(sam) as writer:
-            writer.append(Labelled(adapter=NAME, labels={"a": "b"}))
+            writer.append(Labeled(adapter=NAME, labels={"a": "b"}))
     set_clock(registry, team["ann"], "it was September")
-    rogue(registry, team["bob"], Labelled(adapter=NAME, labels={"a": "c"}))
-    retire(registry, team["ann"], team["bea"].public_key.keyid, "gone", stolen=True)
-    assert {type(event.fact) for event in events_of(registry)} == set(FACTS)
+    append_unchecked(registry, team["bob"], Labeled(adapter=NAME, labels={"a": "c"}))
+    retire_key(registry, team["ann"], team["bea"].public_key.keyid, "gone", stolen=True)
+    assert {type(event.fact) for event in list_events(registry)} == set(FACT_TYPES)

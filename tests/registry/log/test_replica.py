@@ -1,4 +1,4 @@
-"""The verified replica: a help and no more. Whatever becomes of it, what this machine answers is right."""
+"""The verified replica: a cache. A missing, damaged or changed replica never changes a result."""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,33 +6,43 @@ from pathlib import Path
 
 import pytest
 
+from worldtune.core.code_digest import PACKAGE, reached
+from worldtune.core.files import cache_folder
 from worldtune.errors import RegistryError, TamperError, UserError
-from worldtune.files import cache_folder
-from worldtune.registry.approval import revoke
-from worldtune.registry.facts import Labelled
-from worldtune.registry.keys import make_key
-from worldtune.registry.labels import label
+from worldtune.registry.events.events import Labeled
+from worldtune.registry.governance.approval import revoke_release
+from worldtune.registry.governance.promotion import promote
 from worldtune.registry.log import replica
+from worldtune.registry.log.resolve import resolve
 from worldtune.registry.log.state import State
-from worldtune.registry.promotion import promote
 from worldtune.registry.registry import Listener, Registry, open_registry
-from worldtune.registry.releases import resolve
+from worldtune.registry.releases.listing import update_labels
+from worldtune.registry.signing.keys import generate_key
 from worldtune.registry.verify import verify
 
 from ..conftest import NAME, Team
-from ..log_support import checkpoint, delete, events_of, forget, reduce, replica_of, rogue, tampered
-from ..prepared import PRODUCTION, ready
+from ..log_support import (
+    append_unchecked,
+    checkpoint_wal,
+    delete,
+    forget_log,
+    get_replica,
+    list_events,
+    reduce_events,
+    tamper,
+)
+from ..prepared import PRODUCTION, make_approved_release
 from .every_kind import one_of_every_kind
 
 
-class Heard:
-    """A registry as it is opened anew, what it notes, and how many events it verifies."""
+class RecordingRegistry:
+    """A newly opened registry that records its notes and the events that it verifies."""
 
-    def __init__(self, folder: Path, *, from_nothing: bool = False) -> None:
+    def __init__(self, folder: Path, *, ignore_cache: bool = False) -> None:
         self.notes: list[str] = []
         self.verified: list[int] = []
-        listener = Listener(self.notes.append, lambda done, total: self.verified.append(done))
-        self.registry = open_registry(folder, listener, from_nothing=from_nothing)
+        listener = Listener(self.notes.append, lambda done, total, note="": self.verified.append(done))
+        self.registry = open_registry(folder, listener, ignore_cache=ignore_cache)
 
     def resolved(self) -> str:
         with self.registry.view() as state:
@@ -41,19 +51,19 @@ class Heard:
 
 @pytest.fixture
 def digest(local: Team) -> str:
-    """What production holds."""
-    release = ready(local)
+    """The digest of the release in production."""
+    release = make_approved_release(local)
     promote(local.registry, local["sam"], release.name, "production")
     return release.digest
 
 
 def rebuilt(registry: Registry) -> State:
-    """The state from nothing."""
+    """Return the state that is rebuilt from all events."""
     with registry.history() as (_, events):
-        return reduce(State(registry.place.registry, registry.place.founder), iter(events))
+        return reduce_events(State(registry.config.registry, registry.config.founder), iter(events))
 
 
-def test_state_that_is_kept_is_the_state(team: Team) -> None:
+def test_cached_state_equals_the_rebuilt_state(team: Team) -> None:
     one_of_every_kind(team)
     with team.registry.view() as state:
         kept = state.dump()
@@ -62,40 +72,40 @@ def test_state_that_is_kept_is_the_state(team: Team) -> None:
     assert kept == rebuilt(team.registry).dump()
     empty = [name for name, table in rebuilt(team.registry).tables.items() if not list(table.items())]
     assert empty == []
-    heard = Heard(team.registry.folder)
-    label(heard.registry, team["sam"], NAME, {"last": "one"})
-    with heard.registry.view() as state:
+    recorder = RecordingRegistry(team.registry.folder)
+    update_labels(recorder.registry, team["sam"], NAME, {"last": "one"})
+    with recorder.registry.view() as state:
         assert state.dump() == rebuilt(team.registry).dump()
-    heard.registry.engine.dispose()
+    recorder.registry.engine.dispose()
 
 
-def test_what_was_verified_is_not_verified_again(local: Team, digest: str) -> None:
-    heard = Heard(local.registry.folder)
-    assert (heard.resolved(), heard.verified, heard.notes) == (digest, [], [])
-    label(local.registry, local["sam"], NAME, {"a": "b"})
-    forget(local.registry, seen=False)
-    assert (heard.resolved(), heard.verified) == (digest, list(range(1, 12)))
+def test_verified_events_are_not_verified_again(local: Team, digest: str) -> None:
+    recorder = RecordingRegistry(local.registry.folder)
+    assert (recorder.resolved(), recorder.verified, recorder.notes) == (digest, [], [])
+    update_labels(local.registry, local["sam"], NAME, {"a": "b"})
+    forget_log(local.registry, seen=False)
+    assert (recorder.resolved(), recorder.verified) == (digest, list(range(1, 12)))
 
 
-def test_from_nothing_verifies_all_again_and_keeps_it(local: Team, digest: str) -> None:
-    heard = Heard(local.registry.folder, from_nothing=True)
+def test_ignore_cache_verifies_every_event(local: Team, digest: str) -> None:
+    recorder = RecordingRegistry(local.registry.folder, ignore_cache=True)
     for turn in (1, 2):
-        assert heard.resolved() == digest
-        assert len(heard.verified) == 10 * turn
-    tampered(local.registry, "UPDATE event SET hash = 'x' WHERE sequence = 4")
-    assert Heard(local.registry.folder).resolved() == digest
+        assert recorder.resolved() == digest
+        assert len(recorder.verified) == 10 * turn
+    tamper(local.registry, "UPDATE event SET hash = 'x' WHERE sequence = 4")
+    assert RecordingRegistry(local.registry.folder).resolved() == digest
     with pytest.raises(TamperError, match="event 4"):
-        heard.resolved()
+        recorder.resolved()
 
 
-def test_who_verifies_all_in_one_transaction_writes_in_it_too(team: Team) -> None:
-    """As who had no replica, and whoever writes right after another did."""
-    registry = open_registry(team.registry.folder, from_nothing=True)
-    release = ready(team)
-    label(registry, team["sam"], NAME, {"a": "b"})
+def test_full_verification_and_write_share_one_transaction(team: Team) -> None:
+    """This is the case without a replica, and right after another client wrote."""
+    registry = open_registry(team.registry.folder, ignore_cache=True)
+    release = make_approved_release(team)
+    update_labels(registry, team["sam"], NAME, {"a": "b"})
     assert promote(registry, team["sam"], release.name, "production").fact.generation == 1
     registry.engine.dispose()
-    assert verify(team.registry).sound
+    assert verify(team.registry).is_valid
 
 
 def deleted(path: Path) -> None:
@@ -142,108 +152,104 @@ def writable_by_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [deleted, emptied])
-def test_replica_that_is_gone_is_made_again(local: Team, digest: str, damage: Callable[[Path], None]) -> None:
-    checkpoint(replica_of(local.registry).path)
-    damage(replica_of(local.registry).path)
-    heard = Heard(local.registry.folder)
-    assert (heard.resolved(), len(heard.verified), heard.notes) == (digest, 10, [])
-    assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+def test_missing_replica_is_rebuilt(local: Team, digest: str, damage: Callable[[Path], None]) -> None:
+    checkpoint_wal(get_replica(local.registry).path)
+    damage(get_replica(local.registry).path)
+    recorder = RecordingRegistry(local.registry.folder)
+    assert (recorder.resolved(), len(recorder.verified), recorder.notes) == (digest, 10, [])
+    assert (recorder.resolved(), len(recorder.verified)) == (digest, 10)
 
 
 @pytest.mark.parametrize("damage", [cut, no_database, scribbled, other_tables, a_folder, a_link, writable_by_all])
-def test_replica_that_is_damaged_is_not_used_and_noted(
-    local: Team, digest: str, damage: Callable[[Path], None]
-) -> None:
-    checkpoint(replica_of(local.registry).path)
-    damage(replica_of(local.registry).path)
-    heard = Heard(local.registry.folder)
-    assert heard.resolved() == digest
-    assert len(heard.verified) == 10
-    assert "replica" in heard.notes[0]
-    revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+def test_damaged_replica_is_noted_and_not_used(local: Team, digest: str, damage: Callable[[Path], None]) -> None:
+    checkpoint_wal(get_replica(local.registry).path)
+    damage(get_replica(local.registry).path)
+    recorder = RecordingRegistry(local.registry.folder)
+    assert recorder.resolved() == digest
+    assert len(recorder.verified) == 10
+    assert "replica" in recorder.notes[0]
+    revoke_release(recorder.registry, local["bob"], f"{NAME}@1", "bad")
     with pytest.raises(RegistryError, match="is revoked: bad"):
-        heard.resolved()
+        recorder.resolved()
 
 
 @pytest.mark.parametrize("part", ["releases", "heads", "moves", "policies", "identities", "state"])
-def test_entry_that_was_changed_decides_nothing(local: Team, digest: str, part: str) -> None:
-    """The disk turned a bit of it. Who can write here and puts the digest right decides what this user is answered."""
-    path = replica_of(local.registry).path
+def test_changed_replica_entry_has_no_effect(local: Team, digest: str, part: str) -> None:
+    """The disk changed a bit. (An attacker who also fixes the digest can mislead this user.)"""
+    path = get_replica(local.registry).path
     with sqlite3.connect(path) as connection:
-        changed = connection.execute("UPDATE entry SET value = value || ' ' WHERE part = ?", (part,)).rowcount
+        changed = connection.execute("UPDATE entry SET value = value || ' ' WHERE table_name = ?", (part,)).rowcount
     assert changed
-    heard = Heard(local.registry.folder)
-    assert heard.resolved() == digest
-    second = ready(local)
-    promote(heard.registry, local["sam"], second.name, "production")
-    assert heard.resolved() == second.digest
+    recorder = RecordingRegistry(local.registry.folder)
+    assert recorder.resolved() == digest
+    second = make_approved_release(local)
+    promote(recorder.registry, local["sam"], second.name, "production")
+    assert recorder.resolved() == second.digest
     if part not in ("policies", "identities"):
-        assert any("damaged" in note for note in heard.notes)
-    assert verify(local.registry).sound
+        assert any("damaged" in note for note in recorder.notes)
+    assert verify(local.registry).is_valid
 
 
-def test_damaged_entry_does_not_hide_what_others_wrote_since(local: Team, digest: str) -> None:
-    path = replica_of(local.registry).path
-    checkpoint(path)
+def test_damaged_entry_does_not_hide_new_events(local: Team, digest: str) -> None:
+    path = get_replica(local.registry).path
+    checkpoint_wal(path)
     kept = path.read_bytes()
-    revoke(local.registry, local["bob"], f"{NAME}@1", "bad")
-    forget(local.registry, seen=False)
+    revoke_release(local.registry, local["bob"], f"{NAME}@1", "bad")
+    forget_log(local.registry, seen=False)
     path.write_bytes(kept)
     path.chmod(0o600)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE entry SET value = value || ' ' WHERE part != 'state'")
-    heard = Heard(local.registry.folder)
+        connection.execute("UPDATE entry SET value = value || ' ' WHERE table_name != 'state'")
+    recorder = RecordingRegistry(local.registry.folder)
     for _ in range(2):
         with pytest.raises(RegistryError, match="is revoked: bad"):
-            heard.resolved()
-    assert len(heard.notes) == 1
-    delete(local.registry, events_of(local.registry)[2])
+            recorder.resolved()
+    assert len(recorder.notes) == 1
+    delete(local.registry, list_events(local.registry)[2])
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE entry SET value = value || ' ' WHERE part != 'state'")
-    with pytest.raises(UserError, match="the event 3 is missing"):
-        heard.resolved()
+        connection.execute("UPDATE entry SET value = value || ' ' WHERE table_name != 'state'")
+    with pytest.raises(UserError, match="event 3 is missing"):
+        recorder.resolved()
 
 
-def test_replica_of_another_founder_or_of_older_rules_is_not_used(
+def test_replica_of_other_founder_or_rules_is_not_used(
     local: Team, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = replica_of(local.registry).path
-    heard = Heard(local.registry.folder)
+    path = get_replica(local.registry).path
+    recorder = RecordingRegistry(local.registry.folder)
     with monkeypatch.context() as older:
-        older.setattr(replica, "code_digest", lambda: "other rules")
-        assert (heard.resolved(), len(heard.verified)) == (digest, 10)
-        assert (heard.resolved(), len(heard.verified)) == (digest, 10)
+        older.setattr(replica, "code_digest", lambda *modules: "other rules")
+        assert (recorder.resolved(), len(recorder.verified)) == (digest, 10)
+        assert (recorder.resolved(), len(recorder.verified)) == (digest, 10)
     with sqlite3.connect(path) as connection:  # only one is kept: that of the newest rules to be used
-        (scalars,) = connection.execute("SELECT key FROM entry WHERE part = 'state'").fetchall()
+        (scalars,) = connection.execute("SELECT key FROM entry WHERE table_name = 'state'").fetchall()
     assert "other rules" in scalars[0]
-    checkpoint(path)
-    eve = path.with_name(path.name.replace(local.registry.place.founder[:16], "0" * 16))
+    checkpoint_wal(path)
+    eve = path.with_name(path.name.replace(local.registry.config.founder[:16], "0" * 16))
     path.rename(eve)
     eve.rename(path)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE entry SET key = replace(key, ?, ?)", (local.registry.place.founder, "0" * 64))
-    assert heard.resolved() == digest
+        connection.execute("UPDATE entry SET key = replace(key, ?, ?)", (local.registry.config.founder, "0" * 64))
+    assert recorder.resolved() == digest
 
 
-def test_cache_that_cannot_be_written_is_noted(local: Team, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_cache_is_noted(local: Team, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = cache_folder() / "registry"
     for path in cache.iterdir():
         path.unlink()
     cache.rmdir()
     cache.write_text("a file where a folder was")
-    heard = Heard(local.registry.folder)
-    assert heard.resolved() == digest
-    assert "cannot be used: " in heard.notes[0]
-    second = ready(local)
-    promote(heard.registry, local["sam"], second.name, "production")
-    assert heard.resolved() == second.digest
+    recorder = RecordingRegistry(local.registry.folder)
+    assert recorder.resolved() == digest
+    assert "cannot be used: " in recorder.notes[0]
+    second = make_approved_release(local)
+    promote(recorder.registry, local["sam"], second.name, "production")
+    assert recorder.resolved() == second.digest
 
 
 @pytest.mark.parametrize("statement", ["INSERT OR REPLACE", "COMMIT"])
-def test_full_disk_of_the_cache_is_noted_and_nothing_fails(
-    local: Team, digest: str, monkeypatch: pytest.MonkeyPatch, statement: str
-) -> None:
-    """The disk cannot be filled here: the replica's connection says what SQLite says then."""
+def test_full_cache_disk_is_noted(local: Team, digest: str, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    """A test cannot fill the disk, so the replica's connection raises SQLite's error for a full disk."""
     connect = sqlite3.connect
 
     class Full(sqlite3.Connection):
@@ -260,47 +266,62 @@ def test_full_disk_of_the_cache_is_noted_and_nothing_fails(
     def full(path: Path, **options: object) -> sqlite3.Connection:
         return connect(path, **options, factory=Full)  # type: ignore[call-overload]
 
-    heard = Heard(local.registry.folder)
+    recorder = RecordingRegistry(local.registry.folder)
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", full)
-        revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
-        assert heard.notes
-        assert all("is not kept: database or disk is full" in note for note in heard.notes)
+        revoke_release(recorder.registry, local["bob"], f"{NAME}@1", "bad")
+        assert recorder.notes
+        assert all("was not saved: database or disk is full" in note for note in recorder.notes)
         with pytest.raises(RegistryError, match="is revoked: bad"):
-            heard.resolved()
+            recorder.resolved()
     with pytest.raises(RegistryError, match="is revoked: bad"):
-        Heard(local.registry.folder).resolved()
+        RecordingRegistry(local.registry.folder).resolved()
 
 
-def test_another_process_that_keeps_it_meanwhile_hinders_nobody(
+def test_replica_locked_by_another_process_is_no_error(
     local: Team, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replica, "WAIT_S", 0.05)
-    with sqlite3.connect(replica_of(local.registry).path, isolation_level=None) as other:
+    monkeypatch.setattr(replica, "TIMEOUT_S", 0.05)
+    with sqlite3.connect(get_replica(local.registry).path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        heard = Heard(local.registry.folder)
-        revoke(heard.registry, local["bob"], f"{NAME}@1", "bad")
+        recorder = RecordingRegistry(local.registry.folder)
+        revoke_release(recorder.registry, local["bob"], f"{NAME}@1", "bad")
         with pytest.raises(RegistryError, match="is revoked: bad"):
-            heard.resolved()
-        assert heard.notes == []
+            recorder.resolved()
+        assert recorder.notes == []
         other.execute("ROLLBACK")
 
 
-def test_two_machines_at_one_log_say_the_same(
+def test_two_machines_agree_on_one_log(
     local: Team, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
         elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "other-state"))
-        other = Heard(local.registry.folder)
+        other = RecordingRegistry(local.registry.folder)
         assert (other.resolved(), len(other.verified)) == (digest, 10)
-        revoke(other.registry, local["bob"], f"{NAME}@1", "bad")
-        assert other.registry.seen.is_file()
+        revoke_release(other.registry, local["bob"], f"{NAME}@1", "bad")
+        assert other.registry.seen_head_path.is_file()
     with pytest.raises(RegistryError, match="is revoked: bad"):
-        Heard(local.registry.folder).resolved()
+        RecordingRegistry(local.registry.folder).resolved()
 
 
-def test_junk_after_what_was_verified_is_found_with_the_replica(local: Team, digest: str, tmp_path: Path) -> None:
-    rogue(local.registry, make_key(tmp_path / "eve.pem"), Labelled(adapter=NAME, labels={"a": "b"}))
-    with pytest.raises(TamperError, match="signed by a key that nobody has"):
-        Heard(local.registry.folder).resolved()
+def test_invalid_event_after_the_replica_is_found(local: Team, digest: str, tmp_path: Path) -> None:
+    append_unchecked(local.registry, generate_key(tmp_path / "eve.pem"), Labeled(adapter=NAME, labels={"a": "b"}))
+    with pytest.raises(TamperError, match="signed by an unknown key"):
+        RecordingRegistry(local.registry.folder).resolved()
+
+
+def test_replica_is_bound_to_the_code_of_the_rules() -> None:
+    modules = reached(PACKAGE, replica.RULES)
+    for name in (
+        "log.rules",
+        "log.permissions",
+        "log.reducer",
+        "log.event_log",
+        "events.events",
+        "signing.dsse",
+        "signing.keys",
+        "policy",
+    ):
+        assert f"worldtune.registry.{name}" in modules

@@ -1,1 +1,1 @@
-"""Judges: vision-language models that are asked about videos, and how far they can be trusted."""
+"""Judges: vision-language models that answer questions about videos, and the measurement of their accuracy."""

@@ -1,4 +1,4 @@
-"""How far a judge can be trusted: its answers about real clips, and about the same clips with a fault planted.
+"""Calibration of a judge: its answers about real clips and about the same clips with synthetic corruptions.
 
 Shape letters: T frames, H height, W width, C channels.
 """
@@ -10,18 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ConfigDict
 
-from worldtune.evaluation.case import Case, Frames, Video, held
-from worldtune.evaluation.judging.judge import Judge, Shown, agreement
+from worldtune.core.progress import Progress, silent
+from worldtune.evaluation.cases.case import Case, Frames, Video, video_from_frames
+from worldtune.evaluation.judging.judge import Judge, JudgedVideo, answer_agreement
 from worldtune.evaluation.judging.questions import ANOMALIES, PHYSICS
-from worldtune.evaluation.metrics.film import Film
-from worldtune.evaluation.planted import freeze, has_object, remove_object, reverse
+from worldtune.evaluation.judging.synthetic_corruptions import freeze, has_object, remove_object, reverse
+from worldtune.evaluation.metrics.video_features import VideoFeatures
 
-CLIPS = 6  # real ones, each with its corrupted copies
+MAX_CLIPS = 6  # real clips, each with its corrupted copies
 REAL = "real"
 
 
 def shuffle(frames_THWC: Frames) -> Frames:
-    """The first frame stays, all others come in another order."""
+    """Shuffle all frames except the first."""
     order = np.random.default_rng(0).permutation(len(frames_THWC) - 1) + 1
     return frames_THWC[[0, *order]]
 
@@ -36,76 +37,77 @@ CORRUPTIONS: Mapping[str, Callable[[Frames], Frames]] = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a judge says of videos whose truth is known.
+    """The accuracy of a judge on real and corrupted clips.
 
-    `called_wrong` is the share of each kind in which it sees an anomaly: right of the corrupted, wrong of "real".
-    `accuracy` is the mean of both kinds' right answers, so that a judge who always says the same gets a half. `ranked`
-    is the share of pairs in which the real clip gets the higher mark for physics than its corrupted copy, ties a half.
+    `flagged_share` is the share of each kind of clip in which the judge sees an anomaly, which is wrong for "real".
+    `accuracy` is the mean of the accuracies on real and on corrupted clips; a constant judge gets 0.5.
+    `ranking_accuracy` is the share of `pairs` in which the real clip is rated higher for physics than its corrupted
+    copy; a tie counts as a half.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     clips: dict[str, int]
-    called_wrong: dict[str, float]
+    flagged_share: dict[str, float]
     accuracy: float | None
-    ranked: float | None
+    ranking_accuracy: float | None
     pairs: int
 
 
 @dataclass(frozen=True)
 class JudgeRecord:
-    """A judge's name, what became of its questions, how often it repeats itself, and how far it can be trusted."""
+    """A judge's name, the counts of its answers by status and fault, its agreement with itself, and its calibration."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     repeats: int
-    fates: dict[str, int]
+    statuses: dict[str, int]
     faults: dict[str, int]
-    agreement: float | None
+    answer_agreement: float | None
     calibration: Calibration
 
 
-def calibrate(
-    judge: Judge, cases: Sequence[Case], on_clip: Callable[[int, int], None] = lambda done, total: None
-) -> Calibration:
+def calibrate(judge: Judge, cases: Sequence[Case], progress: Progress = silent) -> Calibration:
     """Ask the judge about a few real clips and their corrupted copies."""
-    wrong: dict[str, list[float]] = {}
+    flags_by_kind: dict[str, list[float]] = {}
     marks: list[float] = []
-    chosen = cases[:CLIPS]
+    chosen = cases[:MAX_CLIPS]
     for done, case in enumerate(chosen, start=1):
         real_THWC = case.reference.read()
-        of_real = _asked(judge, case, REAL, case.reference, wrong)
+        real_mark = _ask_about(judge, case, REAL, case.reference, flags_by_kind)
         for kind, corrupt in CORRUPTIONS.items():
             if kind == "object removed" and not has_object(real_THWC):
                 continue
-            mark = _asked(judge, case, kind, held(corrupt(real_THWC)), wrong)
-            if of_real is not None and mark is not None:
-                marks.append(float(of_real > mark) + 0.5 * float(of_real == mark))
-        on_clip(done, len(chosen))
-    called = {kind: float(np.mean(its)) for kind, its in wrong.items()}
-    seen = [its for kind, each in wrong.items() if kind != REAL for its in each]
+            mark = _ask_about(judge, case, kind, video_from_frames(corrupt(real_THWC)), flags_by_kind)
+            if real_mark is not None and mark is not None:
+                marks.append(float(real_mark > mark) + 0.5 * float(real_mark == mark))
+        progress(done, len(chosen))
+    flagged = {kind: float(np.mean(flags_of_kind)) for kind, flags_of_kind in flags_by_kind.items()}
+    flags = [flag for kind, flags_of_kind in flags_by_kind.items() if kind != REAL for flag in flags_of_kind]
     accuracy = None
-    if REAL in called and seen:
-        accuracy = (1 - called[REAL] + float(np.mean(seen))) / 2
-    counts = {kind: len(its) for kind, its in wrong.items()}
-    return Calibration(counts, called, accuracy, float(np.mean(marks)) if marks else None, len(marks))
+    if REAL in flagged and flags:
+        accuracy = (1 - flagged[REAL] + float(np.mean(flags))) / 2
+    counts = {kind: len(flags_of_kind) for kind, flags_of_kind in flags_by_kind.items()}
+    return Calibration(counts, flagged, accuracy, float(np.mean(marks)) if marks else None, len(marks))
 
 
-def record_of(judge: Judge, calibration: Calibration) -> JudgeRecord:
-    """What a report says of a judge."""
-    fates: dict[str, int] = {}
-    for saying in judge.sayings:
-        fates[saying.fate] = fates.get(saying.fate, 0) + 1
-    faults = Counter(saying.fault for saying in judge.sayings if saying.fault is not None)
-    return JudgeRecord(judge.name, judge.repeats, fates, dict(faults), agreement(judge.sayings), calibration)
+def make_record(judge: Judge, calibration: Calibration) -> JudgeRecord:
+    """Return the record of a judge for the report."""
+    statuses: dict[str, int] = {}
+    for answer in judge.answers:
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+    faults = Counter(answer.fault for answer in judge.answers if answer.fault is not None)
+    return JudgeRecord(judge.name, judge.repeats, statuses, dict(faults), answer_agreement(judge.answers), calibration)
 
 
-def _asked(judge: Judge, case: Case, kind: str, video: Video, wrong: dict[str, list[float]]) -> float | None:
-    """The mark for physics; whether an anomaly is seen goes to `wrong`."""
-    shown = Shown(f"calibration: {kind}", case.name, case.prompt, Film(video))
-    answers = [judge.ask(asked, shown) for asked in ANOMALIES]
+def _ask_about(
+    judge: Judge, case: Case, kind: str, video: Video, flags_by_kind: dict[str, list[float]]
+) -> float | None:
+    """Return the rating of physics. Append to `flags_by_kind` whether the judge sees an anomaly."""
+    shown = JudgedVideo(f"calibration: {kind}", case.name, case.prompt, VideoFeatures(video))
+    answers = [judge.ask(question, shown) for question in ANOMALIES]
     if all(answers):
-        wrong.setdefault(kind, []).append(float(any(np.mean(its) > 0.5 for its in answers)))
+        flags_by_kind.setdefault(kind, []).append(float(any(np.mean(values) > 0.5 for values in answers)))
     marks = judge.ask(PHYSICS, shown)
     return float(np.mean(marks)) if marks else None

@@ -1,7 +1,7 @@
-"""A judge: a vision-language model that is asked about videos, with everything that it said.
+"""A judge: a vision-language model that answers questions about videos, and the record of its answers.
 
-Its answers are kept by what was asked. One that cannot be read as a number is recorded as such, and so is one that
-did not come: neither is a value.
+Answers are cached by question and video. Answers that are not numbers and failed requests are recorded without a
+value.
 
 Shape letters: T frames, H height, W width, C channels.
 """
@@ -16,23 +16,23 @@ from typing import Literal
 import numpy as np
 from pydantic import ConfigDict
 
-from worldtune.episodes.describe import Describer, Draw
+from worldtune.data.captioning.vlm_captioner import SamplingParams, VisionLanguageModel
 from worldtune.errors import UserError
-from worldtune.evaluation.judging.questions import Asked
-from worldtune.evaluation.kept import Kept
-from worldtune.evaluation.metrics.film import Film
+from worldtune.evaluation.cache.score_cache import CLIP_READER, JsonCache, code_key
+from worldtune.evaluation.judging.questions import JudgeQuestion
+from worldtune.evaluation.metrics.video_features import VideoFeatures
 
-SEEN = 8  # frames of a video
-WARMTH = 0.6  # temperature where a question is asked several times: without any, all answers are one
-AT_ONCE = 4  # questions to a judge
-GIVEN_UP = 3  # faults in a row after which a judge is asked no more
+FRAMES_SHOWN = 8  # frames of a video that a judge sees
+TEMPERATURE = 0.6  # used if a question is repeated; at 0, all answers would be equal
+MAX_CONCURRENT = 4  # concurrent questions to a judge
+MAX_FAILURES = 3  # failures in a row after which the judge is not asked again
 
-Fate = Literal["answered", "no number", "failed", "not asked"]
+AnswerStatus = Literal["answered", "no number", "failed", "not asked"]
 
 
 @dataclass(frozen=True)
-class Saying:
-    """One answer: of which video, to what, drawn how; `raw` is what was said, `fault` why nothing was."""
+class JudgeAnswer:
+    """One answer of a judge with its video, question and sampling. `raw` is its text, or `fault` why there is none."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -49,96 +49,111 @@ class Saying:
     fault: str | None
 
     @property
-    def fate(self) -> Fate:
-        """What became of the question."""
+    def status(self) -> AnswerStatus:
+        """The status of the question: answered, answered without a number, failed, or not asked."""
         if self.fault is not None:
             return "not asked" if self.fault.startswith("not asked") else "failed"
         return "no number" if self.value is None else "answered"
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A video that a judge is shown: of which candidate and case, and what was asked for."""
+class JudgedVideo:
+    """A video that a judge sees, with its candidate, case and prompt."""
 
     candidate: str
     case: str
     prompt: str
-    film: Film
+    features: VideoFeatures
 
 
 class Judge:
-    """Asks each question `repeats` times; `sayings` are all answers so far. It may be asked from several threads."""
+    """A vision-language model that is asked each question `repeats` times. It is thread-safe.
 
-    def __init__(self, describer: Describer, kept: Path, repeats: int = 1) -> None:
+    `answers` holds all answers so far.
+    """
+
+    def __init__(self, describer: VisionLanguageModel, cache_folder: Path, repeats: int = 1) -> None:
         self.name = describer.name
         self.repeats = repeats
-        self.sayings: list[Saying] = []
+        self.answers: list[JudgeAnswer] = []
         self._describer = describer
-        self._kept = Kept(kept, Saying, "a judge's kept answer")
+        self._cache = JsonCache(cache_folder, JudgeAnswer, "a judge's cached answer")
         self._lock = Lock()
-        self._at_once = Semaphore(AT_ONCE)
-        self._faults = 0
+        self._concurrent = Semaphore(MAX_CONCURRENT)
+        self._failures = 0
 
-    def ask(self, asked: Asked, shown: Shown) -> list[float]:
-        """The values of those of its answers that have one."""
-        said = [self._said(asked, shown, repeat).value for repeat in range(self.repeats)]
-        return [value for value in said if value is not None]
+    def ask(self, question: JudgeQuestion, video: JudgedVideo) -> list[float]:
+        """Return the values of the answers that have one."""
+        values = [self._cached_answer(question, video, repeat).value for repeat in range(self.repeats)]
+        return [value for value in values if value is not None]
 
-    def _said(self, asked: Asked, shown: Shown, repeat: int) -> Saying:
-        draw = Draw(WARMTH if self.repeats > 1 else 0.0, repeat)
-        digest = shown.film.video.digest
-        key = [self._describer.identity, asdict(asked), shown.prompt, digest, SEEN, draw.temperature, draw.seed]
-        saying = self._kept.get(key)
-        if saying is None:
-            saying = self._new(asked, shown, draw)
-            if saying.fault is None:  # what failed is asked again
-                self._kept.put(key, saying)
-        elif saying.raw is not None:  # read anew, under the names that the video has here
-            value = asked.value(saying.raw)
-            saying = replace(saying, candidate=shown.candidate, case=shown.case, value=value)
+    def _cached_answer(self, question: JudgeQuestion, video: JudgedVideo, repeat: int) -> JudgeAnswer:
+        sampling = SamplingParams(TEMPERATURE if self.repeats > 1 else 0.0, repeat)
+        digest = video.features.video.digest
+        code = code_key(__name__, type(self._describer).__module__, CLIP_READER)
+        key = [
+            code,
+            self._describer.identity,
+            asdict(question),
+            video.prompt,
+            digest,
+            sampling.temperature,
+            sampling.seed,
+        ]
+        answer = self._cache.get(key)
+        if answer is None:
+            answer = self._new_answer(question, video, sampling)
+            if answer.fault is None:  # failed questions are not cached, so that they are asked again
+                self._cache.put(key, answer)
+        elif answer.raw is not None:  # the same video may have another name in this evaluation
+            value = question.value(answer.raw)
+            answer = replace(answer, candidate=video.candidate, case=video.case, value=value)
         with self._lock:
-            self.sayings.append(saying)
-        return saying
+            self.answers.append(answer)
+        return answer
 
-    def _new(self, asked: Asked, shown: Shown, draw: Draw) -> Saying:
-        frames_THWC = shown.film.frames_THWC
-        picks = np.unique(np.linspace(0, len(frames_THWC) - 1, SEEN).round().astype(int)).tolist()
-        question = asked.about(shown.prompt, len(picks))
-        raw, fault = self._answer([frames_THWC[t] for t in picks], question, draw)
-        return Saying(
-            candidate=shown.candidate,
-            case=shown.case,
-            video=shown.film.video.digest,
-            name=asked.name,
-            question=question,
-            frames=picks,
-            temperature=draw.temperature,
-            seed=draw.seed,
+    def _new_answer(self, question: JudgeQuestion, video: JudgedVideo, sampling: SamplingParams) -> JudgeAnswer:
+        frames_THWC = video.features.frames_THWC
+        indices = np.unique(np.linspace(0, len(frames_THWC) - 1, FRAMES_SHOWN).round().astype(int)).tolist()
+        text = question.format_text(video.prompt, len(indices))
+        raw, fault = self._query([frames_THWC[t] for t in indices], text, sampling)
+        return JudgeAnswer(
+            candidate=video.candidate,
+            case=video.case,
+            video=video.features.video.digest,
+            name=question.name,
+            question=text,
+            frames=indices,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
             raw=raw,
-            value=None if raw is None else asked.value(raw),
+            value=None if raw is None else question.value(raw),
             fault=fault,
         )
 
-    def _answer(self, pictures: Sequence[np.ndarray], question: str, draw: Draw) -> tuple[str | None, str | None]:
-        if self._faults >= GIVEN_UP:
-            return None, f"not asked: the judge failed {GIVEN_UP} times in a row"
+    def _query(
+        self, pictures: Sequence[np.ndarray], text: str, sampling: SamplingParams
+    ) -> tuple[str | None, str | None]:
+        """Return the model's answer and None, or None and the reason why there is no answer."""
+        if self._failures >= MAX_FAILURES:
+            return None, f"not asked: the judge failed {MAX_FAILURES} times in a row"
         try:
-            with self._at_once:
-                raw = self._describer.describe(pictures, question, draw)
+            with self._concurrent:
+                raw = self._describer.answer(pictures, text, sampling)
         except UserError as error:
             with self._lock:
-                self._faults += 1
+                self._failures += 1
             return None, error.what
         with self._lock:
-            self._faults = 0
+            self._failures = 0
         return raw, None
 
 
-def agreement(sayings: Sequence[Saying]) -> float | None:
-    """Of two answers to the same question about the same video, how often are they the same? None without repeats."""
+def answer_agreement(answers: Sequence[JudgeAnswer]) -> float | None:
+    """Return the share of equal pairs among answers to the same question about the same video; None without repeats."""
     groups: dict[tuple[str, str], dict[int, float]] = {}
-    for saying in sayings:
-        if saying.value is not None:
-            groups.setdefault((saying.video, saying.question), {})[saying.seed] = saying.value
-    pairs = [one == other for values in groups.values() for one, other in combinations(values.values(), 2)]
+    for answer in answers:
+        if answer.value is not None:
+            groups.setdefault((answer.video, answer.question), {})[answer.seed] = answer.value
+    pairs = [first == second for values in groups.values() for first, second in combinations(values.values(), 2)]
     return sum(pairs) / len(pairs) if pairs else None

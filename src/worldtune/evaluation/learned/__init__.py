@@ -1,1 +1,1 @@
-"""Metrics with weights: they are run where the user has the weights, named by their digest, and never are zero."""
+"""Metrics of vision models. They run only if the user has the weights, which the report names by digest."""

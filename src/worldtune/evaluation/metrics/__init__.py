@@ -1,1 +1,1 @@
-"""What one generated clip is worth, measured against its reference."""
+"""Metrics of one generated clip against its reference."""

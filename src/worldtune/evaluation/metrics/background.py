@@ -1,4 +1,4 @@
-"""What should stand still and drifts.
+"""Drift of the background, which should stand still.
 
 Shape letters: T frames, H height, W width, C channels.
 """
@@ -6,28 +6,28 @@ Shape letters: T frames, H height, W width, C channels.
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.metrics.film import Film, once
+from worldtune.evaluation.metrics.video_features import VideoFeatures, compute_once
 
-STILL = 12  # levels: a pixel of the real video that never differs more from its first frame is background
-ENOUGH = 0.1  # of the picture: with less of it the camera moves
+MAX_CHANGE = 12  # levels: a background pixel of the real video never differs more from its first frame
+MIN_STILL_SHARE = 0.1  # smallest share of background pixels: with fewer, the camera moves
 
 
-@once
-def background(reference: Film) -> npt.NDArray[np.bool_] | None:
-    """(H, W): the pixels that stand still in the real video; None when the camera moves."""
+@compute_once
+def still_pixels(reference: VideoFeatures) -> npt.NDArray[np.bool_] | None:
+    """Return the mask (H, W) of pixels that stand still in the real video; None if the camera moves."""
     frames_THWC = reference.frames_THWC.astype(np.int16)
-    still_HW = np.abs(frames_THWC - frames_THWC[:1]).max((0, 3)) <= STILL
-    return still_HW if still_HW.mean() >= ENOUGH else None
+    still_HW = np.abs(frames_THWC - frames_THWC[:1]).max((0, 3)) <= MAX_CHANGE
+    return still_HW if still_HW.mean() >= MIN_STILL_SHARE else None
 
 
-def background_drift(film: Film, reference: Film) -> float | None:
-    """How far the background lies from its first frame, in levels, averaged over the later half of the clip.
+def background_drift(features: VideoFeatures, reference: VideoFeatures) -> float | None:
+    """Return the background's mean difference from its first frame over the second half of the clip, in levels.
 
-    None when the camera moves: then nothing should stand still.
+    Return None if the camera moves.
     """
-    still_HW = background(reference)
+    still_HW = still_pixels(reference)
     if still_HW is None:
         return None
-    pixels_TNC = film.frames_THWC[:, still_HW].astype(np.float32)
+    pixels_TNC = features.frames_THWC[:, still_HW].astype(np.float32)
     later = pixels_TNC[len(pixels_TNC) // 2 :]
     return float(np.abs(later - pixels_TNC[:1]).mean())

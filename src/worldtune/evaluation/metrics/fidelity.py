@@ -1,6 +1,6 @@
-"""Nearness to the reference, pixel by pixel: PSNR, SSIM, and PSNR where something moved.
+"""Pixel-wise similarity to the reference: PSNR, SSIM, and PSNR of the moving region.
 
-The first frame is given in image2world, so frames 1..T-1 are scored and frame 0 never is.
+Frame 0 is the input of image2world, so only frames 1..T-1 are scored.
 Shape letters: T frames, H height, W width, C channels; t = T-1 scored frames.
 """
 
@@ -10,45 +10,45 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.cases.case import Frames
 
 Floats = npt.NDArray[np.float64]
 
 PEAK = 255.0
 ROUNDING_MSE = 1.0 / 12.0
-"""Variance of rounding to whole levels: an error below it cannot be told from 8-bit rounding (58.9 dB)."""
-MOVED = 0.1
-"""A pixel has moved when a channel differs from the first frame by more than this share of the range."""
+"""Variance of rounding to whole levels: a smaller error cannot be distinguished from 8-bit rounding (58.9 dB)."""
+MOVING_THRESHOLD = 0.1
+"""A pixel has moved if a channel differs from the first frame by more than this share of the range."""
 WINDOW, SIGMA = 11, 1.5
-STABILISE_MEAN, STABILISE_CONTRAST = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+STABILIZE_MEAN, STABILIZE_CONTRAST = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 
 def psnr_from_mse(mse: float) -> float:
-    """10·log10(255² / MSE) in dB, at most 58.9 dB: equal frames get the ceiling, not infinity."""
+    """Return 10·log10(255² / MSE) in dB, at most 58.9 dB: equal frames get the ceiling, not infinity."""
     return 10.0 * math.log10(PEAK**2 / max(mse, ROUNDING_MSE))
 
 
 def mse_by_frame(frames_THWC: Frames, reference_THWC: Frames) -> Floats:
-    """Mean squared error of frames 1..T-1, in squared levels of 0..255. Raises ValueError when shapes differ."""
+    """Return the MSE of each of the frames 1..T-1, in squared levels of 0..255. Raise ValueError if shapes differ."""
     return _squared_errors(frames_THWC, reference_THWC).mean(axis=(1, 2))
 
 
 def psnr(frames_THWC: Frames, reference_THWC: Frames) -> float:
-    """PSNR in dB of the whole clip: of the squared error pooled over frames 1..T-1, not a mean of decibels."""
+    """Return the PSNR in dB of the clip, from the squared error pooled over frames 1..T-1, not a mean of decibels."""
     return psnr_from_mse(float(mse_by_frame(frames_THWC, reference_THWC).mean()))
 
 
 def moving_pixels(reference_THWC: Frames) -> npt.NDArray[np.bool_]:
-    """(t, H, W): where frames 1..T-1 of the reference differ from its first frame by more than `MOVED`.
+    """Return the mask (t, H, W) of pixels in frames 1..T-1 that differ from frame 0 by more than `MOVING_THRESHOLD`.
 
     The largest difference over the channels counts; the region is not dilated.
     """
     change = np.abs(reference_THWC[1:].astype(np.int16) - reference_THWC[:1].astype(np.int16)).max(axis=3)
-    return np.asarray(change > MOVED * PEAK)
+    return np.asarray(change > MOVING_THRESHOLD * PEAK)
 
 
 def moving_psnr(frames_THWC: Frames, reference_THWC: Frames) -> float | None:
-    """PSNR in dB over `moving_pixels` alone, pooled over frames 1..T-1; None when nothing moves."""
+    """Return the PSNR in dB over `moving_pixels` alone, pooled over frames 1..T-1; None if nothing moves."""
     moved_tHW = moving_pixels(reference_THWC)
     if not moved_tHW.any():
         return None
@@ -56,11 +56,11 @@ def moving_psnr(frames_THWC: Frames, reference_THWC: Frames) -> float | None:
 
 
 def ssim_by_frame(frames_THWC: Frames, reference_THWC: Frames) -> list[float]:
-    """Structural similarity of each of the frames 1..T-1, each channel alone, then their mean.
+    """Return the structural similarity of each of the frames 1..T-1, the mean over channels.
 
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13:
-    Gaussian window 11×11 with σ = 1.5, K1 = 0.01, K2 = 0.03, only windows that lie wholly in the picture.
-    Raises ValueError when shapes differ or a side is below 11 pixels.
+    Gaussian window 11×11 with σ = 1.5, K1 = 0.01, K2 = 0.03, only windows entirely inside the picture.
+    Raise ValueError if shapes differ or a side is below 11 pixels.
     """
     _check_shapes(frames_THWC, reference_THWC)
     if min(frames_THWC.shape[1:3]) < WINDOW:
@@ -70,7 +70,7 @@ def ssim_by_frame(frames_THWC: Frames, reference_THWC: Frames) -> list[float]:
 
 
 def ssim(frames_THWC: Frames, reference_THWC: Frames) -> float:
-    """Mean structural similarity of frames 1..T-1 (see `ssim_by_frame`)."""
+    """Return the mean structural similarity of frames 1..T-1 (see `ssim_by_frame`)."""
     return float(np.mean(ssim_by_frame(frames_THWC, reference_THWC)))
 
 
@@ -79,8 +79,8 @@ def _ssim(x_HWC: Floats, y_HWC: Floats) -> float:
     variance_x = _blur(x_HWC * x_HWC) - mean_x**2
     variance_y = _blur(y_HWC * y_HWC) - mean_y**2
     covariance = _blur(x_HWC * y_HWC) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + STABILISE_MEAN) / (mean_x**2 + mean_y**2 + STABILISE_MEAN)
-    structure = (2 * covariance + STABILISE_CONTRAST) / (variance_x + variance_y + STABILISE_CONTRAST)
+    luminance = (2 * mean_x * mean_y + STABILIZE_MEAN) / (mean_x**2 + mean_y**2 + STABILIZE_MEAN)
+    structure = (2 * covariance + STABILIZE_CONTRAST) / (variance_x + variance_y + STABILIZE_CONTRAST)
     return float(np.mean(luminance * structure))
 
 
@@ -96,7 +96,7 @@ def _check_shapes(frames_THWC: Frames, reference_THWC: Frames) -> None:
 
 
 def _squared_errors(frames_THWC: Frames, reference_THWC: Frames) -> Floats:
-    """(t, H, W): squared error of each pixel of frames 1..T-1, averaged over the channels."""
+    """Return (t, H, W): the squared error of each pixel of frames 1..T-1, averaged over the channels."""
     _check_shapes(frames_THWC, reference_THWC)
     error_tHWC = frames_THWC[1:].astype(np.float64) - reference_THWC[1:]
     return np.asarray(np.einsum("thwc,thwc->thw", error_tHWC, error_tHWC) / frames_THWC.shape[3])

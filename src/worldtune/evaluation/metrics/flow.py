@@ -1,4 +1,4 @@
-"""What dense flow tells: whether a video flickers, and whether it moves as the real one does.
+"""Metrics of dense flow: whether a video flickers, and whether it moves like the real one.
 
 Pixels are those of the reduced frames. Shape letters: T frames, H height, W width, C channels; t = T-1 steps.
 """
@@ -6,66 +6,67 @@ Pixels are those of the reduced frames. Shape letters: T frames, H height, W wid
 import cv2
 import numpy as np
 
-from worldtune.evaluation.metrics.film import Film, Floats, once
+from worldtune.evaluation.metrics.video_features import Floats, VideoFeatures, compute_once
 
-CONSISTENT = 1.0  # pixels: a point that comes back farther from where it was is hidden, or was not followed
-SMOOTH = 2.0  # pixels: σ of the flow's blur before two are compared
-LEAST_FLOW = 0.3  # of the real video's: a video with less stands still
-MOVES = 0.1  # pixels a step: less, as a root mean square over the clip, is no motion
+MAX_CYCLE_ERROR = 1.0  # pixels between a point and its forward-backward image; above, it is occluded or lost
+FLOW_SIGMA = 2.0  # pixels: σ of the blur of both flows before they are compared
+MIN_FLOW_RATIO = 0.3  # of the real video's flow: a video with less stands still
+MIN_FLOW = 0.1  # pixels per step, root mean square over the clip: less is no motion
 
 
-@once
-def warp_error(film: Film) -> float:
-    """How far each frame lies from the one before when that is warped by the flow, in levels: root mean square.
+@compute_once
+def warp_error(features: VideoFeatures) -> float:
+    """Return the root mean square difference, in levels, of each frame to the previous frame warped by the flow.
 
-    255 of a video of which no point can be followed.
-
-    Only where forward and backward flow agree (Lai et al. 2018, "Learning blind video temporal consistency", §4.1).
+    Only pixels where forward and backward flow agree count (Lai et al. 2018, "Learning blind video temporal
+    consistency", §4.1). Return 255 if there are none.
     """
-    T, H, W = film.small_THWC.shape[:3]
+    T, H, W = features.small_THWC.shape[:3]
     y, x = np.mgrid[:H, :W].astype(np.float32)
     total, count = 0.0, 0
     for t in range(T - 1):
-        back_HWC = film.back_tHWC[t]
+        back_HWC = features.back_tHWC[t]
         at_x, at_y = x + back_HWC[..., 0], y + back_HWC[..., 1]
-        before_HWC = cv2.remap(film.small_THWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        forth_HWC = cv2.remap(film.flow_tHWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        seen_HW = np.square(back_HWC + forth_HWC).sum(-1) < CONSISTENT**2
-        error_HWC = film.small_THWC[t + 1][seen_HW].astype(np.float32) - before_HWC[seen_HW]
+        before_HWC = cv2.remap(features.small_THWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        forth_HWC = cv2.remap(features.flow_tHWC[t], at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen_HW = np.square(back_HWC + forth_HWC).sum(-1) < MAX_CYCLE_ERROR**2
+        error_HWC = features.small_THWC[t + 1][seen_HW].astype(np.float32) - before_HWC[seen_HW]
         total, count = total + float(np.square(error_HWC).sum()), count + error_HWC.size
     return float(np.sqrt(total / count)) if count else 255.0
 
 
-def flicker_ratio(film: Film, reference: Film) -> float:
-    """The warp error over the real video's, neither counted below half a level: 1 is right, above it flickers."""
-    return max(warp_error(film), 0.5) / max(warp_error(reference), 0.5)
+def flicker_ratio(features: VideoFeatures, reference: VideoFeatures) -> float:
+    """Return the warp error over the real video's, each at least half a level: 1 is right, higher flickers."""
+    return max(warp_error(features), 0.5) / max(warp_error(reference), 0.5)
 
 
-def moves(film: Film, reference: Film) -> float | None:
-    """1 where the flow is at least `LEAST_FLOW` of the real video's, root mean square, else 0: noise is no motion.
+def has_motion(features: VideoFeatures, reference: VideoFeatures) -> float | None:
+    """Return 1 if the root mean square flow is at least `MIN_FLOW_RATIO` of the real video's, else 0.
 
-    None when the reference does not move.
+    Noise does not count as motion. Return None if the reference does not move.
     """
-    mine, real = (float(np.sqrt(np.square(_smooth(each)).mean(dtype=np.float64))) for each in (film, reference))
-    if real < MOVES:
+    own, real = (
+        float(np.sqrt(np.square(_smooth_flow(video)).mean(dtype=np.float64))) for video in (features, reference)
+    )
+    if real < MIN_FLOW:
         return None
-    return float(mine >= LEAST_FLOW * real)
+    return float(own >= MIN_FLOW_RATIO * real)
 
 
-def motion_agreement(film: Film, reference: Film) -> float | None:
-    """Cosine between both videos' flow over all pixels and steps: 1 moves alike, 0 not at all or elsewhere, −1 back.
+def flow_agreement(features: VideoFeatures, reference: VideoFeatures) -> float | None:
+    """Return the cosine between the flows of both videos over all pixels and steps.
 
-    None when the reference does not move.
+    1 is the same motion, 0 none or an unrelated one, −1 the opposite. Return None if the reference does not move.
     """
-    mine, real = _smooth(film), _smooth(reference)
-    norms = float(np.linalg.norm(mine)), float(np.linalg.norm(real))
-    least = MOVES * np.sqrt(mine.size / 2)
-    if norms[1] < least:
+    own, real = _smooth_flow(features), _smooth_flow(reference)
+    norms = float(np.linalg.norm(own)), float(np.linalg.norm(real))
+    min_norm = MIN_FLOW * np.sqrt(own.size / 2)
+    if norms[1] < min_norm:
         return None
-    together = float(np.einsum("thwc,thwc->", mine, real, dtype=np.float64))
-    return together / float(max(norms[0], least) * norms[1])
+    dot = float(np.einsum("thwc,thwc->", own, real, dtype=np.float64))
+    return dot / float(max(norms[0], min_norm) * norms[1])
 
 
-@once
-def _smooth(film: Film) -> Floats:
-    return np.stack([cv2.GaussianBlur(flow_HWC, (0, 0), SMOOTH) for flow_HWC in film.flow_tHWC])
+@compute_once
+def _smooth_flow(features: VideoFeatures) -> Floats:
+    return np.stack([cv2.GaussianBlur(flow_HWC, (0, 0), FLOW_SIGMA) for flow_HWC in features.flow_tHWC])

@@ -1,7 +1,7 @@
-"""Do points move as a rigid scene's do? The Sampson error of matched points to an epipolar geometry fitted to them.
+"""Geometric consistency: the Sampson error of matched points to an epipolar geometry fitted to them.
 
-A fixed camera makes the fundamental matrix degenerate, and what moves breaks it, so that the number means nothing by
-itself: it is given over the real video's of the same clip.
+The error alone means nothing: a fixed camera makes the fundamental matrix degenerate, and moving objects violate it.
+It is therefore divided by that of the real video of the same clip.
 
 Shape letters: H height, W width, N points.
 """
@@ -13,64 +13,65 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.evaluation.case import Frames
-from worldtune.evaluation.metrics.film import Film, once
+from worldtune.evaluation.cases.case import Frames
+from worldtune.evaluation.metrics.video_features import VideoFeatures, compute_once
 
-RATIO = 0.8  # Lowe 2004, §7.1
-LEAST_MATCHES = 16  # twice what a fundamental matrix needs
-LEAST_SIDE, PAIRS = 192, 5
-FLOOR = 0.02  # pixels: the noise of a keypoint's place
+LOWE_RATIO = 0.8  # Lowe 2004, §7.1
+MIN_MATCHES = 16  # twice what a fundamental matrix needs
+MIN_SIDE, MAX_PAIRS = 192, 5
+MIN_ERROR_PX = 0.02  # pixels: the noise of a keypoint's position
 
-Places = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float64]
 Pair = tuple[Frames, Frames]
-"""Two grey pictures (H, W)."""
+"""Two gray pictures (H, W)."""
 
 
 @dataclass(frozen=True)
 class Sampson:
-    """Medians over pairs of pictures: of the inliers' error in pixels, None where no pair has enough; of matches."""
+    """Medians over pairs of pictures: the inliers' error in pixels (None if no pair has enough), matches, inliers."""
 
     error_px: float | None
     matches: float
     inliers: float
 
 
-@once
-def movement(film: Film) -> Sampson:
-    """Of neighbouring frames."""
-    return sampson(steps(film.grey_THW))
+@compute_once
+def measure_neighbor_frames(features: VideoFeatures) -> Sampson:
+    """Measure the Sampson error between neighboring frames."""
+    return measure_sampson(neighbor_pairs(features.gray_THW))
 
 
-def steps(grey_THW: Frames) -> list[Pair]:
-    """Neighbouring frames, at most `PAIRS`, spread evenly over the clip."""
-    last = len(grey_THW) - 2
+def neighbor_pairs(gray_THW: Frames) -> list[Pair]:
+    """Return pairs of neighboring frames, at most `MAX_PAIRS`, spread evenly over the clip."""
+    last = len(gray_THW) - 2
     return [
-        (grey_THW[t], grey_THW[t + 1]) for t in sorted({round(t) for t in np.linspace(0, last, min(PAIRS, last + 1))})
+        (gray_THW[t], gray_THW[t + 1])
+        for t in sorted({round(t) for t in np.linspace(0, last, min(MAX_PAIRS, last + 1))})
     ]
 
 
-def sampson(pairs: Sequence[Pair]) -> Sampson:
-    """SIFT, Lowe's ratio test, MAGSAC++ (Barath et al. 2020), and the median Sampson distance of its inliers."""
-    found = list(_errors(pairs))
+def measure_sampson(pairs: Sequence[Pair]) -> Sampson:
+    """Measure pairs by SIFT, Lowe's ratio test, MAGSAC++ (Barath et al. 2020), and its inliers' Sampson distance."""
+    found = list(_pair_errors(pairs))
     errors = [error for error, _, _ in found if error is not None]
-    matches, inliers = (float(np.median([each[k] for each in found])) if found else 0.0 for k in (1, 2))
+    matches, inliers = (float(np.median([pair_error[k] for pair_error in found])) if found else 0.0 for k in (1, 2))
     return Sampson(float(np.median(errors)) if errors else None, matches, inliers)
 
 
-def sampson_ratio(mine: Sampson, real: Sampson) -> float | None:
-    """The error over the real video's: 1 is right. None where either has too few matches."""
-    if mine.error_px is None or real.error_px is None:
+def sampson_ratio(own: Sampson, real: Sampson) -> float | None:
+    """Return the error over the real video's: 1 is right. Return None if either has too few matches."""
+    if own.error_px is None or real.error_px is None:
         return None
-    return max(mine.error_px, FLOOR) / max(real.error_px, FLOOR)
+    return max(own.error_px, MIN_ERROR_PX) / max(real.error_px, MIN_ERROR_PX)
 
 
-def _errors(pairs: Sequence[Pair]) -> Iterator[tuple[float | None, int, int]]:
-    for one_HW, other_HW in pairs:
-        here_N2, there_N2 = _matched(one_HW, other_HW)
-        if len(here_N2) < LEAST_MATCHES:
+def _pair_errors(pairs: Sequence[Pair]) -> Iterator[tuple[float | None, int, int]]:
+    for first_HW, second_HW in pairs:
+        here_N2, there_N2 = _match_points(first_HW, second_HW)
+        if len(here_N2) < MIN_MATCHES:
             yield None, len(here_N2), 0
             continue
-        fitted = _fit(here_N2, there_N2)
+        fitted = _fit_fundamental(here_N2, there_N2)
         if fitted is None:
             yield None, len(here_N2), 0
             continue
@@ -78,12 +79,12 @@ def _errors(pairs: Sequence[Pair]) -> Iterator[tuple[float | None, int, int]]:
         yield float(np.median(sampson_distance(F, here_N2[good_N], there_N2[good_N]))), len(here_N2), int(good_N.sum())
 
 
-def _fit(here_N2: Places, there_N2: Places) -> tuple[Places, npt.NDArray[np.bool_]] | None:
-    """The fundamental matrix and which matches are its inliers; None where there is none."""
+def _fit_fundamental(here_N2: Points, there_N2: Points) -> tuple[Points, npt.NDArray[np.bool_]] | None:
+    """Return the fundamental matrix and the mask of its inliers; None if none can be fitted."""
     cv2.setRNGSeed(0)
     try:
         F, inlier_N1 = cv2.findFundamentalMat(here_N2, there_N2, cv2.USAC_MAGSAC, 1.0, 0.999, 2000)
-    except cv2.error:  # its estimator gives up on points of one line
+    except cv2.error:  # the estimator fails on points of one line
         return None
     if F is None or F.shape != (3, 3) or inlier_N1 is None or inlier_N1.sum() < 8:
         return None
@@ -93,7 +94,10 @@ def _fit(here_N2: Places, there_N2: Places) -> tuple[Places, npt.NDArray[np.bool
 def sampson_distance(
     F: npt.NDArray[np.float64], here_N2: npt.NDArray[np.float64], there_N2: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """(N,) in pixels: |x'ᵀFx| / √((Fx)₁² + (Fx)₂² + (Fᵀx')₁² + (Fᵀx')₂²) (Hartley & Zisserman 2004, eq. 11.9)."""
+    """Return the Sampson distance of each match, (N,), in pixels.
+
+    |x'ᵀFx| / √((Fx)₁² + (Fx)₂² + (Fᵀx')₁² + (Fᵀx')₂²) (Hartley & Zisserman 2004, eq. 11.9).
+    """
     ones_N1 = np.ones((len(here_N2), 1))
     x_N3, y_N3 = np.hstack([here_N2, ones_N1]), np.hstack([there_N2, ones_N1])
     Fx_N3, Fy_N3 = x_N3 @ F.T, y_N3 @ F
@@ -101,19 +105,18 @@ def sampson_distance(
     return np.asarray(np.abs((y_N3 * Fx_N3).sum(1)) / np.sqrt(np.maximum(scale_N, 1e-12)))
 
 
-def _matched(one_HW: Frames, other_HW: Frames) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Places (N, 2) in pixels of the pictures as they are."""
-    scale = max(1, -(-LEAST_SIDE // min(one_HW.shape)))
+def _match_points(first_HW: Frames, second_HW: Frames) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the positions (N, 2) of matched points in both pictures, in pixels at the original size."""
+    scale = max(1, -(-MIN_SIDE // min(first_HW.shape)))
     sift = cv2.SIFT.create()
-    size = one_HW.shape[1] * scale, one_HW.shape[0] * scale
-    found = [
-        sift.detectAndCompute(cv2.resize(HW, size, interpolation=cv2.INTER_CUBIC), None) for HW in (one_HW, other_HW)
-    ]
-    (here, one_ND), (there, other_ND) = found
-    if one_ND is None or other_ND is None or len(other_ND) < 2:
+    size = first_HW.shape[1] * scale, first_HW.shape[0] * scale
+    (here, here_ND), (there, there_ND) = (
+        sift.detectAndCompute(cv2.resize(HW, size, interpolation=cv2.INTER_CUBIC), None) for HW in (first_HW, second_HW)
+    )
+    if here_ND is None or there_ND is None or len(there_ND) < 2:
         return np.empty((0, 2)), np.empty((0, 2))
-    near = cv2.BFMatcher().knnMatch(one_ND, other_ND, k=2)
-    good = [first for first, second in near if first.distance < RATIO * second.distance]
+    near = cv2.BFMatcher().knnMatch(here_ND, there_ND, k=2)
+    good = [best for best, second in near if best.distance < LOWE_RATIO * second.distance]
     return (
         np.array([here[match.queryIdx].pt for match in good]).reshape(-1, 2) / scale,
         np.array([there[match.trainIdx].pt for match in good]).reshape(-1, 2) / scale,

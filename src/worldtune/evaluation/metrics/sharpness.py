@@ -1,4 +1,4 @@
-"""Is it as sharp as the real video?
+"""Sharpness of a video relative to the real one.
 
 Shape letters: T frames, H height, W width.
 """
@@ -6,16 +6,19 @@ Shape letters: T frames, H height, W width.
 import cv2
 import numpy as np
 
-from worldtune.evaluation.metrics.film import Film, once
+from worldtune.evaluation.metrics.video_features import VideoFeatures, compute_once
 
 
-@once
-def sharpness(film: Film) -> float:
-    """Variance of the Laplacian of the luma, median over frames 1..T-1 (Pech-Pacheco et al. 2000)."""
-    return float(np.median([cv2.Laplacian(grey_HW, cv2.CV_32F).var() for grey_HW in film.grey_THW[1:]]))
+@compute_once
+def sharpness(features: VideoFeatures) -> float:
+    """Return the variance of the Laplacian of the luma, median over frames 1..T-1 (Pech-Pacheco et al. 2000)."""
+    return float(np.median([cv2.Laplacian(gray_HW, cv2.CV_32F).var() for gray_HW in features.gray_THW[1:]]))
 
 
-def sharpness_ratio(film: Film, reference: Film) -> float | None:
-    """Over that of the real video: 1 is right, below it is blurred, above it is noisy. None of an even picture."""
+def sharpness_ratio(features: VideoFeatures, reference: VideoFeatures) -> float | None:
+    """Return sharpness over that of the real video: 1 is right, lower is blurred, higher is noisy.
+
+    Return None if the real video is uniform.
+    """
     real = sharpness(reference)
-    return sharpness(film) / real if real > 0 else None
+    return sharpness(features) / real if real > 0 else None

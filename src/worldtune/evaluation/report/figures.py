@@ -1,11 +1,11 @@
-"""Measured figures beside their goals, and the ones that every evaluation of runs has."""
+"""Measured figures with their goals, and the figures of every evaluation of runs."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from worldtune.evaluation.comparison import Comparison
-from worldtune.evaluation.report.compared_figures import BASE_OVER_FROZEN, compared_figures, gain_figures
-from worldtune.evaluation.runs import TrainedRun
+from worldtune.evaluation.cases.runs import TrainedRun
+from worldtune.evaluation.report.comparison_figures import BASE_OVER_FROZEN, comparison_figures, gain_figures
+from worldtune.evaluation.results import Comparison
 
 Figure = dict[str, Any]
 
@@ -18,7 +18,7 @@ def figure(
     goal: float | None = None,
     why: str | None = None,
 ) -> Figure:
-    """One figure; `reached` is None where there is no goal. A value of None needs its reason in `why`."""
+    """Return one figure; `reached` is None without a goal. A value of None needs a reason in `why`."""
     reached = None
     if goal is not None:
         reached = value is not None and (value >= goal if better == "higher" else value <= goal)
@@ -27,8 +27,8 @@ def figure(
 
 
 def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[str, float]) -> list[Figure]:
-    """Loss, gain and forgetting of each run; `goals` by the name of the figure, with or without its run."""
-    compared = compared_figures(comparison)
+    """Return loss, gain and forgetting of each run. Keys of `goals` are figure names, with or without the run."""
+    compared = comparison_figures(comparison)
     first = runs[0].first("held_out_loss")
     figures = [
         figure("base: held-out loss", first, "", "lower", why=None if first is not None else "not measured"),
@@ -36,11 +36,11 @@ def run_figures(comparison: Comparison, runs: Sequence[TrainedRun], goals: dict[
         figure(BASE_OVER_FROZEN, compared[BASE_OVER_FROZEN], "dB", "lower", goals.get(BASE_OVER_FROZEN)),
     ]
     for run in runs:
-        figures += _of_run(comparison, run, goals)
+        figures += _run_figures(comparison, run, goals)
     return figures
 
 
-def _of_run(comparison: Comparison, run: TrainedRun, goals: dict[str, float]) -> list[Figure]:
+def _run_figures(comparison: Comparison, run: TrainedRun, goals: dict[str, float]) -> list[Figure]:
     rows: list[tuple[str, float | None, str, Literal["higher", "lower"]]] = [
         ("held-out loss", run.last("held_out_loss"), "", "lower"),
         ("held-out loss, share of the base's", run.ratio("held_out_loss"), "×", "lower"),

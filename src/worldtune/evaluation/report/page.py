@@ -1,6 +1,6 @@
-"""index.html of a report: one file with its style and script inside, allowed by their hashes alone.
+"""index.html of a report: one file with inline style and script, which the page's policy allows only by hash.
 
-Every text of the data reaches the page through jinja's autoescape; the charts escape their own.
+Jinja's autoescape escapes every text of the data; the charts escape theirs themselves.
 """
 
 import base64
@@ -14,23 +14,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worldtune.evaluation.comparison import CONTROLS, FROZEN, NEAREST, REFERENCE, CaseRow, Group
-from worldtune.evaluation.gates import outcome_of
+from worldtune.evaluation.comparison.gates import describe_outcome, overall_outcome
 from worldtune.evaluation.learned.frechet import Distance
-from worldtune.evaluation.measures import MEASURES
 from worldtune.evaluation.report.plots import STYLE, Series, gain_chart, line_chart, loss_charts
 from worldtune.evaluation.report.saved_report import SavedReport
-from worldtune.evaluation.report.verdict import STILL, WILD, interval, remarks, signed, verdict
-from worldtune.evaluation.report.votes import identity, preference, shares
+from worldtune.evaluation.report.verdict import MAX_MOTION, MIN_MOTION, interval, remarks, signed, verdict
+from worldtune.evaluation.report.votes import preference, report_identity, shares
+from worldtune.evaluation.results import CONTROLS, FROZEN, REFERENCE, CaseRow, Group
+from worldtune.evaluation.scoring.metric_definitions import METRICS
 
 EAGER_ROWS = 3
-"""Rows of videos whose files load at once; the rest wait until they come near the screen."""
+"""Rows of videos that load at once; the others load when they come near the screen."""
 ADAPTER_STYLES = 5
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One video of the grid; the scores are null for the reference itself."""
+    """One video of the grid; its scores are None for the reference."""
 
     column: str
     style: str
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class GridRow:
-    """One clip of the grid with a video a column; `gain_db` is the subject's over the base."""
+    """One clip of the grid with a video for each column; `gain_db` is the subject's gain over the base."""
 
     case: CaseRow
     task: int
@@ -53,7 +53,7 @@ class GridRow:
 
 
 def render_page(saved: SavedReport) -> str:
-    """The whole page as text."""
+    """Return the HTML of the page."""
     templates = files("worldtune.evaluation.report") / "templates"
     style = "\n" + (templates / "report.css").read_text(encoding="utf-8") + STYLE
     script = "\n" + "\n".join((templates / name).read_text(encoding="utf-8") for name in ("report.js", "blind.js"))
@@ -64,7 +64,7 @@ def render_page(saved: SavedReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(plain=_plain)
+    environment.filters.update(plain=_format_value)
     environment.globals.update(interval=interval, signed=signed)
     comparison = saved.comparison
     base = comparison.reference_candidate
@@ -75,29 +75,29 @@ def render_page(saved: SavedReport) -> str:
         base=base,
         subject=saved.verdict_subject,
         frozen=FROZEN,
-        measures={name: measure for name, measure in MEASURES.items() if name not in comparison.not_run},
-        not_run={MEASURES[name].label: why for name, why in comparison.not_run.items()},
+        measures={name: metric for name, metric in METRICS.items() if name not in comparison.not_run},
+        not_run={METRICS[name].label: why for name, why in comparison.not_run.items()},
         distances=_distances(saved),
-        outcomes={name: outcome_of(rulings) for name, rulings in saved.rulings.items()},
+        outcomes={name: _outcome(saved, name) for name in saved.gate_results},
         styles=styles,
         verdict=verdict(comparison, saved.verdict_subject),
         remarks=remarks(comparison, saved.verdict_subject),
-        goals=_goals(saved),
-        typical=_typical(saved, styles),
+        goals=_count_goals(saved),
+        typical=_typical_row(saved, styles),
         grid=_grid(saved, styles),
         tasks=_task_numbers(saved),
         frames=max(row.frames for row in comparison.rows),
         horizon=Markup(_horizon(comparison.headline, styles)),
         gains=[Markup(chart) for chart in _gains(saved)],
         losses=[Markup(chart) for chart in loss_charts(saved.curves, styles)],
-        lineage=list(_flat(saved.lineage)),
-        forgetting_columns=list(dict.fromkeys(key for row in saved.forgetting for key in row)),
+        lineage=list(_flatten(saved.lineage)),
+        forgetting_columns=list(dict.fromkeys(key for row in saved.retention for key in row)),
         other_domains=[group for group in comparison.domains if not set(group.cases) & set(comparison.headline.cases)],
-        identity=identity(comparison),
+        report_identity=report_identity(comparison),
         vote_shares=shares(comparison, saved.votes),
-        preference=preference(comparison, saved.votes, saved.verdict_subject, saved.blind_rival),
-        blind_rival=saved.blind_rival,
-        blind_pairs=Markup(_pairs(saved)),
+        preference=preference(comparison, saved.votes, saved.verdict_subject, saved.blind_baseline),
+        blind_baseline=saved.blind_baseline,
+        blind_pairs=Markup(_blind_pairs(saved)),
         style=Markup(style),
         script=Markup(script),
         style_hash=_csp_hash(style),
@@ -109,21 +109,28 @@ def _styles(saved: SavedReport) -> dict[str, str]:
     base = saved.comparison.reference_candidate
     named = dict.fromkeys([*saved.comparison.candidates, *saved.curves])
     adapters = [name for name in named if name not in (base, *CONTROLS)]
-    coloured = {name: f"s{1 + place % ADAPTER_STYLES}" for place, name in enumerate(adapters)}
-    return {base: "s0", FROZEN: "control", NEAREST: "control", REFERENCE: "truth", **coloured}
+    colored = {name: f"s{1 + index % ADAPTER_STYLES}" for index, name in enumerate(adapters)}
+    return {base: "s0", **dict.fromkeys(CONTROLS, "control"), REFERENCE: "truth", **colored}
+
+
+def _outcome(saved: SavedReport, candidate: str) -> tuple[str, str]:
+    """Return the outcome in words and its tone. Passed checks without quality gates are not good news."""
+    gate_results = saved.gate_results[candidate]
+    tones = {"pass": "good" if saved.policy.gates else "unsure", "fail": "bad"}
+    return describe_outcome(saved.policy, gate_results), tones.get(overall_outcome(gate_results), "unsure")
 
 
 def _distances(saved: SavedReport) -> dict[str, dict[str, Distance]]:
-    """By metric and candidate."""
-    found: dict[str, dict[str, Distance]] = {}
+    """Return the distances by metric and candidate."""
+    by_metric: dict[str, dict[str, Distance]] = {}
     for distance in saved.distances:
-        found.setdefault(distance.metric, {})[distance.candidate] = distance
-    return found
+        by_metric.setdefault(distance.metric, {})[distance.candidate] = distance
+    return by_metric
 
 
-def _pairs(saved: SavedReport) -> str:
-    """JSON that may stand in a script element: no `<` is left in it."""
-    names = (saved.verdict_subject, saved.blind_rival)
+def _blind_pairs(saved: SavedReport) -> str:
+    """Return the pairs for blind votes as JSON for a script element, with every `<` escaped."""
+    names = (saved.verdict_subject, saved.blind_baseline)
     pairs = [
         {
             "case": row.name,
@@ -136,7 +143,7 @@ def _pairs(saved: SavedReport) -> str:
     return json.dumps(pairs).replace("<", "\\u003c")
 
 
-def _goals(saved: SavedReport) -> dict[str, int]:
+def _count_goals(saved: SavedReport) -> dict[str, int]:
     return {
         "reached": sum(figure.reached is True for figure in saved.figures),
         "missed": sum(figure.reached is False and figure.value is not None for figure in saved.figures),
@@ -146,18 +153,18 @@ def _goals(saved: SavedReport) -> dict[str, int]:
 
 
 def _task_numbers(saved: SavedReport) -> dict[str, int]:
-    return {task: place for place, task in enumerate(dict.fromkeys(row.task for row in saved.comparison.rows))}
+    return {task: number for number, task in enumerate(dict.fromkeys(row.task for row in saved.comparison.rows))}
 
 
-def _typical(saved: SavedReport, styles: Mapping[str, str]) -> GridRow:
-    """The clip with the median gain, with the base and the subject alone."""
+def _typical_row(saved: SavedReport, styles: Mapping[str, str]) -> GridRow:
+    """Return the clip with the median gain, with the reference, the base and the subject."""
     ranked = saved.comparison.worst_first(saved.verdict_subject, saved.comparison.headline.cases)
     columns = [REFERENCE, saved.comparison.reference_candidate, saved.verdict_subject]
     return _grid_row(saved, ranked[len(ranked) // 2], columns, styles, eager=True)
 
 
 def _grid(saved: SavedReport, styles: Mapping[str, str]) -> list[tuple[str, list[GridRow]]]:
-    """The headline's clips, then those of each other domain, each worst first."""
+    """Return the rows of the headline, then those of each other domain, each with the worst first."""
     headline = saved.comparison.headline
     others = [group for group in saved.comparison.domains if not set(group.cases) & set(headline.cases)]
     grid = []
@@ -168,8 +175,8 @@ def _grid(saved: SavedReport, styles: Mapping[str, str]) -> list[tuple[str, list
             (
                 group.name,
                 [
-                    _grid_row(saved, row, saved.columns, styles, eager=first and place < EAGER_ROWS)
-                    for place, row in enumerate(rows)
+                    _grid_row(saved, row, saved.columns, styles, eager=first and index < EAGER_ROWS)
+                    for index, row in enumerate(rows)
                 ],
             )
         )
@@ -187,20 +194,24 @@ def _grid_row(
             cells.append(Cell(column, styles[column], path, None, None, ""))
             continue
         ratio = row.scores[column].values["motion_ratio"]
-        psnr_db = _shown(saved, row, column)
-        note = "" if ratio is None else "barely moves" if ratio < STILL else "restless" if ratio > WILD else ""
-        gain = None if column == base else psnr_db - _shown(saved, row, base)
+        psnr_db = _shown_psnr(saved, row, column)
+        note = (
+            "" if ratio is None else "barely moves" if ratio < MIN_MOTION else "restless" if ratio > MAX_MOTION else ""
+        )
+        gain = None if column == base else psnr_db - _shown_psnr(saved, row, base)
         cells.append(Cell(column, styles[column], path, psnr_db, gain, note))
     task = _task_numbers(saved)[row.task]
-    takes = len(row.takes[saved.verdict_subject])
-    seed = f"seed {saved.shown_seeds[row.name]}, the worst of {takes}" if takes > 1 else ""
+    seeds = len(row.seed_scores[saved.verdict_subject])
+    seed = f"seed {saved.shown_seeds[row.name]}, the worst of {seeds}" if seeds > 1 else ""
     return GridRow(row, task, row.gain_db(saved.verdict_subject, base), cells, eager, seed)
 
 
-def _shown(saved: SavedReport, row: CaseRow, column: str) -> float:
-    """PSNR of the video that is shown: that of its seed."""
-    takes = row.takes[column]
-    value = next((take for take in takes if take.seed == saved.shown_seeds[row.name]), takes[0]).values["psnr_db"]
+def _shown_psnr(saved: SavedReport, row: CaseRow, column: str) -> float:
+    """Return the PSNR of the shown video, in dB."""
+    seed_scores = row.seed_scores[column]
+    value = next(
+        (seed_score for seed_score in seed_scores if seed_score.seed == saved.shown_seeds[row.name]), seed_scores[0]
+    ).values["psnr_db"]
     assert value is not None
     return value
 
@@ -215,33 +226,33 @@ def _horizon(group: Group, styles: Mapping[str, str]) -> str:
 
 def _gains(saved: SavedReport) -> list[str]:
     base = saved.comparison.reference_candidate
-    rivals = (base, FROZEN)
+    baselines = (base, FROZEN)
     charts = []
-    for rival in rivals:
+    for baseline in baselines:
         pairs = [
-            (row.name, row.gain_db(saved.verdict_subject, rival))
+            (row.name, row.gain_db(saved.verdict_subject, baseline))
             for row in saved.comparison.rows
             if row.name in set(saved.comparison.headline.cases)
         ]
         pairs.sort(key=lambda pair: pair[1])
-        against = "the base" if rival == "base" else "a frozen first frame" if rival == FROZEN else rival
+        against = "the base" if baseline == "base" else "a frozen first frame" if baseline == FROZEN else baseline
         charts.append(gain_chart(pairs, title=f"Gain of {saved.verdict_subject} over {against}, clip by clip"))
     return charts
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     leaves: list[tuple[str, str]] = []
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            leaves += _flat(value, f"{prefix}{key} · ")
+            leaves += _flatten(value, f"{prefix}{key} · ")
         elif isinstance(value, list | tuple):
-            leaves.append((f"{prefix}{key}", ", ".join(_plain(item) for item in value)))
+            leaves.append((f"{prefix}{key}", ", ".join(_format_value(item) for item in value)))
         else:
-            leaves.append((f"{prefix}{key}", _plain(value)))
+            leaves.append((f"{prefix}{key}", _format_value(value)))
     return leaves
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     match value:
         case None:
             return "–"

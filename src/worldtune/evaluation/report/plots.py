@@ -1,7 +1,7 @@
-"""Line charts and the clip-by-clip gain chart as SVG text, drawn here: no plotting library.
+"""Line charts and the clip-by-clip gain chart as SVG text, without a plotting library.
 
-Colours are classes (`s0`, `s1`, ... and `control`), so a page styles them for light and dark; a file written
-alone carries `STYLE` itself.
+Colors are CSS classes (`s0`, `s1`, … and `control`), so that a page can style them for light and dark mode; an SVG file
+contains `STYLE` itself.
 """
 
 import math
@@ -11,14 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from worldtune.core.files import atomic_file
 from worldtune.core.safe_text import xml_text
-from worldtune.files import atomic_file
 
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 96, 26, 40
-LETTER = 7.5  # pixels of a label's at most
+LETTER = 7.5  # largest width of a label's letter, in pixels
 LABEL_GAP = 14.0
 LOG_RATIO = 20.0
 LOSSES = {
@@ -46,7 +46,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Series:
-    """One named line; `points` are (x, y), `style` its class, `faint` the raw points behind a smoothed line."""
+    """One named line: its points (x, y), its CSS class `style`, and the raw points (`faint`) behind a smoothed line."""
 
     name: str
     points: Points
@@ -55,10 +55,10 @@ class Series:
 
 
 def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
-    """An SVG line chart with a label at each line's end; the y axis is logarithmic when y spans more than 20×."""
-    wide = _width(one.name for one in series)
-    ys = [y for one in series for _, y in (*one.points, *one.faint)]
-    xs = [x for one in series for x, _ in (*one.points, *one.faint)]
+    """Return an SVG line chart with a label at each line's end. The y axis is logarithmic if y spans more than 20×."""
+    wide = _width(line.name for line in series)
+    ys = [y for line in series for _, y in (*line.points, *line.faint)]
+    xs = [x for line in series for x, _ in (*line.points, *line.faint)]
     log = min(ys) > 0 and max(ys) / min(ys) > LOG_RATIO
     ticks_y = _log_ticks(min(ys), max(ys)) if log else _ticks(min(ys), max(ys))
     ticks_x = _ticks(min(xs), max(xs), inside=True)
@@ -81,18 +81,18 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     parts += [_text(at_x(x), HEIGHT - BOTTOM + 16, _number(x), anchor="middle") for x in ticks_x]
     scale = " · log scale" if log else ""
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label + scale, anchor="middle"))
-    for one in series:
-        if one.faint:
-            parts.append(f'<path class="line faint {one.style}" d="{path(one.faint)}"/>')
-        parts.append(f'<path class="line {one.style}" d="{path(one.points)}"/>')
-    ends = _spread([at_y(one.points[-1][1]) for one in series])
-    for one, end in zip(series, ends, strict=True):
-        parts.append(_text(WIDTH - RIGHT + 6, end + 4, _shortened(one.name), f"name {one.style}"))
+    for line in series:
+        if line.faint:
+            parts.append(f'<path class="line faint {line.style}" d="{path(line.faint)}"/>')
+        parts.append(f'<path class="line {line.style}" d="{path(line.points)}"/>')
+    ends = _spread([at_y(line.points[-1][1]) for line in series])
+    for line, end in zip(series, ends, strict=True):
+        parts.append(_text(WIDTH - RIGHT + 6, end + 4, _shortened(line.name), f"name {line.style}"))
     return _svg(parts, title, wide, HEIGHT)
 
 
 def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
-    """An SVG bar a clip, in the order given: its gain in dB, with the clip's name on hover."""
+    """Return an SVG bar chart of each clip's gain in dB, in the given order, with the clip's name on hover."""
     values = [gain for _, gain in gains]
     ticks = _ticks(min(0.0, *values), max(0.0, *values))
     low, high = min(ticks[0], *values), max(ticks[-1], *values)
@@ -106,9 +106,9 @@ def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
         parts.append(f'<path class="{"grid" if y else "zero"}" d="M{LEFT},{at_y(y):.1f}h{wide}"/>')
         parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
     step = wide / len(gains)
-    for place, (name, gain) in enumerate(gains):
+    for index, (name, gain) in enumerate(gains):
         top, tall = min(at_y(0), at_y(gain)), abs(at_y(gain) - at_y(0))
-        x, width = LEFT + place * step, max(1.0, min(step - 2, 24))
+        x, width = LEFT + index * step, max(1.0, min(step - 2, 24))
         parts.append(
             f'<rect class="{"won" if gain > 0 else "lost"}" x="{x + (step - width) / 2:.1f}" y="{top:.1f}" '
             f'width="{width:.1f}" height="{tall:.1f}"><title>{xml_text(name)}: {gain:+.2f} dB</title></rect>'
@@ -118,10 +118,10 @@ def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
 
 
 def loss_charts(curves: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mapping[str, str]) -> list[str]:
-    """One chart a loss (held-out, training, base domain) over steps, with a line for each run that logged it.
+    """Return a chart of each loss (held-out, training, base domain) over steps, with a line for each run that has it.
 
-    `curves` maps a run's name to the rows of its metrics.jsonl; a training loss is drawn as a moving average
-    over a twentieth of its points, with the raw points faint behind it.
+    `curves` maps a run's name to the rows of its metrics.jsonl. A training loss is drawn as a moving average over a
+    twentieth of its points, with the raw points faint behind it.
     """
     charts = []
     for key, title in LOSSES.items():
@@ -137,7 +137,7 @@ def loss_charts(curves: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mappi
 
 
 def run_charts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One run's charts: what it learns beside what it forgets, with its moving averages; and the training loss."""
+    """Return the charts of one run: held-out and base domain loss with its EMA weights, and the training loss."""
     averages = sorted({name for row in rows for name in row.get("averages", {})})
     judged: dict[str, list[tuple[float, float]]] = {
         "held out": [],
@@ -149,22 +149,22 @@ def run_charts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for name, loss in (known | row.get("averages", {})).items():
             if loss is not None:
                 judged[name].append((float(row["step"]), float(loss)))
-    series = [Series(name, points, f"s{place % 6}") for place, (name, points) in enumerate(judged.items()) if points]
+    series = [Series(name, points, f"s{index % 6}") for index, (name, points) in enumerate(judged.items()) if points]
     charts = [line_chart(series, title="Loss on clips it does not train on", x_label="step")] if series else []
     trained = [(float(row["step"]), float(row["loss"])) for row in rows if "loss" in row]
     if trained:
-        one = Series("training", _smooth(trained), "s1", trained)
-        charts.append(line_chart([one], title=LOSSES["loss"], x_label="step"))
+        line = Series("training", _smooth(trained), "s1", trained)
+        charts.append(line_chart([line], title=LOSSES["loss"], x_label="step"))
     return charts
 
 
 def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Write the loss charts of one or more runs, one under another, as a single SVG file that stands alone."""
+    """Write the loss charts of one or more runs, one below another, as one self-contained SVG file."""
     if len(curves) == 1:
         charts = run_charts(*curves.values())
     else:
-        charts = loss_charts(curves, {name: f"s{1 + place % 5}" for place, name in enumerate(curves)})
-    stacked = "".join(f'<g transform="translate(0,{HEIGHT * place})">{svg}</g>' for place, svg in enumerate(charts))
+        charts = loss_charts(curves, {name: f"s{1 + index % 5}" for index, name in enumerate(curves)})
+    stacked = "".join(f'<g transform="translate(0,{HEIGHT * index})">{svg}</g>' for index, svg in enumerate(charts))
     averages = {name for rows in curves.values() for row in rows for name in row.get("averages", {})}
     wide, tall = _width([*curves, "base domain", *averages]), HEIGHT * len(charts)
     with atomic_file(path) as partial:
@@ -187,7 +187,7 @@ def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start")
 
 
 def _ticks(low: float, high: float, inside: bool = False) -> list[float]:
-    """Round numbers that cover low..high (or lie inside it), about five of them."""
+    """Return about five round numbers that cover low..high, or lie inside it."""
     span = (high - low) or abs(high) or 1.0
     rough = span / 4
     power = 10.0 ** math.floor(math.log10(rough))
@@ -209,9 +209,9 @@ def _scaled(y: float, log: bool) -> float:
     return math.log10(y) if log else y
 
 
-def _number(value: float, beside: Sequence[float] = ()) -> str:
-    """With as many digits as tell it from those `beside` it."""
-    digits = next((d for d in range(4, 12) if len({f"{each:.{d}g}" for each in beside}) == len(set(beside))), 12)
+def _number(value: float, ticks: Sequence[float] = ()) -> str:
+    """Return the number with enough digits to distinguish all `ticks`."""
+    digits = next((d for d in range(4, 12) if len({f"{tick:.{d}g}" for tick in ticks}) == len(set(ticks))), 12)
     return f"{value:.{digits}g}".replace("-", "−")
 
 
@@ -220,12 +220,12 @@ def _shortened(name: str) -> str:
 
 
 def _width(names: Iterable[str]) -> int:
-    """Of a line chart whose labels are `names`: the lines have the same room, whatever their labels need."""
+    """Return the width of a line chart with labels `names`. Longer labels widen the chart, not the lines."""
     return WIDTH - RIGHT + max(RIGHT, *(math.ceil(12 + LETTER * len(_shortened(name))) for name in names))
 
 
 def _spread(heights: Sequence[float]) -> list[float]:
-    """Label heights pushed apart to `LABEL_GAP`, in the order given."""
+    """Return label heights pushed apart to `LABEL_GAP`, in the given order."""
     order = sorted(range(len(heights)), key=lambda k: heights[k])
     placed = list(heights)
     for above, below in pairwise(order):
@@ -237,7 +237,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
 def _smooth(points: Points) -> list[tuple[float, float]]:
     reach = max(1, len(points) // 40)
     smoothed = []
-    for place, (x, _) in enumerate(points):
-        window = [y for _, y in points[max(0, place - reach) : place + reach + 1]]
+    for index, (x, _) in enumerate(points):
+        window = [y for _, y in points[max(0, index - reach) : index + reach + 1]]
         smoothed.append((x, sum(window) / len(window)))
     return smoothed

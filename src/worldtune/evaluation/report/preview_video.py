@@ -1,4 +1,4 @@
-"""The mp4 a browser plays: H.264, yuv420p, index in front, small pictures enlarged pixel by pixel.
+"""mp4 files for browsers: H.264, yuv420p, index at the front, small pictures enlarged pixel by pixel.
 
 Shape letters: T frames, H height, W width, C channels.
 """
@@ -10,27 +10,27 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from worldtune.evaluation.case import Frames
+from worldtune.evaluation.cases.case import Frames
 
 TINY, SMALL = 96, 192
 BT709 = 1
 
 
 def enlargement(height: int, width: int) -> int:
-    """How many screen pixels a pixel gets in each direction: 4 up to 96 pixels a side, 2 up to 192, else 1."""
+    """Return the enlargement factor: 4 if the longer side has up to 96 pixels, 2 up to 192, else 1."""
     longer = max(height, width)
     return 4 if longer <= TINY else 2 if longer <= SMALL else 1
 
 
 def enlarge(frames_THWC: Frames, times: int) -> Frames:
-    """Each pixel repeated `times` by `times`: (T, H·times, W·times, C)."""
+    """Return the frames with each pixel repeated `times` by `times`: (T, H·times, W·times, C)."""
     return np.repeat(np.repeat(frames_THWC, times, axis=-3), times, axis=-2)
 
 
-def write_preview(path: Path, frames_THWC: Frames, fps: float) -> None:
-    """Write `frames_THWC` (uint8 RGB) at `fps` for looking at; odd sides get their last row or column twice.
+def write_report_video(path: Path, frames_THWC: Frames, fps: float) -> None:
+    """Write `frames_THWC` (uint8 RGB) at `fps` as a preview. Odd sides are padded by their last row or column.
 
-    The mp4 is lossy (x264 crf 16): figures are computed from arrays, never from it.
+    The mp4 is lossy (x264 crf 16); figures are computed from arrays, never from it.
     """
     shown = enlarge(frames_THWC, enlargement(*frames_THWC.shape[1:3]))
     shown = np.pad(shown, ((0, 0), (0, shown.shape[1] % 2), (0, shown.shape[2] % 2), (0, 0)), mode="edge")

@@ -1,4 +1,4 @@
-"""The videos of an evaluation as a Rerun recording: every case and candidate on one timeline of frames.
+"""Write the videos of an evaluation as a Rerun recording: every case and candidate on one timeline.
 
 Shape letters: T frames.
 """
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worldtune.errors import UserError
-from worldtune.evaluation.case import Candidates, Case, Video
-from worldtune.evaluation.comparison import REFERENCE
+from worldtune.evaluation.cases.case import CandidateVideos, Case, Video
+from worldtune.evaluation.results import REFERENCE
 
 QUALITY = 90  # of JPEG
 
 
-def require_rerun() -> None:
-    """Raises UserError when Rerun is not installed."""
+def check_rerun_installed() -> None:
+    """Raise UserError if Rerun is not installed."""
     try:
         import rerun  # noqa: F401
     except ImportError as error:
-        mend = "pip install 'worldtune[rerun]', or leave --rerun out."
-        raise UserError("Rerun is not installed", where="--rerun", mend=mend) from error
+        hint = "Run pip install 'worldtune[rerun]', or omit --rerun."
+        raise UserError("Rerun is not installed", where="--rerun", hint=hint) from error
 
 
-def write_recording(path: Path, title: str, cases: Sequence[Case], candidates: Candidates, fps: float) -> None:
-    """Write an .rrd file with the real video and each candidate's first video of each case, and its prompt."""
+def write_recording(path: Path, title: str, cases: Sequence[Case], candidates: CandidateVideos, fps: float) -> None:
+    """Write an .rrd file with each case's prompt, real video, and each candidate's video of the first seed."""
     import rerun as rr
 
     recording = rr.RecordingStream(f"worldtune: {title}")
     recording.save(path)
     for number, case in enumerate(cases):
-        root = f"{number:03d} {case.name}"  # Rerun escapes what the parts of a path hold
+        root = f"{number:03d} {case.name}"  # Rerun escapes the parts of a path
         recording.log([root, "prompt"], rr.TextDocument(case.prompt), static=True)
         columns = {REFERENCE: case.reference, **{name: clips[case.name][0] for name, clips in candidates.items()}}
         for column, video in columns.items():

@@ -1,21 +1,21 @@
-"""The evaluation in Markdown, for a pull request: verdict, gates, the metrics that matter, the worst clips."""
+"""The summary of an evaluation in Markdown, for a pull request: verdict, gates, metrics, and the worst clips."""
 
 from collections.abc import Iterator, Sequence
 
 from worldtune.core.safe_text import markdown, one_line
-from worldtune.evaluation.comparison import CONTROLS, Group
-from worldtune.evaluation.gates import outcome_of
-from worldtune.evaluation.measures import MEASURES
+from worldtune.evaluation.comparison.gates import describe_outcome
 from worldtune.evaluation.report.saved_report import SavedReport
 from worldtune.evaluation.report.verdict import interval, remarks, signed, verdict
 from worldtune.evaluation.report.votes import preference, shares
+from worldtune.evaluation.results import CONTROLS, Group
+from worldtune.evaluation.scoring.metric_definitions import METRICS
 
 WORST = 5
-SIGNS = {"pass": "✓ pass", "fail": "✗ fail", "not enough evidence": "? not enough evidence"}
+SIGNS = {"pass": "✓ pass", "fail": "✗ fail", "not enough evidence": "? not enough evidence", "does not apply": "–"}
 
 
 def summary(saved: SavedReport) -> str:
-    """The whole text. What comes from the data is escaped: it is text wherever it stands."""
+    """Return the Markdown text. Text from the data is escaped."""
     return "\n".join(_lines(saved)) + "\n"
 
 
@@ -23,17 +23,20 @@ def _lines(saved: SavedReport) -> Iterator[str]:
     comparison, subject = saved.comparison, saved.verdict_subject
     yield f"# {markdown(saved.title)}"
     yield ""
-    yield f"**{markdown(verdict(comparison, subject).text)}**"
+    headline = verdict(comparison, subject)
+    yield f"**{'✗ ' if headline.tone == 'bad' else ''}{markdown(headline.text)}**"
     yield ""
     for remark in remarks(comparison, subject):
         yield f"- {markdown(remark.text)}"
     for note in saved.notes:
         yield f"- {markdown(note)}"
-    for candidate, rulings in saved.rulings.items():
+    for candidate, gate_results in saved.gate_results.items():
         yield ""
-        yield f"## Gates: {markdown(candidate)}, {outcome_of(rulings)}"
+        yield f"## {markdown(candidate)}: {describe_outcome(saved.policy, gate_results)}"
         yield ""
-        yield from _table(["gate", "", "measured"], [[each.gate, SIGNS[each.outcome], each.why] for each in rulings])
+        yield from _table(
+            ["gate", "", "measured"], [[result.gate, SIGNS[result.outcome], result.why] for result in gate_results]
+        )
     yield ""
     yield f"## Metrics, {len(comparison.headline.cases)} held-out clips"
     yield ""
@@ -51,36 +54,39 @@ def _lines(saved: SavedReport) -> Iterator[str]:
 def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
     comparison, subject, base = saved.comparison, saved.verdict_subject, saved.comparison.reference_candidate
     rows = []
-    for name, measure in MEASURES.items():
+    for name, metric in METRICS.items():
         if name in comparison.not_run:
             continue
         cells = []
         for candidate in comparison.candidates:
             mean = group.results[candidate].means[name]
-            range_ = interval(mean.low, mean.high, measure.digits)
+            range_ = interval(mean.low, mean.high, metric.digits)
             n = f" n = {mean.n}" if mean.n < len(group.cases) else ""
-            cells.append("–" if mean.mean is None else f"{mean.mean:.{measure.digits}f} {range_}{n}".strip())
+            cells.append("–" if mean.mean is None else f"{mean.mean:.{metric.digits}f} {range_}{n}".strip())
         paired = group.results[subject].against[base].get(name)
-        unit = f", {measure.unit}" if measure.unit else ""
-        said = paired.verdict if paired and paired.n else ""
-        rows.append([f"{measure.label}{unit} ({measure.way})", *cells, said])
+        unit = f", {metric.unit}" if metric.unit else ""
+        paired_verdict = paired.verdict if paired and paired.n else ""
+        rows.append([f"{metric.label}{unit} ({metric.direction})", *cells, paired_verdict])
     if saved.votes:
-        won = shares(comparison, saved.votes)
-        cells = [f"{won[name][0]:.2f} of {won[name][1]}" if name in won else "–" for name in comparison.candidates]
-        rival = saved.blind_rival
-        preferred = preference(comparison, saved.votes, subject, rival)
-        rows.append([f"blind votes ({subject} beside {rival})", *cells, preferred.verdict if preferred else ""])
-    yield from _table(["metric", *comparison.candidates, f"{subject} beside {base}"], rows)
+        vote_shares = shares(comparison, saved.votes)
+        cells = [
+            f"{vote_shares[name][0]:.2f} of {vote_shares[name][1]}" if name in vote_shares else "–"
+            for name in comparison.candidates
+        ]
+        baseline = saved.blind_baseline
+        preferred = preference(comparison, saved.votes, subject, baseline)
+        rows.append([f"blind votes ({subject} against {baseline})", *cells, preferred.verdict if preferred else ""])
+    yield from _table(["metric", *comparison.candidates, f"{subject} against {base}"], rows)
     yield ""
     for distance in saved.distances:
         value = distance.why or f"{distance.value:.4g} [{distance.low:.4g}, {distance.high:.4g}]"
         yield f"- {markdown(distance.metric)}, {markdown(distance.candidate)}, {distance.n} clips: {markdown(value)}"
-    if saved.judge and not saved.judge.fates.get("answered"):
-        yield f"- the judge judged nothing: {markdown('; '.join(saved.judge.faults) or 'no answer could be read')}"
+    if saved.judge and not saved.judge.statuses.get("answered"):
+        yield f"- the judge gave no scores: {markdown('; '.join(saved.judge.faults) or 'no answer could be read')}"
     for name, why in saved.no_distances.items():
         yield f"- {markdown(name)}: not run: {markdown(why)}"
     for name, why in comparison.not_run.items():
-        yield f"- {markdown(MEASURES[name].label)}: not run: {markdown(why)}"
+        yield f"- {markdown(METRICS[name].label)}: not run: {markdown(why)}"
 
 
 def _worst(saved: SavedReport) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Blind votes of people: which of two videos of a case is better, collected on the report's page.
+"""Blind votes of people on which of two videos of a case is better, collected on the report's page.
 
-The page shows two candidates side by side in an order drawn for each case, without names, and saves a file.
+The page shows two candidates side by side without names, in a random order for each case, and saves a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,29 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from worldtune.core.files import digest_json
+from worldtune.core.statistics import PairedComparison, compare_paired
 from worldtune.core.strict_io import read_json
 from worldtune.errors import DataError, first_line
-from worldtune.evaluation.comparison import Comparison
-from worldtune.files import digest_json
-from worldtune.statistics import Paired, paired
+from worldtune.evaluation.results import Comparison
 
 FORMAT = "worldtune votes 1"
-_EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Vote:
-    """On one case: what was shown left and right, and which was better."""
+    """A vote on one case: the candidates shown left and right, and the choice."""
 
-    __pydantic_config__ = _EXACT
+    __pydantic_config__ = _STRICT
 
     case: str
     left: str
     right: str
     choice: Literal["left", "right", "same"]
 
-    def favours(self, candidate: str) -> float | None:
-        """1 for the candidate, 0 for the other, a half for neither; None when it was not shown."""
+    def favors(self, candidate: str) -> float | None:
+        """Return 1 if the candidate won, 0 if it lost, 0.5 for a tie; None if it was not shown."""
         if candidate not in (self.left, self.right):
             return None
         if self.choice == "same":
@@ -42,80 +42,80 @@ class Vote:
 
 @dataclass(frozen=True)
 class Ballot:
-    """A file of votes; `report` is the evaluation that they are of (`identity`)."""
+    """A file of votes; `report` is the identity of their evaluation (`report_identity`)."""
 
-    __pydantic_config__ = _EXACT
+    __pydantic_config__ = _STRICT
 
     format: str
     report: str
     votes: list[Vote]
 
 
-def identity(comparison: Comparison) -> str:
-    """Of the videos that were compared, so that votes are counted for these and no others."""
+def report_identity(comparison: Comparison) -> str:
+    """Return the digest of all compared videos. Votes count only for the report with the same digest."""
     return digest_json(
         [
-            [row.name, {name: [take.digest for take in its] for name, its in row.takes.items()}]
+            [row.name, {name: [seed_score.digest for seed_score in values] for name, values in row.seed_scores.items()}]
             for row in comparison.rows
         ]
     )
 
 
 def read_votes(path: Path, comparison: Comparison) -> list[Vote]:
-    """Raises DataError when the file is none, or of another evaluation."""
-    mend = "Name the file that the report's page saved."
-    found = read_json(path, mend=mend)
+    """Return the votes of a file. Raise DataError if it is not a ballot or belongs to another evaluation."""
+    hint = "Name the file that the report's page saved."
+    content = read_json(path, hint=hint)
     try:
-        ballot = TypeAdapter(Ballot).validate_python(found)
+        ballot = TypeAdapter(Ballot).validate_python(content)
     except ValidationError as error:
-        raise DataError(f"no votes can be read: {first_line(error)}", where=str(path), mend=mend) from error
+        raise DataError(f"the votes cannot be read: {first_line(error)}", where=str(path), hint=hint) from error
     if ballot.format != FORMAT:
-        raise DataError(f"votes in the format {ballot.format!r}, not {FORMAT!r}", where=str(path), mend=mend)
-    if ballot.report != identity(comparison):
-        raise DataError("these votes are of another evaluation's videos", where=str(path), mend=mend)
-    refuse_strange(ballot.votes, comparison, str(path))
+        raise DataError(f"votes in the format {ballot.format!r}, not {FORMAT!r}", where=str(path), hint=hint)
+    if ballot.report != report_identity(comparison):
+        raise DataError("the votes are about the videos of another evaluation", where=str(path), hint=hint)
+    check_votes(ballot.votes, comparison, str(path))
     return ballot.votes
 
 
 def read_ballots(paths: Sequence[Path], comparison: Comparison) -> list[Vote]:
-    """The votes of several files. Raises DataError as `read_votes` does, and for the same votes twice."""
+    """Return the votes of several files. Raise DataError as `read_votes` does, or if two files have the same votes."""
     ballots = [read_votes(path, comparison) for path in paths]
-    for place, ballot in enumerate(ballots):
-        if ballot in ballots[:place]:
-            what = "these votes are those of another file"
-            raise DataError(what, where=str(paths[place]), mend="Name each person's file once.")
+    for index, ballot in enumerate(ballots):
+        if ballot in ballots[:index]:
+            what = "the file has the same votes as another file"
+            raise DataError(what, where=str(paths[index]), hint="Give each person's file once.")
     return [vote for ballot in ballots for vote in ballot]
 
 
-def refuse_strange(votes: Sequence[Vote], comparison: Comparison, where: str) -> None:
-    """Raises DataError for a vote on what was not compared."""
+def check_votes(votes: Sequence[Vote], comparison: Comparison, where: str) -> None:
+    """Raise DataError if a vote names a case or candidates that were not compared."""
     cases, candidates = {row.name for row in comparison.rows}, set(comparison.candidates)
     for vote in votes:
         if vote.case not in cases or not {vote.left, vote.right} <= candidates or vote.left == vote.right:
             what = f"a vote on {vote.left!r} and {vote.right!r} of {vote.case!r}, which were not compared"
-            raise DataError(what, where=where, mend="Vote again on the report's own page.")
+            raise DataError(what, where=where, hint="Vote again on the report's own page.")
 
 
 def shares(comparison: Comparison, votes: Sequence[Vote]) -> Mapping[str, tuple[float, int]]:
-    """By candidate: the share of its votes that it won, ties a half, and how many they are."""
-    found = {}
+    """Return by candidate the share of votes that it won (a tie is a half) and the number of votes."""
+    result = {}
     for candidate in comparison.candidates:
-        its = [share for vote in votes if (share := vote.favours(candidate)) is not None]
-        if its:
-            found[candidate] = (sum(its) / len(its), len(its))
-    return found
+        values = [share for vote in votes if (share := vote.favors(candidate)) is not None]
+        if values:
+            result[candidate] = (sum(values) / len(values), len(values))
+    return result
 
 
-def preference(comparison: Comparison, votes: Sequence[Vote], subject: str, rival: str) -> Paired | None:
-    """The subject against the rival, case by case; None without votes on the two."""
+def preference(comparison: Comparison, votes: Sequence[Vote], subject: str, baseline: str) -> PairedComparison | None:
+    """Return the paired comparison of the subject with a baseline by case; None without votes on the two."""
     episodes = {row.name: row.episode for row in comparison.rows}
     cases: dict[str, list[float]] = {}
     for vote in votes:
-        if {vote.left, vote.right} == {subject, rival}:
-            share = vote.favours(subject)
+        if {vote.left, vote.right} == {subject, baseline}:
+            share = vote.favors(subject)
             assert share is not None
             cases.setdefault(vote.case, []).append(2 * share - 1)
     if not cases:
         return None
-    means = [sum(its) / len(its) for its in cases.values()]
-    return paired(means, [0.0] * len(means), [episodes[case] for case in cases])
+    means = [sum(values) / len(values) for values in cases.values()]
+    return compare_paired(means, [0.0] * len(means), [episodes[case] for case in cases])

@@ -1,1 +1,1 @@
-"""The event log and the state that it says: signed events in a chain, one reducer, a verified replica."""
+"""The event log and its state: signed events in a chain, one reducer, a verified replica."""

@@ -1,27 +1,27 @@
-"""The entries of a replica, each with its digest. What stands instead of a damaged one is found out from the log."""
+"""The entries of a replica, each with its digest. If one is damaged, the state is rebuilt from the log."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from worldtune.core.files import digest_bytes
 from worldtune.errors import RegistryError, UserError
-from worldtune.files import digest_bytes
 from worldtune.registry.log.state import State
-from worldtune.registry.manifest import parse_json
+from worldtune.registry.store.manifest import parse_json
 
 Note = Callable[[str], None]
 
 
-class DamagedError(Exception):
-    """An entry is not what was kept."""
+class DamagedEntryError(Exception):
+    """The error of an entry that differs from what was saved."""
 
 
 class Entries:
-    """The entries of a replica as one snapshot holds them: JSON by table and key.
+    """The entries of a replica in one snapshot: JSON by table and key.
 
-    `rebuild` gives the same state from the log. It is asked once, when an entry is damaged: reading never fails, and
-    never says anything else, for what became of the replica.
+    `rebuild` returns the same state from the log. It is called once, at the first damaged entry, so that a damaged
+    replica neither fails a read nor changes its result.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, note: Note) -> None:
@@ -33,46 +33,46 @@ class Entries:
         if self.rebuilt is None:
             try:
                 return self.entry(table, key)
-            except DamagedError as error:
-                self.rebuilt = self._from_log(error)
+            except DamagedEntryError as error:
+                self.rebuilt = self._rebuild_from_log(error)
         found = self.rebuilt.tables[table].get(key)
         return None if found is None else self.rebuilt.tables[table].encode(found)
 
     def scan(self, table: str, prefix: str) -> Iterator[tuple[str, Any]]:
         if self.rebuilt is None:
-            query = "SELECT key, value, digest FROM entry WHERE part = ? AND key >= ? AND key < ? ORDER BY key"
+            query = "SELECT key, value, digest FROM entry WHERE table_name = ? AND key >= ? AND key < ? ORDER BY key"
             try:
                 yield from list(self._read(table, query, (table, prefix, prefix + "\U0010ffff")))
-            except DamagedError as error:
-                self.rebuilt = self._from_log(error)
+            except DamagedEntryError as error:
+                self.rebuilt = self._rebuild_from_log(error)
             else:
                 return
         encode = self.rebuilt.tables[table].encode
         yield from ((key, encode(value)) for key, value in self.rebuilt.tables[table].items(prefix))
 
-    def entry(self, part: str, key: str) -> Any | None:
-        """One entry as it was kept. Raises DamagedError."""
-        query = "SELECT key, value, digest FROM entry WHERE part = ? AND key = ?"
-        return next((value for _, value in self._read(part, query, (part, key))), None)
+    def entry(self, table: str, key: str) -> Any | None:
+        """Return one entry as it was saved. Raise DamagedEntryError if it was changed."""
+        query = "SELECT key, value, digest FROM entry WHERE table_name = ? AND key = ?"
+        return next((value for _, value in self._read(table, query, (table, key))), None)
 
-    def _read(self, part: str, query: str, values: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    def _read(self, table: str, query: str, values: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         try:
             for key, value, digest in self.connection.execute(query, values):
-                if digest != digest_of(part, key, value):
-                    raise DamagedError(f"the entry {key!r} of {part} is not what was kept")
+                if digest != entry_digest(table, key, value):
+                    raise DamagedEntryError(f"the entry {key!r} of {table} was changed")
                 yield key, parse_json(value, str(self.path))
         except (sqlite3.Error, RegistryError) as error:
-            raise DamagedError(str(error)) from error
+            raise DamagedEntryError(str(error)) from error
 
-    def _from_log(self, error: DamagedError) -> State:
-        """Raises UserError, and not RegistryError, which to the reducer is what the rules say."""
-        self.note(f"the registry is verified from its first event, as the replica {self.path} is damaged: {error}")
+    def _rebuild_from_log(self, error: DamagedEntryError) -> State:
+        """Rebuild the state. Raise UserError on failure: the reducer takes RegistryError for a violated rule."""
+        self.note(f"verifying from the first event because the replica {self.path} is damaged: {error}")
         assert self.rebuild is not None
         try:
             return self.rebuild()
         except UserError as fault:
-            raise UserError(fault.what, where=fault.where, mend=fault.mend) from fault
+            raise UserError(fault.what, where=fault.where, hint=fault.hint) from fault
 
 
-def digest_of(part: str, key: str, value: str) -> str:
-    return digest_bytes(f"{part}\0{key}\0{value}".encode(errors="surrogatepass"))[:16]
+def entry_digest(table: str, key: str, value: str) -> str:
+    return digest_bytes(f"{table}\0{key}\0{value}".encode(errors="surrogatepass"))[:16]

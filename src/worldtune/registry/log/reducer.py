@@ -1,7 +1,7 @@
-"""The reducer: a state and an event give the next state. An event that the rules do not allow has no effect.
+"""The reducer: it computes the next state from a state and an event. An event that breaks a rule has no effect.
 
-The state is a pure function of the events. Once a key is known as stolen, it is what it would be if that key had never
-let anything in: all events are reduced again, with that known from the start.
+The state is a pure function of the events. When a key is retired as stolen, all events are reduced again with the theft
+known from the start, so the state is what it would be if that key had never let anything in.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,188 +9,190 @@ from dataclasses import replace
 from typing import Any
 
 from worldtune.errors import RegistryError
-from worldtune.registry.facts import (
-    Approved,
+from worldtune.registry.events.events import (
+    ApprovalWithdrawn,
+    ArtifactDerived,
     BaseRevoked,
+    ChannelUpdated,
     ClockSet,
-    Derived,
-    Enrolled,
-    Evaluated,
-    Expected,
+    ExpectationSet,
     Fact,
-    Founded,
-    Labelled,
-    Moved,
+    KeyAdded,
+    KeyRetired,
+    Labeled,
     PolicySet,
-    Published,
-    Released,
-    Retired,
-    Revoked,
-    Withdrawn,
+    RegistryCreated,
+    ReleaseAdded,
+    ReleaseApproved,
+    ReleaseEvaluated,
+    ReleasePublished,
+    ReleaseRevoked,
 )
-from worldtune.registry.identities import Identity
-from worldtune.registry.keys import public_key
+from worldtune.registry.events.identities import Identity
 from worldtune.registry.log.event_log import Event, Head
-from worldtune.registry.log.permissions import TAKING
-from worldtune.registry.log.rules import check
-from worldtune.registry.log.state import Events, Ignored, Move, State, place
-from worldtune.registry.log.statements_of_others import brought_key
-from worldtune.registry.releases import move_key
-from worldtune.registry.standing import POLICY, approval_key, made_at, standing, still_approved
+from worldtune.registry.log.imported_statements import statement_digest
+from worldtune.registry.log.permissions import REVOKING
+from worldtune.registry.log.release_status import POLICY_KEY, approval_key, release_status, stated_at, valid_approvals
+from worldtune.registry.log.resolve import move_key
+from worldtune.registry.log.rules import check_event
+from worldtune.registry.log.state import ChannelMove, EventTuple, IgnoredEvent, State, sequence_key
+from worldtune.registry.signing.keys import parse_public_key
 
 History = Callable[[], Iterable[Event[Any]]]
 
 
 def apply(state: State, event: Event[Any], history: History) -> State:
-    """The state after an event; `history` are all events up to it, for when one makes a key known as stolen.
+    """Return the state after an event; `history` returns all events up to it, for the case that it reports a theft.
 
-    The state that is given may change. An event without effect is in the state's `ignored`, with the reason.
+    The given state may change. An event without effect is listed in the state's `ignored` with the reason.
     """
-    if ignored := _refusal(state, event, event.sequence):
-        state.ignored.put(place(event.sequence), ignored)
+    if ignored := _find_violation(state, event, event.sequence):
+        state.ignored.put(sequence_key(event.sequence), ignored)
     else:
-        _take(state, event)
+        _apply_effect(state, event)
         fact = event.fact
-        if isinstance(fact, Retired) and fact.stolen and fact.key not in state.stolen:
-            return _without_stolen(state, event, history)
+        if isinstance(fact, KeyRetired) and fact.stolen and fact.key not in state.stolen:
+            return _reduce_without_stolen(state, event, history)
     state.head = Head(event.sequence, event.hash)
     return state
 
 
-def _refusal(state: State, event: Event[Any], since: int) -> Ignored | None:
-    """Why the rules do not allow an event, since which event; None if they do."""
+def _find_violation(state: State, event: Event[Any], since: int) -> IgnoredEvent | None:
+    """Return why the rules do not allow an event and since which event, or None if they allow it."""
     try:
-        check(state, event)
+        check_event(state, event)
     except RegistryError as error:
-        return Ignored(since, error.what)
+        return IgnoredEvent(since, error.what)
     return None
 
 
-def _without_stolen(state: State, theft: Event[Any], history: History) -> State:
-    """Reduce everything again, knowing of the theft. What had no effect before stays without."""
-    again = State(state.registry, state.founder)
-    again.stolen = state.stolen | {theft.fact.key}
+def _reduce_without_stolen(state: State, theft: Event[Any], history: History) -> State:
+    """Reduce all events again with the theft known. Events without effect stay without effect."""
+    rebuilt = State(state.registry, state.founder)
+    rebuilt.stolen = state.stolen | {theft.fact.key}
     for event in history():
         if event.sequence > theft.sequence:
             break
-        key = place(event.sequence)
+        key = sequence_key(event.sequence)
         ignored = state.ignored.get(key)
-        if ignored is None and not isinstance(event.fact, TAKING):  # what was taken away by right stays so
-            ignored = _refusal(again, event, theft.sequence)
+        if ignored is None and not isinstance(event.fact, REVOKING):  # valid revocations stay valid
+            ignored = _find_violation(rebuilt, event, theft.sequence)
         if ignored is None:
-            _take(again, event)
+            _apply_effect(rebuilt, event)
         else:
-            again.ignored.put(key, ignored)
+            rebuilt.ignored.put(key, ignored)
             if ignored.since != event.sequence:
-                _reserve(again, event)
-                _leave_empty(again, event)
-        again.head = Head(event.sequence, event.hash)
-    return again
+                _reserve_numbers(rebuilt, event)
+                _clear_channel(rebuilt, event)
+        rebuilt.head = Head(event.sequence, event.hash)
+    return rebuilt
 
 
-def _take(state: State, event: Event[Any]) -> None:
-    """Let an allowed event have its effect."""
-    _reserve(state, event)
+def _apply_effect(state: State, event: Event[Any]) -> None:
+    """Apply the effect of an allowed event."""
+    _reserve_numbers(state, event)
     EFFECTS[type(event.fact)](state, event, event.fact)
-    if event.fact.brought is not None:
-        state.brought.put(brought_key(event.fact.brought.encode()), event.sequence)
+    if event.fact.imported_statement is not None:
+        state.imported_statements.put(statement_digest(event.fact.imported_statement.encode()), event.sequence)
 
 
-def _reserve(state: State, event: Event[Any]) -> None:
-    """What an event that was allowed used up for good, even if it lost its effect: its time, number, generation."""
+def _reserve_numbers(state: State, event: Event[Any]) -> None:
+    """Record the time, number and generation of an allowed event; they stay used even if it loses its effect."""
     fact = event.fact
     state.clock = event.at
-    if isinstance(fact, Founded):
-        state.founded_at = event.at
-    if isinstance(fact, Released):
+    if isinstance(fact, RegistryCreated):
+        state.created_at = event.at
+    if isinstance(fact, ReleaseAdded):
         state.numbers.put(fact.adapter, fact.number)
-    if isinstance(fact, Moved):
+    if isinstance(fact, ChannelUpdated):
         state.generations.put(f"{fact.adapter}@{fact.channel}", fact.generation)
 
 
-def _leave_empty(state: State, event: Event[Any]) -> None:
-    """A rollback that fell with what it went back to: the release that somebody rolled away from does not come back."""
+def _clear_channel(state: State, event: Event[Any]) -> None:
+    """Clear the channel of a voided rollback, so that the release that was rolled back does not return."""
     fact = event.fact
-    if isinstance(fact, Moved) and fact.how == "rollback" and event.key not in state.stolen:
+    if isinstance(fact, ChannelUpdated) and fact.action == "rollback" and event.key not in state.stolen:
         state.heads.put(f"{fact.adapter}@{fact.channel}", "")
 
 
-def _founded(state: State, event: Event[Any], fact: Founded) -> None:
+def _registry_created(state: State, event: Event[Any], fact: RegistryCreated) -> None:
     identity = Identity(event.key, fact.person, fact.public, fact.roles, event.sequence, event.key)
     state.identities.put(event.key, replace(identity, stolen=event.key in state.stolen))
 
 
-def _enrolled(state: State, event: Event[Any], fact: Enrolled) -> None:
-    key = public_key(fact.public).keyid
+def _key_added(state: State, event: Event[Any], fact: KeyAdded) -> None:
+    key = parse_public_key(fact.public).keyid
     identity = Identity(key, fact.person, fact.public, fact.roles, event.sequence, event.key, fact.expires)
     state.identities.put(key, replace(identity, stolen=key in state.stolen))
 
 
-def _retired(state: State, event: Event[Any], fact: Retired) -> None:
+def _key_retired(state: State, event: Event[Any], fact: KeyRetired) -> None:
     known = state.identities[fact.key]
     retired, at = known.retired or event.sequence, known.retired_at or event.at
     state.identities.put(fact.key, replace(known, retired=retired, retired_at=at, stolen=known.stolen or fact.stolen))
 
 
 def _policy_set(state: State, event: Event[Any], fact: PolicySet) -> None:
-    state.policies.put(POLICY, event)
+    state.policies.put(POLICY_KEY, event)
 
 
-def _expected(state: State, event: Event[Any], fact: Expected) -> None:
-    state.expected.put(f"{fact.what} {fact.scope}", event)
+def _expectation_set(state: State, event: Event[Any], fact: ExpectationSet) -> None:
+    state.expected.put(f"{fact.requirement} {fact.scope}", event)
 
 
-def _released(state: State, event: Event[Any], fact: Released) -> None:
+def _release_added(state: State, event: Event[Any], fact: ReleaseAdded) -> None:
     state.releases.put(fact.name, event)
-    state.by_digest.put(fact.digest, (*(state.by_digest.get(fact.digest) or ()), fact.name))
+    state.names_by_digest.put(fact.digest, (*(state.names_by_digest.get(fact.digest) or ()), fact.name))
     if fact.parent is not None:
         state.children.put(fact.parent, (*(state.children.get(fact.parent) or ()), fact.name))
     _relabel(state, fact.adapter, fact.labels)
 
 
-def _labelled(state: State, event: Event[Any], fact: Labelled) -> None:
+def _labeled(state: State, event: Event[Any], fact: Labeled) -> None:
     _relabel(state, fact.adapter, fact.labels)
 
 
 def _relabel(state: State, adapter: str, labels: dict[str, str]) -> None:
-    """The latest of a label holds, an empty one takes it away."""
+    """Set labels; an empty value removes one."""
     found = (state.labels.get(adapter) or {}) | labels
     state.labels.put(adapter, {key: value for key, value in found.items() if value})
 
 
-def _evaluated(state: State, event: Event[Any], fact: Evaluated) -> None:
-    state.evaluations.put(fact.digest, _in_order(state.evaluations.get(fact.digest) or (), event))
+def _release_evaluated(state: State, event: Event[Any], fact: ReleaseEvaluated) -> None:
+    state.evaluations.put(fact.digest, _insert_in_order(state.evaluations.get(fact.digest) or (), event))
 
 
-def _approved(state: State, event: Event[Any], fact: Approved) -> None:
+def _release_approved(state: State, event: Event[Any], fact: ReleaseApproved) -> None:
     key = approval_key(fact, fact.channel)
-    state.approvals.put(key, _in_order(state.approvals.get(key) or (), event))
+    state.approvals.put(key, _insert_in_order(state.approvals.get(key) or (), event))
 
 
-def _in_order(found: Events, event: Event[Any]) -> Events:
-    """In the order in which they were made: one that is brought later is not newer for it."""
+def _insert_in_order(found: EventTuple, event: Event[Any]) -> EventTuple:
+    """Insert an event by the time when it was stated; a late import does not make it newer."""
     older = len(found)
-    while event.fact.brought is not None and older and made_at(found[older - 1]) > made_at(event):
+    while event.fact.imported_statement is not None and older and stated_at(found[older - 1]) > stated_at(event):
         older -= 1
     return (*found[:older], event, *found[older:])
 
 
-def _withdrawn(state: State, event: Event[Any], fact: Withdrawn) -> None:
+def _approval_withdrawn(state: State, event: Event[Any], fact: ApprovalWithdrawn) -> None:
     key = approval_key(fact, fact.channel)
     state.withdrawals.put(key, (*(state.withdrawals.get(key) or ()), event))
 
 
-def _moved(state: State, event: Event[Any], fact: Moved) -> None:
+def _channel_updated(state: State, event: Event[Any], fact: ChannelUpdated) -> None:
     release = state.releases[fact.name].fact
-    now = standing(state, release, fact.channel, event.at)
-    approvals = now.approvals if fact.how != "rollback" else still_approved(state, release, fact.channel, event.at)
-    move = Move(event, now.evidence.hash if now.evidence else None, tuple(one.hash for one in approvals))
+    now = release_status(state, release, fact.channel, event.at)
+    approvals = now.approvals if fact.action != "rollback" else valid_approvals(state, release, fact.channel, event.at)
+    move = ChannelMove(
+        event, now.evidence.hash if now.evidence else None, tuple(approval.hash for approval in approvals)
+    )
     key = move_key(fact.adapter, fact.channel, fact.generation)
     state.moves.put(key, move)
     state.heads.put(f"{fact.adapter}@{fact.channel}", key)
 
 
-def _revoked(state: State, event: Event[Any], fact: Revoked) -> None:
+def _release_revoked(state: State, event: Event[Any], fact: ReleaseRevoked) -> None:
     state.revoked.put(fact.digest, (*(state.revoked.get(fact.digest) or ()), event))
 
 
@@ -198,22 +200,25 @@ def _base_revoked(state: State, event: Event[Any], fact: BaseRevoked) -> None:
     state.revoked_bases.put(fact.base, (*(state.revoked_bases.get(fact.base) or ()), event))
 
 
-def _derived(state: State, event: Event[Any], fact: Derived) -> None:
-    state.derived.put(place(event.sequence), event)
-    state.made.put(fact.digest, event.sequence)
+def _artifact_derived(state: State, event: Event[Any], fact: ArtifactDerived) -> None:
+    state.derived.put(sequence_key(event.sequence), event)
+    state.derived_sequences.put(fact.digest, event.sequence)
 
 
-def _published(state: State, event: Event[Any], fact: Published) -> None:
-    """A copy elsewhere changes nothing here."""
+def _release_published(state: State, event: Event[Any], fact: ReleasePublished) -> None:
+    """Do nothing: a published copy does not change the state."""
 
 
 def _clock_set(state: State, event: Event[Any], fact: ClockSet) -> None:
-    state.corrections.put(place(event.sequence), event.at)
+    state.clock_corrections.put(sequence_key(event.sequence), event.at)
 
 
 EFFECTS: dict[type[Fact], Callable[[State, Event[Any], Any], None]] = {
-    Founded: _founded, Enrolled: _enrolled, Retired: _retired, PolicySet: _policy_set, Expected: _expected,
-    Released: _released, Labelled: _labelled, Evaluated: _evaluated, Approved: _approved, Withdrawn: _withdrawn,
-    Moved: _moved, Revoked: _revoked, BaseRevoked: _base_revoked, Derived: _derived, Published: _published,
+    RegistryCreated: _registry_created, KeyAdded: _key_added, KeyRetired: _key_retired, PolicySet: _policy_set,
+    ExpectationSet: _expectation_set,
+    ReleaseAdded: _release_added, Labeled: _labeled, ReleaseEvaluated: _release_evaluated,
+    ReleaseApproved: _release_approved, ApprovalWithdrawn: _approval_withdrawn,
+    ChannelUpdated: _channel_updated, ReleaseRevoked: _release_revoked, BaseRevoked: _base_revoked,
+    ArtifactDerived: _artifact_derived, ReleasePublished: _release_published,
     ClockSet: _clock_set,
 }  # fmt: skip

@@ -1,138 +1,138 @@
-"""The state of a registry: what its verified events say. Only the reducer changes it; everybody else reads it here."""
+"""The state of a registry, computed from its verified events. Only the reducer changes it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from worldtune.registry.facts import (
-    BY_NAME,
-    Approved,
+from worldtune.registry.events.events import (
+    FACTS_BY_KIND,
+    ArtifactDerived,
     BaseRevoked,
-    Derived,
-    Evaluated,
-    Expected,
+    ChannelUpdated,
+    ExpectationSet,
     Fact,
-    Moved,
     PolicySet,
-    Released,
-    Revoked,
+    ReleaseAdded,
+    ReleaseApproved,
+    ReleaseEvaluated,
+    ReleaseRevoked,
 )
-from worldtune.registry.identities import Identity
+from worldtune.registry.events.identities import Identity
 from worldtune.registry.log.event_log import Event, Head
-from worldtune.registry.log.tables import Stored, Table
+from worldtune.registry.log.tables import StoredTables, Table
 
-Events = tuple[Event[Any], ...]
+EventTuple = tuple[Event[Any], ...]
 
 
 @dataclass(frozen=True)
-class Move:
-    """A move of a channel that counts, and the hashes of the evaluation and the approvals that it rested on."""
+class ChannelMove:
+    """A channel update that counts, with the hashes of the evaluation and the approvals that allowed it."""
 
-    event: Event[Moved]
+    event: Event[ChannelUpdated]
     evidence: str | None
     approvals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Ignored:
-    """An event without effect: since which event (its own, or the one that called a key stolen), and why."""
+class IgnoredEvent:
+    """An event without effect: since which event (itself, or the one that retired a key as stolen), and why."""
 
     since: int
     why: str
 
 
 class State:
-    """What the events up to `head` say, by tables. `clock` is the time of the newest event that was allowed.
+    """The state after the events up to `head`, in tables. `clock` is the time of the newest allowed event.
 
-    Releases are by `adapter@number`, channels by `adapter@channel`; approvals and withdrawals by digest and channel.
-    `stolen` are keys that are known to be in wrong hands: nothing that they let in has an effect, at whatever place.
+    Keys are `adapter@number` for releases, `adapter@channel` for channels, digest and channel for approvals and
+    withdrawals. `stolen` holds the stolen keys: nothing that they let in has an effect, at any position in the log.
     """
 
-    def __init__(self, registry: str, founder: str, stored: Stored | None = None) -> None:
+    def __init__(self, registry: str, founder: str, stored: StoredTables | None = None) -> None:
         self.registry, self.founder, self.stored = registry, founder, stored
-        self.head, self.clock, self.founded_at = Head(), "", ""
+        self.head, self.clock, self.created_at = Head(), "", ""
         self.stolen: frozenset[str] = frozenset()
         self.tables: dict[str, Table[Any]] = {}
-        self.identities: Table[Identity] = self._table("identities", asdict, _identity)
-        self.policies: Table[Event[PolicySet]] = self._events("policies")
-        self.expected: Table[Event[Expected]] = self._events("expected")
-        self.releases: Table[Event[Released]] = self._events("releases")
-        self.numbers: Table[int] = self._plain("numbers", int)
-        self.by_digest: Table[tuple[str, ...]] = self._plain("by_digest", tuple)
-        self.children: Table[tuple[str, ...]] = self._plain("children", tuple)
-        self.labels: Table[dict[str, str]] = self._plain("labels", dict)
-        self.evaluations: Table[tuple[Event[Evaluated], ...]] = self._lists("evaluations")
-        self.approvals: Table[tuple[Event[Approved], ...]] = self._lists("approvals")
-        self.withdrawals: Table[Events] = self._lists("withdrawals")
-        self.generations: Table[int] = self._plain("generations", int)
-        self.moves: Table[Move] = self._table("moves", _move_json, _move)
-        self.heads: Table[str] = self._plain("heads", str)
-        self.revoked: Table[tuple[Event[Revoked], ...]] = self._lists("revoked")
-        self.revoked_bases: Table[tuple[Event[BaseRevoked], ...]] = self._lists("revoked_bases")
-        self.derived: Table[Event[Derived]] = self._events("derived")
-        self.made: Table[int] = self._plain("made", int)
-        self.brought: Table[int] = self._plain("brought", int)
-        self.corrections: Table[str] = self._plain("corrections", str)
-        self.ignored: Table[Ignored] = self._table("ignored", asdict, lambda found: Ignored(**found))
+        self.identities: Table[Identity] = self._table("identities", asdict, _decode_identity)
+        self.policies: Table[Event[PolicySet]] = self._event_table("policies")
+        self.expected: Table[Event[ExpectationSet]] = self._event_table("expected")
+        self.releases: Table[Event[ReleaseAdded]] = self._event_table("releases")
+        self.numbers: Table[int] = self._plain_table("numbers", int)
+        self.names_by_digest: Table[tuple[str, ...]] = self._plain_table("names_by_digest", tuple)
+        self.children: Table[tuple[str, ...]] = self._plain_table("children", tuple)
+        self.labels: Table[dict[str, str]] = self._plain_table("labels", dict)
+        self.evaluations: Table[tuple[Event[ReleaseEvaluated], ...]] = self._list_table("evaluations")
+        self.approvals: Table[tuple[Event[ReleaseApproved], ...]] = self._list_table("approvals")
+        self.withdrawals: Table[EventTuple] = self._list_table("withdrawals")
+        self.generations: Table[int] = self._plain_table("generations", int)
+        self.moves: Table[ChannelMove] = self._table("moves", _encode_move, _decode_move)
+        self.heads: Table[str] = self._plain_table("heads", str)
+        self.revoked: Table[tuple[Event[ReleaseRevoked], ...]] = self._list_table("revoked")
+        self.revoked_bases: Table[tuple[Event[BaseRevoked], ...]] = self._list_table("revoked_bases")
+        self.derived: Table[Event[ArtifactDerived]] = self._event_table("derived")
+        self.derived_sequences: Table[int] = self._plain_table("derived_sequences", int)
+        self.imported_statements: Table[int] = self._plain_table("imported_statements", int)
+        self.clock_corrections: Table[str] = self._plain_table("clock_corrections", str)
+        self.ignored: Table[IgnoredEvent] = self._table("ignored", asdict, lambda found: IgnoredEvent(**found))
 
-    def dated_ahead(self, event: Event[Any]) -> bool:
-        """Was it written by a clock that was ahead, as was found out later? Then what expires would for too long."""
-        later = (at for key, at in self.corrections.items() if int(key) > event.sequence)
+    def was_dated_ahead(self, event: Event[Any]) -> bool:
+        """Return whether an event's clock was ahead, as a later correction shows; it would expire too late."""
+        later = (at for key, at in self.clock_corrections.items() if int(key) > event.sequence)
         return any(at < event.at for at in later)
 
     def dump(self) -> dict[str, Any]:
-        """All of it as JSON, to compare two states."""
+        """Return everything as JSON, to compare two states."""
         content = {
             name: {key: table.encode(value) for key, value in table.items()} for name, table in self.tables.items()
         }
         return {**content, **self.scalars()}
 
     def scalars(self) -> dict[str, Any]:
-        """What is not in tables, as JSON."""
-        return {"head": list(self.head), "clock": self.clock, "founded_at": self.founded_at,
+        """Return the values outside the tables as JSON."""
+        return {"head": list(self.head), "clock": self.clock, "created_at": self.created_at,
                 "stolen": sorted(self.stolen)}  # fmt: skip
 
     def _table(self, name: str, encode: Any, decode: Any) -> Table[Any]:
         self.tables[name] = Table(name, encode, decode, self.stored)
         return self.tables[name]
 
-    def _events(self, name: str) -> Table[Any]:
-        return self._table(name, event_json, event_of)
+    def _event_table(self, name: str) -> Table[Any]:
+        return self._table(name, encode_event, decode_event)
 
-    def _lists(self, name: str) -> Table[Any]:
+    def _list_table(self, name: str) -> Table[Any]:
         return self._table(
-            name, lambda found: [event_json(event) for event in found], lambda found: tuple(map(event_of, found))
+            name, lambda found: [encode_event(event) for event in found], lambda found: tuple(map(decode_event, found))
         )
 
-    def _plain(self, name: str, kind: Any) -> Table[Any]:
+    def _plain_table(self, name: str, kind: Any) -> Table[Any]:
         return self._table(name, lambda found: list(found) if isinstance(found, tuple) else found, kind)
 
 
-def place(sequence: int) -> str:
-    """A sequence or a generation as a key, in whose order the keys sort."""
+def sequence_key(sequence: int) -> str:
+    """Return a sequence or generation as a key whose text order is the numeric order."""
     return f"{sequence:012d}"
 
 
-def event_json(event: Event[Any]) -> list[Any]:
-    """A verified event as a replica keeps it."""
+def encode_event(event: Event[Any]) -> list[Any]:
+    """Return a verified event in a replica's form."""
     fact = event.fact.model_dump(mode="json")
     return [event.sequence, event.at, event.actor, event.key, event.hash, event.fact.kind, fact]
 
 
-def event_of(found: list[Any]) -> Event[Any]:
-    """The event that a replica kept."""
-    sequence, at, actor, key, its_hash, kind, content = found
-    fact: Fact = BY_NAME[kind].model_validate(content)
-    return Event(sequence, at, actor, key, fact, its_hash)
+def decode_event(found: list[Any]) -> Event[Any]:
+    """Return the event of a replica's form."""
+    sequence, at, actor, key, event_hash, kind, content = found
+    fact: Fact = FACTS_BY_KIND[kind].model_validate(content)
+    return Event(sequence, at, actor, key, fact, event_hash)
 
 
-def _identity(found: dict[str, Any]) -> Identity:
+def _decode_identity(found: dict[str, Any]) -> Identity:
     return Identity(**(found | {"roles": tuple(found["roles"])}))
 
 
-def _move_json(move: Move) -> list[Any]:
-    return [event_json(move.event), move.evidence, list(move.approvals)]
+def _encode_move(move: ChannelMove) -> list[Any]:
+    return [encode_event(move.event), move.evidence, list(move.approvals)]
 
 
-def _move(found: list[Any]) -> Move:
+def _decode_move(found: list[Any]) -> ChannelMove:
     event, evidence, approvals = found
-    return Move(event_of(event), evidence, tuple(approvals))
+    return ChannelMove(decode_event(event), evidence, tuple(approvals))

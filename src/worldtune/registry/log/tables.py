@@ -1,4 +1,4 @@
-"""Tables of a state: values by key, in memory, over those that a replica stored before."""
+"""Tables of a state: changed values in memory, over the values that a replica stored."""
 
 from collections.abc import Callable, Iterator
 from heapq import merge
@@ -7,8 +7,8 @@ from typing import Any, Generic, Protocol, TypeVar
 V = TypeVar("V")
 
 
-class Stored(Protocol):
-    """What a replica holds of all tables: JSON by table and key."""
+class StoredTables(Protocol):
+    """The stored tables of a replica: JSON by table and key."""
 
     def get(self, table: str, key: str) -> Any | None: ...
 
@@ -16,20 +16,20 @@ class Stored(Protocol):
 
 
 class Table(Generic[V]):
-    """One table. A value is never changed in place: it is put anew.
+    """One table. A value is replaced, never changed in place.
 
     `encode` and `decode` turn a value into JSON and back.
     """
 
     def __init__(
-        self, name: str, encode: Callable[[V], Any], decode: Callable[[Any], V], stored: Stored | None
+        self, name: str, encode: Callable[[V], Any], decode: Callable[[Any], V], stored: StoredTables | None
     ) -> None:
         self.name, self.encode, self.decode, self.stored = name, encode, decode, stored
         self.changed: dict[str, V] = {}
         self._read: dict[str, V] = {}
 
     def get(self, key: str) -> V | None:
-        """The value of a key; None where there is none."""
+        """Return the value of a key, or None."""
         if key in self.changed:
             return self.changed[key]
         if key not in self._read and self.stored is not None:
@@ -52,11 +52,11 @@ class Table(Generic[V]):
         self.changed[key] = value
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, V]]:
-        """Keys that begin so, in their order, with their values."""
+        """Yield the keys with this prefix in order, with their values."""
         new = sorted(key for key in self.changed if key.startswith(prefix))
         old: Iterator[tuple[str, Any]] = self.stored.scan(self.name, prefix) if self.stored is not None else iter(())
-        kept = ((key, self.decode(value)) for key, value in old if key not in self.changed)
-        yield from merge(kept, ((key, self.changed[key]) for key in new), key=lambda pair: pair[0])
+        unchanged = ((key, self.decode(value)) for key, value in old if key not in self.changed)
+        yield from merge(unchanged, ((key, self.changed[key]) for key in new), key=lambda pair: pair[0])
 
     def values(self, prefix: str = "") -> Iterator[V]:
         for _, value in self.items(prefix):

@@ -1,4 +1,4 @@
-"""The one writer: each fact is asked of the rules first, then signed for the next place in the chain."""
+"""The only writer: it checks each event against the rules, then signs it for the next position in the chain."""
 
 from functools import partial
 from typing import TypeVar
@@ -7,53 +7,54 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import Connection
 
 from worldtune.errors import RegistryError
-from worldtune.registry.clock import time_after, time_here
-from worldtune.registry.facts import Fact, Founded, as_fact
-from worldtune.registry.identities import Identity
-from worldtune.registry.log.event_log import Event, Head, append_event, verified_history
+from worldtune.registry.clock import current_time, next_event_time
+from worldtune.registry.events.events import Fact, RegistryCreated, make_fact
+from worldtune.registry.events.identities import Identity
+from worldtune.registry.log.event_log import Event, Head, append_event, read_verified_history
+from worldtune.registry.log.imported_statements import get_identity
 from worldtune.registry.log.reducer import apply
-from worldtune.registry.log.rules import check
-from worldtune.registry.log.state import State, place
-from worldtune.registry.log.statements_of_others import identity_of
+from worldtune.registry.log.rules import check_event
+from worldtune.registry.log.state import State, sequence_key
 
 F = TypeVar("F", bound=Fact)
 
 
 class Writer:
-    """Adds facts as the holder of a key, all at one time; `state` is that after what was added."""
+    """A writer of events that are signed by one key and share one time; `state` includes what was appended."""
 
     def __init__(
         self, connection: Connection, state: State, signer: CryptoSigner, *, clock_was_ahead: bool = False
     ) -> None:
         self.connection, self.state, self.signer = connection, state, signer
         self.key: str = signer.public_key.keyid
-        self.at = time_here() if clock_was_ahead else time_after(state.clock)
+        self.at = current_time() if clock_was_ahead else next_event_time(state.clock)
 
     @property
     def identity(self) -> Identity:
-        """Who writes. Raises RegistryError for a key that nobody enrolled."""
-        return identity_of(self.state, self.key, "key")
+        """The signer. Raise RegistryError if the key is not enrolled."""
+        return get_identity(self.state, self.key, "key")
 
-    def check(self, fact: Fact) -> None:
-        """Raises RegistryError unless the rules allow the fact now, by this key."""
-        check(self.state, self._draft(fact))
+    def check_fact(self, fact: Fact) -> None:
+        """Raise RegistryError unless the rules allow the event now, by this key."""
+        check_event(self.state, self._draft(fact))
 
     def append(self, fact: F) -> Event[F]:
-        """Sign a fact and put it at the chain's end. Raises RegistryError when the rules do not allow it.
+        """Sign an event and append it to the chain.
 
-        Raises BusyError when another was first.
+        Raise RegistryError if the rules do not allow it, BusyError if another process wrote first.
         """
         draft = self._draft(fact)
-        check(self.state, draft)
+        check_event(self.state, draft)
         event, _ = append_event(self.connection, self.signer, self.state.registry, self.state.head, draft)
         here = Head(event.sequence, event.hash)
-        history = partial(verified_history, self.connection, here, self.state.registry)
+        history = partial(read_verified_history, self.connection, here, self.state.registry)
         self.state = apply(self.state, event, history)
-        if place(event.sequence) in self.state.ignored:
-            raise RegistryError("the rules do not allow what they allowed", where=fact.kind, mend="Report this.")
+        if sequence_key(event.sequence) in self.state.ignored:
+            what = "an allowed event had no effect, which is a bug"
+            raise RegistryError(what, where=fact.kind, hint="Report this to the developers of worldtune.")
         return event
 
     def _draft(self, fact: F) -> Event[F]:
-        person = fact.person if isinstance(fact, Founded) else self.identity.person
-        stated = as_fact(type(fact), fact.model_dump(mode="json"))
+        person = fact.person if isinstance(fact, RegistryCreated) else self.identity.person
+        stated = make_fact(type(fact), fact.model_dump(mode="json"))
         return Event(self.state.head.sequence + 1, self.at, person, self.key, stated, "")

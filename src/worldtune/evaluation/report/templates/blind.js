@@ -1,4 +1,4 @@
-// Blind votes: two candidates of a case side by side, their order drawn by lot, their names not shown.
+// Blind votes: two candidates of a case side by side, in random order, without names.
 (() => {
   "use strict";
   const dialog = document.getElementById("blind");
@@ -68,6 +68,6 @@
     event.preventDefault();
     vote(choice);
   });
-  // The player's own keys rest meanwhile.
+  // The player's shortcuts do not work while the dialog is open.
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
 })();

@@ -1,21 +1,21 @@
-// One clock for all videos: they start together, play by themselves, and hurry or linger where they drift from it.
+// One clock for all videos: they start together and play on their own; a video that drifts from the clock changes speed.
 (() => {
   "use strict";
   const root = document.documentElement;
   const fps = Number(document.body.dataset.fps);
   const frames = Number(document.body.dataset.frames);
-  const HOLD = 0.7; // seconds the last frame stays before the loop begins again
-  const LOST = 0.3; // seconds of drift beyond which a video jumps
-  const PATIENCE = 1000; // milliseconds the start waits for a slow video
+  const HOLD = 0.7; // seconds the last frame stays before the loop restarts
+  const MAX_DRIFT = 0.3; // seconds of drift above which a video seeks instead
+  const TIMEOUT = 1000; // milliseconds the start waits for a slow video
   const at = (id) => document.getElementById(id);
   const videos = [...document.querySelectorAll("video[data-src]")];
   const near = new Set();
   let time = 0;
   let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let rate = 1;
-  let before = null; // when the clock was last read; null while it stands
-  let waiting = null; // since when the start waits for all to be at their frame; null once they run
-  let stale = true;
+  let before = null; // time of the last clock reading; null while the clock is stopped
+  let waiting = null; // time since the start waits for all videos to reach their frame; null while they play
+  let stale = true; // whether the canvases must be drawn again
 
   root.dataset.violations = "0";
   document.addEventListener("securitypolicyviolation", () => {
@@ -23,18 +23,18 @@
   });
 
   const frame = () => Math.min(frames - 1, Math.floor(time * fps + 1e-6));
-  // The middle of a frame: rounding never shows its neighbour.
+  // The middle of a frame, so that rounding never shows the neighboring frame.
   const middle = (video) => (Math.min(frame(), Number(video.dataset.frames) - 1) + 0.5) / fps;
 
   function follow(video) {
     if (video.readyState < 2 || video.seeking) return;
     const last = (Number(video.dataset.frames) - 0.5) / fps;
-    const wanted = Math.min(time, last);
-    const late = wanted - video.currentTime;
-    if (Math.abs(late) > LOST) video.currentTime = wanted;
+    const target = Math.min(time, last);
+    const late = target - video.currentTime;
+    if (Math.abs(late) > MAX_DRIFT) video.currentTime = target;
     const pace = rate * (1 + Math.max(-0.4, Math.min(0.4, late * 5)));
     if (Math.abs(video.playbackRate - pace) > 0.05 * rate) video.playbackRate = pace;
-    if (video.paused && wanted < last) video.play().catch(() => {}); // unloaded meanwhile: it is no longer near
+    if (video.paused && target < last) video.play().catch(() => {}); // it fails if the video was unloaded meanwhile
   }
 
   function stand() {
@@ -48,7 +48,7 @@
 
   function mayStart(now) {
     const ready = [...near].every((video) => video.readyState >= 2 && !video.seeking);
-    return ready || now - waiting > PATIENCE;
+    return ready || now - waiting > TIMEOUT;
   }
 
   function advance(now) {
@@ -86,7 +86,7 @@
     at("counter").textContent = `frame ${now} of ${frames - 1}`;
   }
 
-  // Each video is shown through a canvas: a paused video element that was sought off screen may show an old frame.
+  // Each video is drawn on a canvas, because a paused video element that seeks off screen may show an old frame.
   function draw(video, differing) {
     const canvas = video.nextElementSibling;
     const truth = video.closest(".row").querySelector(".truth video");
@@ -125,7 +125,7 @@
   function unload(video) {
     near.delete(video);
     video.pause();
-    video.removeAttribute("src"); // browsers allow only some dozens of open players
+    video.removeAttribute("src"); // browsers allow only a few dozen open players
     video.load();
     root.dataset.near = String(near.size);
   }
@@ -178,7 +178,7 @@
   at("difference").addEventListener("click", () => {
     const on = document.body.classList.toggle("differing");
     at("difference").setAttribute("aria-pressed", String(on));
-    if (on) go(frame()); // exact only while all stand at the same frame
+    if (on) go(frame()); // pause: the difference is exact only if all videos show the same frame
     stale = true;
   });
   document.addEventListener("keydown", (event) => {

@@ -1,0 +1,1 @@
+"""Benches: each measures figures and prints them with their goals."""

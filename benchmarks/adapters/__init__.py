@@ -1,0 +1,1 @@
+"""Benchmarks of adapters of other tools."""

@@ -1,0 +1,1 @@
+"""Datasets: decoding, copies, curation, stock readers."""

@@ -1,0 +1,1 @@
+"""Benchmarks of evaluation: time, synthetic corruptions and bad candidates."""

@@ -1,0 +1,1 @@
+"""Benches of training, against diffusers' example."""

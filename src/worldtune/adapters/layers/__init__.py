@@ -1,0 +1,1 @@
+"""The computation of an adapter in a frozen linear layer."""

@@ -1,0 +1,421 @@
+"""The public API: the functions of `import worldtune as wt`. Each one delegates to the package that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from worldtune.core.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from worldtune.adapters.alphas import AlphaValue
+    from worldtune.adapters.used import Used
+    from worldtune.data.dataset import Dataset
+    from worldtune.evaluation.evaluate import EvaluationResult
+    from worldtune.generation.adapter_exchange import BlendedAdapter, ConvertedAdapter, MergedAdapter
+    from worldtune.generation.batch import GeneratedVideo
+    from worldtune.generation.best_of_n import Critic
+    from worldtune.generation.collect_requests import Adapters, Requests
+    from worldtune.generation.guardrails import Guardrails
+    from worldtune.models.memory.offload import Offload
+    from worldtune.models.world import World
+    from worldtune.planning.plan import Plan
+    from worldtune.training.recipe import Recipe
+    from worldtune.training.session import TrainingRun, TrainingStart
+
+
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in a YAML file, or the shipped recipe with this name.
+
+    Each override is `section.key=value`, as on the command line; the value is YAML.
+
+    Raises:
+        RecipeError: The recipe does not exist or is not YAML, or a key or value is wrong. The message suggests the
+            closest known name.
+
+    Example:
+        >>> recipe = wt.load_recipe("pocket-new-view", ["train.steps=2", "train.warmup=1", "replay=null"])
+        >>> recipe.base, recipe.train.steps, recipe.adapter.method
+        ('pocket', 2, 'lora')
+    """
+    from worldtune.training.recipe import find_recipe
+
+    return find_recipe(recipe, overrides)
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    frames: int = 21,
+    fps: float = 16.0,
+    height: int = 64,
+    width: int = 64,
+    strict: bool = True,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Dataset:
+    """Return the clips of a dataset, split into training and held-out clips, with a ledger of all clips.
+
+    `source` is a folder or file (LeRobot, mp4, HDF5, ROS, Zarr, RLDS), `hf:OWNER/NAME@REVISION` or `builtin:NAME`.
+    A clip has `frames` images of `height`×`width` pixels at `fps` frames per second. `settings` are other keys of a
+    recipe's data section, such as cameras, caption or held_out. Every frame is decoded once, so the counts are exact.
+    A clip that cannot be used has a row in `.ledger` with the reason.
+
+    Raises:
+        DataError: The source cannot be read, or the dataset has a fault, such as footage that is both held out and
+            trained on. With strict=False, faults do not raise: the dataset is returned with them in `.faults`.
+        RecipeError: A setting is unknown or wrong.
+
+    Example:
+        >>> data = wt.open_dataset("builtin:pocket-new-view", frames=21, fps=16, held_out=0.5)
+        >>> len(data.train), len(data.held_out), data.ledger.share_skipped()
+        (24, 24, 0.0)
+        >>> data.train[0].caption
+        'Seen from above: the robot arm reaches the red ball.'
+    """
+    from worldtune.core.settings import parse_model
+    from worldtune.data.dataset import build_dataset, check_faults
+    from worldtune.data.spec import DataSpec
+
+    size = {"frames": frames, "fps": fps, "height": height, "width": width}
+    spec = parse_model(DataSpec, {"path": str(source), **size, **settings}, "open_dataset")
+    dataset = build_dataset(spec, progress or silent)
+    if strict:
+        check_faults(dataset, spec)
+    return dataset
+
+
+def open_base(name: str = "pocket", *, device: str | None = None, offload: Offload = "none") -> World:
+    """Return a frozen base model to pass to `train`, `generate` and `evaluate`, so that it is loaded only once.
+
+    `name` is a known base (`worldtune bases`), a folder in diffusers' layout, `owner/repo@revision`, or BASE=FOLDER
+    for a folder that does not state how it was trained. `device` is "cpu", "cuda" or None (a GPU if there is one).
+    `offload` is "none", "sequential" (one model part on the GPU at a time) or "group" (one block at a time).
+    `.encode` turns uint8 images frames_BTHWC into normalized latents z_BCTHW, `.decode` turns them back; `.velocity`
+    predicts v_BCTHW at noise levels sigma_BT in [0, 1].
+
+    Raises:
+        BaseError: A part or tensor is missing, a tensor is unknown or has the wrong shape, or the folder does not
+            state how the base was trained.
+        UserError: The device does not exist.
+
+    Example:
+        >>> base = wt.open_base("pocket")
+        >>> base.card.name, base.card.frames, base.card.height, base.card.width, base.card.fps
+        ('pocket', 21, 64, 64, 16)
+    """
+    from worldtune.models.load import open_world_on
+
+    return open_world_on(device, name, offload)
+
+
+def plan(
+    what: Recipe | str | Path,
+    *,
+    gpu: str | None = None,
+    memory: str | None = None,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    steps: int | None = None,
+    guidance: int | None = None,
+    utilization: float | None = None,
+) -> Plan:
+    """Return the memory and time that training or generating a video needs, and the settings that fit a GPU.
+
+    `what` is a recipe (plans its training) or a base's name (plans a video). The video has `frames` images of
+    `height`×`width` pixels (default: the base's size) and takes `steps` (35) with `guidance`. `gpu` is a card's name,
+    such as "rtx4090"; or give its `memory`, such as "24GB". The time assumes that the card reaches `utilization` (0.4)
+    of its peak speed. The plan is computed from shapes in bfloat16, without a GPU or weights.
+
+    Raises:
+        RecipeError: The base cannot be trained, or cannot make the video, with these settings.
+        UserError: The recipe, base or card is unknown.
+
+    Example:
+        >>> plan = wt.plan("pocket", gpu="rtx4090")
+        >>> plan.fits_with, plan.usable_gib > 22
+        ('--offload none', True)
+        >>> print(plan)
+        a video of pocket, 21 frames of 64×64, bfloat16, on one GPU: GiB at most, and PFLOP of all steps
+        ...
+    """
+    from worldtune.planning.plan import UTILIZATION, VideoSettings, card_of, plan_what
+
+    video = VideoSettings(frames, height, width, steps, guidance)
+    card = card_of(gpu, memory, utilization)
+    return plan_what(what, video, card, UTILIZATION if utilization is None else utilization)
+
+
+def train(
+    recipe: Recipe | str | Path,
+    out: str | Path | None = None,
+    *,
+    resume: bool | Literal["auto"] = False,
+    allow_change: bool = False,
+    base: World | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    on_start: Callable[[TrainingStart], None] | None = None,
+) -> TrainingRun:
+    """Train an adapter from a recipe, and return the run: `.adapter`, `.metrics` and `.card`.
+
+    `out` is the run folder (default: runs/RECIPE_NAME). It must be new, or contain the run to `resume` ("auto": resume
+    if the folder contains a run). A resumed run continues bit for bit; `allow_change` lets it continue with another
+    recipe or other data. Clips and prompts are encoded once, before training. A preflight check before step 1 and a
+    check after the last step prove that the base's weights were loaded and that the adapter changes the output. `base`
+    is a base that is already open. `on_start` is called before the first step with the clips that will be used. To
+    train on several GPUs, run the script with torchrun.
+
+    Raises:
+        RecipeError: The base or the machine cannot train with this recipe.
+        DataError: A dataset cannot be read or must not be trained on.
+        PreflightError: The check before or after training fails, so the adapter would provably do nothing.
+        UserError: The folder contains another run, a loss is not finite, or a process of the run was lost.
+
+    Example:
+        >>> recipe = wt.load_recipe("pocket-new-view", ["train.steps=2", "train.warmup=1", "replay=null",
+        ...                                             "train.preview_every=null", "validate.sigmas=1"])
+        >>> run = wt.train(recipe, out="runs/first")
+        >>> run.adapter
+        PosixPath('runs/first/adapter')
+        >>> [row["step"] for row in run.metrics if "loss" in row]
+        [1, 2]
+        >>> run.card.adapter.method, run.card.adapter.rank, run.card.base
+        ('lora', 16, 'pocket')
+    """
+    from worldtune.evaluation.report.training_pictures import draw_losses, write_preview
+    from worldtune.planning.step_speed import Speed
+    from worldtune.training.recipe import Recipe, find_recipe
+    from worldtune.training.session import Observers, Session, train_recipe
+
+    loaded = recipe if isinstance(recipe, Recipe) else find_recipe(recipe, [])
+    observers = Observers(progress or silent, on_start, Speed(loaded).note, write_preview, draw_losses)
+    folder = Path("runs") / loaded.name if out is None else Path(out)
+    return train_recipe(loaded, folder, Session(resume, allow_change, device), observers, base)
+
+
+def generate(
+    requests: Requests = None,
+    *,
+    base: str | World = "pocket",
+    out: str | Path = "videos",
+    name: str | None = None,
+    prompt: str | None = None,
+    image: str | Path | None = None,
+    video: str | Path | None = None,
+    inference_type: str | None = None,
+    adapter: Adapters = None,
+    alpha: AlphaValue = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    guidance: int | None = None,
+    best_of: int = 1,
+    critic: Critic | str | None = None,
+    guardrails: Guardrails = "available",
+    device: str | None = None,
+    offload: Offload = "none",
+    compiled: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_video: Callable[[GeneratedVideo], None] | None = None,
+) -> list[GeneratedVideo]:
+    """Generate videos, and return them: each has `.path` (mp4), `.manifest`, and `.read()` for the frames.
+
+    Give `requests` (a JSON, JSONL or YAML request file, or a sequence of GenerationRequest), or a `prompt` for one
+    video, which can continue an `image` or the last frames of a `video`. `adapter` is a folder or file in any tool's
+    format, a release such as "cell7/front/pick@production", a list of these, or a mapping from them to strengths. It
+    sets the frame count, size and frame rate that it was trained on. `alpha` is for adapter files that do not state
+    it: "rank", a number, or a mapping from paths. `guidance` g (0 to 7) computes v + g·(v − v_negative). `critic` takes
+    uint8 frames_THWC and the prompt, and returns a score; of `best_of` seeds the video with the highest score is kept.
+    `on_video` is called after each video is written.
+
+    Raises:
+        RecipeError, DataError, AdapterError: A request is invalid. All are checked before the first is sampled.
+        UserError: A video already exists (overwrite=True replaces it), or the guardrails reject a prompt or a video.
+
+    Example:
+        >>> (video,) = wt.generate(prompt="the robot arm opens the drawer", adapter="runs/first", steps=2, out="videos")
+        >>> video.path
+        PosixPath('videos/video.mp4')
+        >>> video.read().shape, video.manifest["request"]["seed"], video.manifest["video"]["fps"]
+        ((21, 64, 64, 3), 0, 16.0)
+    """
+    from worldtune.adapters.alphas import alphas_of
+    from worldtune.generation.batch import GenerationSettings, generate_videos
+    from worldtune.generation.collect_requests import Options, collect_requests, input_of
+    from worldtune.registry.named_adapter import with_releases
+
+    options = Options(name, inference_type, prompt, input_of(image, video), seed, steps, guidance)
+    asked = with_releases(collect_requests(requests, options, adapter))
+    settings = GenerationSettings(
+        base, device, offload, compiled, guardrails, best_of, critic, overwrite, alphas_of(alpha)
+    )
+    videos = []
+    for generated in generate_videos(asked, Path(out), settings, progress or silent):
+        videos.append(generated)
+        if on_video:
+            on_video(generated)
+    return videos
+
+
+def evaluate(
+    runs: Sequence[TrainingRun | str | Path],
+    *,
+    out: str | Path | None = None,
+    candidates: Mapping[str, str | Path] | Sequence[str] | None = None,
+    incumbent: str | None = None,
+    gates: str | Path | None = None,
+    clips: int | None = None,
+    seeds: int = 1,
+    steps: int = 12,
+    guidance: int | None = None,
+    seed: int = 0,
+    gripper_columns: str | None = None,
+    other_task: bool = False,
+    judge: str | None = None,
+    judge_endpoint: str | None = None,
+    judge_repeats: int = 1,
+    weights: Mapping[str, str | Path] | Sequence[str] | None = None,
+    rerun: bool = False,
+    ray_workers: int | None = None,
+    base: World | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Compare the base, adapters and other candidates on held-out clips: `.outcome`, `.report` and `.scores`.
+
+    `runs` are trained runs of one base; the verdict is about the first. `candidates` maps names to other candidates: an
+    adapter or release, a base model, or a folder of mp4 files. `incumbent` names the candidate in use now. Every
+    candidate starts from the same first frame, prompt and noise: `seeds` videos for each of the `clips` (None: all),
+    `steps` denoiser evaluations each, with the base's default guidance if `guidance` is None. `gates` is a gates file
+    or "default"; without it `.outcome` covers three basic checks, not quality.
+    `gripper_columns` names the state columns that hold the gripper's x, y, z. `judge` is a vision-language model: its
+    name at `judge_endpoint`, or its folder. `weights` maps learned metrics (lpips, dino, clip, videomae) to folders.
+    The HTML report is in `out` (default: RUN/report). Videos and scores are cached: a second call resumes.
+
+    Raises:
+        UserError: A run has no adapter yet, or a candidate was trained on a held-out clip or does not fit the base.
+        RecipeError: A gates file is malformed, or refers to a metric or candidate that is not compared.
+        DataError: No clips are held out.
+
+    Example:
+        >>> result = wt.evaluate(["runs/first"], clips=1, steps=2)
+        >>> result.outcome, result.report
+        ('not enough evidence', PosixPath('runs/first/report/index.html'))
+        >>> 10 < result.scores["first"]["psnr_db"].mean < 40
+        True
+    """
+    from dataclasses import replace
+
+    from worldtune.evaluation.cases.runs import load_run_recipe
+    from worldtune.evaluation.evaluate import evaluate as evaluate_request
+    from worldtune.evaluation.settings import EvaluationSettings, JudgeSettings, request_of, texts_of
+    from worldtune.models.load import open_world_on
+    from worldtune.registry.candidates import candidates_of
+
+    folders = tuple(Path(run) if isinstance(run, str | Path) else run.folder for run in runs)
+    recipe = load_run_recipe(folders[0])
+    settings = EvaluationSettings(
+        runs=folders,
+        out=folders[0] / "report" if out is None else Path(out),
+        candidates=texts_of(candidates),
+        incumbent=incumbent,
+        gates=None if gates is None else Path(gates),
+        clips=clips,
+        seeds=seeds,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        gripper_columns=gripper_columns,
+        other_task=other_task,
+        judge=JudgeSettings(judge, judge_endpoint, judge_repeats),
+        weights=texts_of(weights),
+        rerun=rerun,
+        ray_workers=ray_workers,
+        device=device,
+    )
+    request = request_of(settings, *candidates_of(settings.candidates))
+    world = open_world_on(device, recipe.base) if base is None else base
+    if guidance is None:
+        request = replace(request, plan=replace(request.plan, guidance=world.card.guidance))
+    return evaluate_request(world, request, settings.out, progress or silent)
+
+
+def convert_adapter(
+    adapter: str | Path | Used,
+    to: str,
+    out: str | Path | None,
+    *,
+    alpha: AlphaValue = None,
+    base: str | None = None,
+) -> ConvertedAdapter:
+    """Write an adapter in another tool's format: diffusers, peft, nvidia, comfyui or kohya.
+
+    Every tensor of the source is used, or listed in `.remarks` with the reason why it is not. `out` is a new folder
+    (diffusers, peft) or .safetensors file (the others). With None nothing is written; the result lists the tensors.
+    With `base` the adapter is tried on that base, and `out` is an adapter folder with a card, which `generate` loads.
+
+    Raises:
+        AdapterError: The adapter cannot be read, contains fully trained weights, or does not fit the base.
+        UserError: The format is unknown.
+
+    Example:
+        >>> done = wt.convert_adapter("runs/first", "comfyui", "first.safetensors")
+        >>> done.out, len(done.tensors)
+        (PosixPath('first.safetensors'), 180)
+    """
+    from worldtune.adapters.alphas import alphas_of
+    from worldtune.generation.adapter_exchange import convert_adapter as convert
+    from worldtune.registry.named_adapter import locate_adapter
+
+    return convert(locate_adapter(adapter), to, None if out is None else Path(out), alphas_of(alpha), base)
+
+
+def merge_adapter(base: str, adapters: Adapters, out: str | Path, *, alpha: AlphaValue = None) -> MergedAdapter:
+    """Write a copy of a base's denoiser with one or several adapters merged in; each weight is rounded once.
+
+    `base` is a base's name, a diffusers folder, or NVIDIA's file of the denoiser; `out` has the same format.
+    `adapters` are as in `generate`. A strength interpolates linearly between the base (0) and the adapter (1), also for
+    DoRA. Fully trained weights beside an adapter replace the base's weights.
+
+    Raises:
+        AdapterError: An adapter was made for another base, or fits no weight of this one.
+
+    Example:
+        >>> wt.merge_adapter("pocket", {"runs/first": 0.5}, "merged").weights
+        60
+    """
+    from worldtune.adapters.alphas import alphas_of
+    from worldtune.generation.adapter_exchange import merge_adapters
+    from worldtune.registry.named_adapter import located
+
+    return merge_adapters(base, located(adapters), Path(out), alphas_of(alpha))
+
+
+def blend_adapters(
+    adapters: Adapters,
+    out: str | Path,
+    *,
+    to: str = "diffusers",
+    rank: int | None = None,
+    alpha: AlphaValue = None,
+) -> BlendedAdapter:
+    """Write the weighted sum of several adapters as one LoRA, and return its rank and the energy that it keeps.
+
+    Without `rank` the sum is exact, and the ranks add up. With `rank` the sum is reduced to that rank.
+
+    Raises:
+        AdapterError: An adapter is a DoRA, whose magnitudes cannot be added, or the adapters have different bases.
+
+    Example:
+        >>> both = wt.blend_adapters([("runs/first", 0.7), ("runs/first", 0.3)], "both", rank=16)
+        >>> both.rank, round(both.kept_energy, 3)
+        (16, 1.0)
+    """
+    from worldtune.adapters.alphas import alphas_of
+    from worldtune.generation.adapter_exchange import blend_adapters as blend
+    from worldtune.registry.named_adapter import located
+
+    return blend(located(adapters), Path(out), alphas_of(alpha), to, rank)

@@ -1,1 +1,0 @@
-"""What was promised, measured: each bench prints figures beside their goals."""

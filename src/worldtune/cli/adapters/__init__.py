@@ -1,0 +1,1 @@
+"""Adapters as they are named on the command line."""

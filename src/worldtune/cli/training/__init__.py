@@ -1,0 +1,1 @@
+"""What the training verbs print and start."""

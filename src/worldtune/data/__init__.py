@@ -1,0 +1,1 @@
+"""Data: sources read in place, windows, ledger, split, and the LeRobot writer."""

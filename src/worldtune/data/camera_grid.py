@@ -1,0 +1,76 @@
+"""Several cameras of an episode tiled into one image, side by side or in rows.
+
+Shapes: H height, W width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import av
+import numpy as np
+
+from worldtune.core.files import digest_json
+from worldtune.data.video.decode import Fit, fit_frame
+from worldtune.data.video.file_cache import file_state
+from worldtune.data.video.footage import Footage, Location
+from worldtune.data.video.frame_features import FrameFeatures, cached_frame_features
+
+Layout = tuple[tuple[str, ...], ...]
+"""Rows of cameras, all of one length; "" is a black cell."""
+
+
+def grid_name(layout: Layout) -> str:
+    """Return the tiled image's name as a camera: `left+right`, `a+b|c+`."""
+    return "|".join("+".join(row) for row in layout)
+
+
+def grid_cameras(layout: Layout) -> list[str]:
+    """Return the cameras of the layout, row by row."""
+    return [camera for row in layout for camera in row if camera]
+
+
+@dataclass(frozen=True)
+class TiledFootage:
+    """One recording for each cell, fitted to the cell's size by `fit`; the tiled image is height × width."""
+
+    cells: tuple[tuple[Footage | None, ...], ...]
+    height: int
+    width: int
+    fit: Fit
+
+    @property
+    def _placed_cells(self) -> list[tuple[int, int, Footage]]:
+        """(row, column, recording) of each cell that is not black."""
+        return [(r, c, cell) for r, row in enumerate(self.cells) for c, cell in enumerate(row) if cell is not None]
+
+    @property
+    def footages(self) -> list[Footage]:
+        """The recordings, row by row."""
+        return [footage for _, _, footage in self._placed_cells]
+
+    @property
+    def locations(self) -> tuple[Location, ...]:
+        return tuple(location for _, _, footage in self._placed_cells for location in footage.locations)
+
+    @property
+    def arrangement(self) -> str:
+        cells = [["-" if cell is None else cell.arrangement or "x" for cell in row] for row in self.cells]
+        return f"{'/'.join(map(','.join, cells))} {self.height}×{self.width} {self.fit}"
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        H, W = self.height // len(self.cells), self.width // len(self.cells[0])
+        streams = [footage.frames(wanted) for _, _, footage in self._placed_cells]
+        for cell_frames in zip(*streams, strict=False):  # the shortest camera ends the footage
+            canvas = np.zeros((self.height, self.width, 3), np.uint8)
+            for (row, column, _), (_, frame_HWC) in zip(self._placed_cells, cell_frames, strict=True):
+                canvas[row * H : row * H + H, column * W : column * W + W] = fit_frame(frame_HWC, H, W, self.fit)
+            yield cell_frames[0][0], canvas
+
+    def frame_features(self, frames: int) -> FrameFeatures:
+        """Return the frame features, cached until one of the files changes."""
+        (first, inside), *others = self.locations
+        file_states = [self.arrangement, frames, inside, *([file_state(file), which] for file, which in others)]
+        recording_key = f"a tile {digest_json(file_states)} av {av.__version__}"
+        return cached_frame_features(
+            first, recording_key, lambda: (frame_HWC for _, frame_HWC in self.frames(range(frames)))
+        )

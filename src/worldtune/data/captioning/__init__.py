@@ -1,0 +1,1 @@
+"""Captions of recordings: templates, reviewed files and vision-language models."""

@@ -1,0 +1,24 @@
+"""Which columns of a table make up states and actions."""
+
+from dataclasses import dataclass
+
+STATE, ACTION = "observation.state", "action"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of states and of actions, in order; None: LeRobot's default column, if it exists."""
+
+    state: tuple[str, ...] | None = None
+    action: tuple[str, ...] | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return (STATE,) if self.state is None else self.state
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return (ACTION,) if self.action is None else self.action
+
+
+DEFAULT_COLUMNS = Columns()

@@ -1,0 +1,1 @@
+"""Measure the quality of clips, and find defective or duplicate recordings."""

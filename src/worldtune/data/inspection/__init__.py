@@ -1,0 +1,1 @@
+"""Show what a dataset contains: text, pictures and pages."""

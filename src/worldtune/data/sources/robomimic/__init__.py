@@ -1,0 +1,1 @@
+"""robomimic's and Isaac Lab's HDF5 files."""

@@ -1,0 +1,1 @@
+"""Zarr groups of UMI and diffusion policy."""

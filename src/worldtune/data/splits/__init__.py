@@ -1,0 +1,1 @@
+"""Divide episodes into training and held-out sets, without leakage."""

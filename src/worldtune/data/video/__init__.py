@@ -1,0 +1,1 @@
+"""Decode video files, index them and cache what was measured."""

@@ -1,1 +1,0 @@
-"""Where the data comes from: sources read in place, windows, ledger, split, and the LeRobot writer."""

@@ -1,0 +1,1 @@
+"""Cache videos and scores by the digest of everything they depend on."""

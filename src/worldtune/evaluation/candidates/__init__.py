@@ -1,0 +1,1 @@
+"""Candidates of an evaluation and their videos."""

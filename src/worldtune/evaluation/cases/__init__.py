@@ -1,0 +1,1 @@
+"""The held-out clips on which every candidate is judged."""

@@ -1,0 +1,1 @@
+"""Compare candidates in pairs, and apply gates."""

@@ -1,1 +1,0 @@
-"""Metrics that need more than the pixels of two videos: other clips, weights, a model that answers."""

@@ -1,0 +1,1 @@
+"""Score videos, case by case and metric by metric."""

@@ -1,0 +1,1 @@
+"""Ways to fit a base into memory: offloading, recomputation, chunks and sharding."""

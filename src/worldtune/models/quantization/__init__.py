@@ -1,0 +1,1 @@
+"""Quantization of a frozen base's weights."""

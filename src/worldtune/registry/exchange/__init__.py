@@ -1,0 +1,1 @@
+"""Exchange releases with other sites and tools."""

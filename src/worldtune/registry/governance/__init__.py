@@ -1,0 +1,1 @@
+"""Administration, evidence, approval and promotion."""

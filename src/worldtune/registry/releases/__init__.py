@@ -1,0 +1,1 @@
+"""Add releases, verify them, check them out, and show their lineage."""

@@ -1,0 +1,1 @@
+"""Encode a run's datasets, and make its batches."""

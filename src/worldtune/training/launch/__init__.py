@@ -1,0 +1,1 @@
+"""Run a training on a cluster: SLURM, SkyPilot or Kubernetes."""

@@ -1,0 +1,1 @@
+"""Record the lineage of a run, and send its metrics to trackers."""
