@@ -1,6 +1,8 @@
 """Creating a registry: once, by one process, with this schema, at the configured location."""
 
 import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,17 @@ class TestBeginning:
         with context.Pool(2) as pool:
             done = pool.starmap(migrate_database, [(database, str(tmp_path / "r"))] * 2, chunksize=1)
         assert done == [SCHEMA_VERSION] * 2
+
+    def test_simultaneous_first_connections_wait_for_each_other(self, tmp_path: Path) -> None:
+        def connect(file: Path) -> str:
+            together.wait()
+            with database.open_engine(f"sqlite:///{file}").connect() as connection:
+                return str(connection.execute(text("PRAGMA journal_mode")).scalar_one())
+
+        for index in range(100):  # before the mend, about one file in ten failed
+            together = threading.Barrier(4)
+            with ThreadPoolExecutor(4) as pool:
+                assert list(pool.map(connect, [tmp_path / f"{index}.db"] * 4)) == ["wal"] * 4
 
     def test_newer_schema_is_rejected(self, team: Team) -> None:
         with team.registry.engine.begin() as connection:
