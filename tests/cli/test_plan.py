@@ -79,7 +79,7 @@ def test_machine_settings_of_the_recipe_are_kept(in_process: Verb) -> None:
 def test_plan_states_the_disk_space(in_process: Verb) -> None:
     lines = in_process("plan", "pocket-new-view").out.splitlines()
     assert lines[0].startswith(
-        "pocket-new-view: lora of rank 16 on pocket, a batch of 8 × 21 frames of 64×64, 300 steps"
+        "pocket-new-view: lora of rank 32 on pocket, a batch of 8 × 21 frames of 64×64, 300 steps"
     )
     assert lines[-1].endswith("GiB of disk for checkpoints and adapter")
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 ATEN: Any = torch.ops.aten
@@ -28,7 +27,7 @@ class FlopCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out, packet = func(*args, **(kwargs or {})), func._overloadpacket
         if formula := FORMULAS.get(packet):
-            self.total += formula(*tree_map_only(Tensor, lambda tensor: tensor.shape, args))
+            self.total += formula(*(arg.shape if isinstance(arg, Tensor) else arg for arg in args))
         elif packet in flop_registry:
             self.total += flop_registry[packet](*args, **(kwargs or {}), out_val=out)
         return out

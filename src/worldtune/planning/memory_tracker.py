@@ -6,7 +6,7 @@ queries' gradients in fp32 (FlashAttention 2, arXiv:2307.08691).
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, UntypedStorage
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from worldtune.models.memory.chunked import as_on_gpu, slices_by
 from worldtune.planning.few_slices import FewSlices
@@ -31,9 +30,12 @@ class MemoryTracker(TorchDispatchMode):
         self._known: weakref.WeakSet[UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tree_map_only(Tensor, lambda tensor: self._known.add(tensor.untyped_storage()), (args, kwargs))
-        out = func(*args, **(kwargs or {}))
-        tree_map_only(Tensor, self._count, out)
+        kwargs = kwargs or {}
+        for tensor in _tensors((*args, *kwargs.values())):
+            self._known.add(tensor.untyped_storage())
+        out = func(*args, **kwargs)
+        for tensor in _tensors((out,)):
+            self._count(tensor)
         if func is ATTENTION_BACKWARD and args[1].dtype != torch.float32:
             self.peak = max(self.peak, self.live + 4 * args[1].numel())
         return out
@@ -53,6 +55,15 @@ class MemoryTracker(TorchDispatchMode):
 
     def _subtract(self, count: int) -> None:
         self.live -= count
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among an operation's arguments or results, as `tree_map` does, and many times as fast."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import numpy as np
 
 from worldtune.data.candidates import Candidate
 from worldtune.data.clip import Clip
-from worldtune.data.curation.near_duplicates import Pair, find_near_duplicates
+from worldtune.data.curation.duplicate_cache import cached_near_duplicates
+from worldtune.data.curation.near_duplicates import Pair
 from worldtune.data.curation.recording import Recording
 from worldtune.data.spec import DataSpec
 from worldtune.data.splits.split import TRAIN
@@ -70,7 +71,7 @@ def find_same_footage(candidates: Sequence[Candidate], spec: DataSpec) -> list[S
     recordings = list(
         {id(r): r for candidate in candidates if candidate.clip is not None and (r := candidate.recording)}.values()
     )
-    pairs = find_near_duplicates(recordings, (spec.frames - 1) / spec.fps)
+    pairs = cached_near_duplicates(recordings, (spec.frames - 1) / spec.fps)
     return [_describe_pair(recordings[pair.first], recordings[pair.second], pair, spec) for pair in pairs]
 
 
