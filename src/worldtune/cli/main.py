@@ -150,7 +150,7 @@ def worldtune(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Tune a video world model to one robot, prove that the result helps, ship it with a paper trail."""
+    """Tune a video world model to one robot, prove that it helps, and ship it with a paper trail."""
     if version:
         echo(f"worldtune {__version__}")
     elif context.invoked_subcommand is None:
