@@ -35,7 +35,7 @@ def curation_figures(planted: int, data: Sequence[Path], *, quick: bool) -> Iter
         reasons = find_wild_clips(traces, recordings, length)
         refused = 100 * sum(map(bool, reasons.values())) / len(reasons)
         yield figure(
-            f"curation: {len(reasons)} sound clips of {name} refused", refused, "%", "lower", _goal(0.5, quick)
+            f"curation: {len(reasons)} good clips of {name} rejected", refused, "%", "lower", _goal(0.5, quick)
         )
         for fault, plant in FAULTS.items():
             blind = plant is swap_columns and traces[0].trajectory.state_distance is None

@@ -167,7 +167,7 @@ def test_an_incomplete_adapter_is_refused(change: dict[str, torch.Tensor | None]
 
 def test_a_file_without_an_adapter_is_refused(tmp_path: Path) -> None:
     save_file({"net.x_embedder.proj.1.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match="the file has no adapter"):
+    with pytest.raises(AdapterError, match="the file contains no adapter"):
         read_layers(tmp_path / "a.safetensors")
 
 

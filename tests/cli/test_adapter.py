@@ -130,7 +130,7 @@ def test_adapter_does_not_differ_from_itself(in_process: Verb, adapters: Path) -
 def test_existing_output_and_wrong_format_or_base_are_rejected(
     in_process: Verb, adapters: Path, tiny_world: Path
 ) -> None:
-    assert "the output exists already" in refused(in_process, "convert", "lora", "--to", "peft", "-o", "dora")
+    assert "the output already exists" in refused(in_process, "convert", "lora", "--to", "peft", "-o", "dora")
     assert "ends in .safetensors" in refused(in_process, "convert", "lora", "--to", "kohya", "-o", "file.bin")
     assert "no format 'onnx'" in refused(in_process, "convert", "lora", "--to", "onnx", "-o", "x")
     denoiser = open_world("pocket").folder / "transformer"

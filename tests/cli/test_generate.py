@@ -231,7 +231,7 @@ def test_existing_video_is_replaced_only_with_overwrite(in_process: Verb, tiny_w
     options = (*OPTIONS, "--base", tiny_world, "-o", "out")
     assert in_process("generate", *options).code == 0
     before = (tmp_path / "out" / "video.mp4").stat().st_mtime_ns
-    assert "the video exists already" in fault(in_process, *options)
+    assert "the video already exists" in fault(in_process, *options)
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns == before
     assert in_process("generate", *options, "--overwrite").code == 0
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns > before

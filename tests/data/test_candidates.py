@@ -106,8 +106,8 @@ def test_skipped_recording_is_a_row() -> None:
 
 
 def test_unrequested_task_is_a_row(episode: Episode) -> None:
-    assert only(episode, tasks=["push"]).row.reason == "task not asked for"
-    assert only(LOST, tasks=["push"]).row.reason == "task not asked for"
+    assert only(episode, tasks=["push"]).row.reason == "task not requested"
+    assert only(LOST, tasks=["push"]).row.reason == "task not requested"
     assert found(episode, tasks=["lift", "push"])[0].row.kept
 
 
@@ -136,7 +136,7 @@ def test_windows_over_a_gap_are_rejected(episode: Episode) -> None:
     made = found(replace(episode, gaps=((7, 1.25), (11, 3.0))))
     assert [candidate.row.reason for candidate in made] == [
         "",
-        "time stamps jump (by 1.2 s after frame 7)",
+        "timestamps jump (by 1.2 s after frame 7)",
         "",
     ]
     assert [candidate.clip is None for candidate in made] == [False, True, False]

@@ -123,7 +123,7 @@ def test_absent_camera_has_a_row_per_episode(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "d", (8, 8))
     features = json.loads((root / "meta/info.json").read_text())["features"]
     edit_info(root, features=features | {"top": features["cam"]})
-    assert skipped(root) == [(f"{e:06d}", "camera named in info.json but absent on disk") for e in range(2)]
+    assert skipped(root) == [(f"{e:06d}", "camera in info.json but not on disk") for e in range(2)]
     assert skipped(root, cameras=["cam"]) == []
     with pytest.raises(DataError, match=r"no camera top.*Available cameras: cam"):
         open_dataset(spec(root, cameras=["top"]))
@@ -133,7 +133,7 @@ def test_only_requested_tasks_are_used(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "d", (8, 8, 8))
     dataset = open_dataset(spec(root, tasks=["task 0"]))
     assert [clip.episode for clip in dataset.train] == ["000000", "000002"]
-    assert skipped(root, tasks=["task 0"]) == [("000001", "task not asked for")]
+    assert skipped(root, tasks=["task 0"]) == [("000001", "task not requested")]
     assert dataset.ledger.share_skipped() == 0
     with pytest.raises(DataError, match=r"no episode has the task 'task 00'.*Did you mean 'task 0'"):
         open_dataset(spec(root, tasks=["task 00"]))

@@ -138,7 +138,7 @@ def blend(
     adapters: Annotated[list[str], typer.Argument(help="ADAPTER or ADAPTER=WEIGHT, two or more.")],
     out: Out,
     to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")] = "diffusers",
-    rank: Annotated[int | None, typer.Option(min=1, help="Reduce to this rank; exact when not given.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Reduce the sum to this rank (default: exact).")] = None,
     alpha: AlphaOption = None,
 ) -> None:
     """Write the weighted sum of several adapters as one LoRA.

@@ -1,4 +1,4 @@
-"""`worldtune bench`: measure figures now."""
+"""`worldtune bench`: run a benchmark and print its results."""
 
 import sys
 from importlib import import_module
@@ -44,7 +44,7 @@ def bench(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Folder for plots, such as docs/figures.")] = None,
 ) -> None:
-    """Measure a part of worldtune and print its figures.
+    """Run a benchmark and print its results.
 
     Example:
 

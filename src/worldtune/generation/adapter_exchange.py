@@ -157,7 +157,7 @@ def _low_rank(read: ForeignAdapter, source: Path, base: str | None = None) -> tu
 
 def _format(to: str) -> Format:
     if to not in get_args(Format):
-        raise UserError(f"there is no format '{to}'", where="--to", hint=f"One of: {', '.join(get_args(Format))}.")
+        raise UserError(f"there is no format '{to}'", where="--to", hint=f"Use one of {', '.join(get_args(Format))}.")
     return cast("Format", to)
 
 

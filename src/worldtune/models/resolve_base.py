@@ -187,5 +187,5 @@ def _trained_as(folder: Path) -> KnownBase | None:
     known = BY_NAME[name]
     band = content.get("first_loss", list(known.first_loss))
     if not isinstance(band, list) or len(band) != 2 or not all(isinstance(end, int | float) for end in band):
-        raise BaseError(f"first_loss is not a band: {band!r}", where=str(path), hint="Write it as [0.0, 0.5].")
+        raise BaseError(f"first_loss is not a range: {band!r}", where=str(path), hint="Write it as [0.0, 0.5].")
     return replace(known, first_loss=(float(band[0]), float(band[1])))

@@ -42,7 +42,7 @@ class RunFolder:
         self.adapter = path / "adapter"
 
     def lock(self) -> AbstractContextManager[None]:
-        """Lock the folder against other training processes. Raise UserError if one is at work in it."""
+        """Lock the folder against other training processes. Raise UserError if one uses it."""
         return lock_folder(self.path) if self.is_main else nullcontext()
 
     @property

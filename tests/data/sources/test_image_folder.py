@@ -102,7 +102,7 @@ def test_damaged_image_skips_only_its_recording(tmp_path: Path) -> None:
 def test_depth_camera_is_skipped_by_name(tmp_path: Path) -> None:
     for camera in ("front", "front_depth"):
         shoot(tmp_path / f"d/ep1/{camera}", range(3))
-    assert by_name(tmp_path / "d") == {("ep1", "front"): "", ("ep1", "front_depth"): "a depth map, not a picture"}
+    assert by_name(tmp_path / "d") == {("ep1", "front"): "", ("ep1", "front_depth"): "a depth map, not a color image"}
 
 
 def test_missing_images_leave_a_gap_in_time(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_missing_images_leave_a_gap_in_time(tmp_path: Path) -> None:
     assert found.times is not None
     np.testing.assert_allclose(found.times, [n / 10 for n in (*range(10), *range(20, 30))])
     assert found.gaps == ((9, pytest.approx(1.1)),)
-    assert found.note == "numbers are missing among its images"
+    assert found.note == "its image numbers have gaps"
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,9 @@ def _detect_source(path: str, root: Path, recorded_fps: float | None, columns: C
     if root.is_dir() and find_recording_folders(Listing(root)):
         return ImageFolderSource(path, root, recorded_fps)
     raise DataError(
-        "no dataset of a known kind: LeRobot (meta/info.json), videos (videos/*.mp4 with metas/*.txt, or a table), "
-        "pictures (EPISODE/*.png), robomimic or ALOHA (*.hdf5), ROS (*.mcap, *.bag, rosbag2), "
-        "Zarr (*.zarr, *.zarr.zip), RLDS (features.json)",
+        "not a dataset in a known format: LeRobot (meta/info.json), "
+        "videos (videos/*.mp4 with metas/*.txt, or a table), images (EPISODE/*.png), "
+        "robomimic or ALOHA (*.hdf5), ROS (*.mcap, *.bag, rosbag2), Zarr (*.zarr, *.zarr.zip), RLDS (features.json)",
         where=path,
         hint=_suggest_path(root),
     )
@@ -148,9 +148,7 @@ def choose_cameras(source: Source, wanted: Sequence[str] | None) -> list[str]:
     if wanted is None:
         return source.cameras
     if len(set(wanted)) < len(wanted):
-        raise DataError(
-            "a camera is named twice", where=source.path, hint="Name it once: its clips would count double."
-        )
+        raise DataError("a camera is named twice", where=source.path, hint="Name it once: its clips would count twice.")
     for camera in wanted:
         if camera not in source.available_cameras:
             matches = get_close_matches(camera, source.available_cameras, n=1)

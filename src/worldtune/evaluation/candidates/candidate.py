@@ -113,13 +113,13 @@ def _video(path: Path, case: Case, fps: float) -> Video:
         ("frames", frames, T),
         ("pixels of height", height, H),
         ("pixels of width", width, W),
-        ("frames a second", rate, fps),
+        ("frames per second", rate, fps),
     ):
         if abs(actual - expected) > 1e-3 * expected:
             raise DataError(
                 f"the video has {actual:g} {what}, the real video has {expected:g}",
                 where=str(path),
-                hint="Generate it again to match the real video: nothing is cut, scaled or sped up.",
+                hint="Generate it again to match the real video: worldtune does not cut, scale or retime it.",
             )
 
     def source() -> Frames:

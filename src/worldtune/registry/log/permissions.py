@@ -74,7 +74,7 @@ def authorize(state: State, identity: Identity, fact: Fact, at: str, where: str)
         allowed = {
             other.person for other in state.identities.values() if set(needed) & set(other.roles) and not other.retired
         }
-        hint = f"Ask {' or '.join(sorted(allowed)) or 'an administrator to enroll somebody'}."
+        hint = f"Ask {' or '.join(sorted(allowed)) or 'an administrator to enroll someone'}."
         raise RegistryError(what, where=where, hint=hint)
 
 

@@ -1,6 +1,6 @@
-"""When the images of a ROS topic were taken: by the stamps in their headers, or by the times of receipt.
+"""When the images of a ROS topic were taken: by the stamps in their headers, or by the receive times.
 
-A recorder that waits for its disk writes times of receipt in bursts. The stamp in a message's header
+A recorder that waits for its disk writes receive times in bursts. The stamp in a message's header
 (std_msgs/Header; for cameras REP 145, "the time that the image was taken") stays correct.
 
 Shapes: T messages.
