@@ -84,7 +84,7 @@ def test_magnitudes_that_fit_neither_axis_are_refused(part: str, shape: tuple[in
      ("boft_R", "BOFT"), ("hra_u", "HRA"), ("vera_lambda_b", "VERA")],
 )  # fmt: skip
 def test_another_kind_of_adapter_is_named(part: str, kind: str, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match=f"of .*{kind}.*not of a LoRA or DoRA.*{part}"):
+    with pytest.raises(AdapterError, match=f"to .*{kind}.*not to a LoRA or DoRA.*{part}"):
         read_layers(write(tmp_path, lora() | {f"transformer.{MODULE}.{part}": torch.ones(2)}))
     with pytest.raises(AdapterError, match=kind):
         read_layers(write(tmp_path, {f"lycoris_{NVIDIA.replace('.', '_')}.{part}": torch.ones(2)}))

@@ -71,9 +71,9 @@ def test_no_key_is_sent_by_default() -> None:
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(b'{"error": "no\nsuch key"}', 401), 'the endpoint answers 401: {"error": "no such key"}'),
-        (Reply(b"out of memory " * 99, 500), "the endpoint answers 500: out of memory out of"),
-        (Reply(b"", 307), "the endpoint answers 307"),
+        (Reply(b'{"error": "no\nsuch key"}', 401), 'the endpoint answered 401: {"error": "no such key"}'),
+        (Reply(b"out of memory " * 99, 500), "the endpoint answered 500: out of memory out of"),
+        (Reply(b"", 307), "the endpoint answered 307"),
         (Reply(b"An arm\nlifts it."), "the endpoint's answer is not a chat completion: An arm lifts it."),
         (Reply(b"\xff\xfe"), "the endpoint's answer is not a chat completion"),
         (Reply(b""), "the endpoint's answer is not a chat completion"),
