@@ -45,9 +45,7 @@ def curation_figures(planted: int, data: Sequence[Path], *, quick: bool) -> Iter
         yield figure(f"curation: {fault} found, of {len(hits)}", share, "%", "higher", goal)
     cameras, false = swapped_camera_rates(4 if quick else 60)
     yield figure("curation: episodes with swapped cameras found", 100 * cameras, "%", "higher", _goal(95, quick))
-    yield figure(
-        "curation: episodes said to have swapped cameras, wrongly", 100 * false, "%", "lower", _goal(0.5, quick)
-    )
+    yield figure("curation: false alarms for swapped cameras", 100 * false, "%", "lower", _goal(0.5, quick))
 
 
 def _goal(value: float, quick: bool) -> float | None:

@@ -60,9 +60,9 @@ def bench(
     if name not in BENCHES:
         raise UserError(f"unknown benchmark '{name}'", where="command line", hint=f"Use {', '.join(BENCHES)}.")
     if name not in ("pocket", "evaluate") and plot:
-        raise UserError(f"bench {name} draws no plots", where="--plot", hint="Leave --plot out.")
+        raise UserError(f"bench {name} draws no plots", where="--plot", hint="Omit --plot.")
     if name != "data" and datasets:
-        raise UserError(f"bench {name} reads no dataset", where="--data", hint="Leave --data out.")
+        raise UserError(f"bench {name} reads no dataset", where="--data", hint="Omit --data.")
     if plot:
         make_folder(plot)  # before the long work
     measure = _bench(name).measure

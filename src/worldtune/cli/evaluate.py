@@ -77,7 +77,7 @@ def evaluate(
 
     if workers > 1 and executor == Executor.local:
         what = "--workers needs a Ray cluster"
-        raise UserError(what, where="--workers", hint="Add --executor ray, or leave out --workers.")
+        raise UserError(what, where="--workers", hint="Add --executor ray, or omit --workers.")
     with bars() as progress:
         result = worldtune.evaluate(
             runs,

@@ -54,7 +54,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
     },
-    "Figures": {
+    "Benchmarks": {
         "bench": "Run a benchmark and print its results.",
     },
 }

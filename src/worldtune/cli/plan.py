@@ -44,7 +44,7 @@ def plan(
 
     if what in BY_NAME and overrides:
         raise UserError(
-            f"{overrides[0]} applies to a recipe, not to a base", where="command line", hint="Name a recipe."
+            f"{overrides[0]} applies to a recipe, not to a base", where="command line", hint="Specify a recipe."
         )
     result = worldtune.plan(
         worldtune.load_recipe(what, overrides) if overrides else what,

@@ -67,7 +67,7 @@ def _split_faults(spec: DataSpec, ledger: Ledger) -> list[Fault]:
         (spec.held_out_cameras, HELD_OUT_CAMERA, "held_out_cameras"),
     ):
         if requested and name not in splits:
-            hint = _describe_reasons(ledger.rows) or f"Name others in data.{field}."
+            hint = _describe_reasons(ledger.rows) or f"Specify others in data.{field}."
             return [Fault(f"no clip of {field} can be used: {', '.join(requested)}", hint)]
     return []
 

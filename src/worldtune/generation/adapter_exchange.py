@@ -79,7 +79,7 @@ def convert_adapter(
     """
     form = _format(to)
     if base and to != "diffusers":
-        raise UserError("only the diffusers format has a card", where="--base", hint="Leave --base out.")
+        raise UserError("only the diffusers format has a card", where="--base", hint="Omit --base.")
     alphas.check([source.path])
     read, rest = _low_rank(_read(source, alphas), source.path, base)
     names = tuple(name_layers(read.layers, form))

@@ -90,9 +90,9 @@ def _faults(arguments: dict[str, Any], tensors: Mapping[str, Tensor]) -> list[st
 
 def _check_out(to: Style, out: Path) -> None:
     if to == "nvidia" and out.suffix not in (".safetensors", ".pt"):
-        raise BaseError("NVIDIA's style is one file", where=str(out), hint="Name a .pt or .safetensors file.")
+        raise BaseError("NVIDIA's style is one file", where=str(out), hint="Specify a .pt or .safetensors file.")
     if out.exists():
-        raise BaseError("the output already exists", where=str(out), hint="Name a new file or folder.")
+        raise BaseError("the output already exists", where=str(out), hint="Choose a new file or folder.")
 
 
 def _write_diffusers(out: Path, arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:

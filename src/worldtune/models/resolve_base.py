@@ -133,7 +133,7 @@ def _folder(place: str) -> tuple[Path, str | None, KnownBase | None]:
     raise BaseError(
         "this is not a base model: there is no such folder",
         where=place,
-        hint="Name 'pocket', a base of `worldtune bases`, a folder in diffusers' layout, or owner/repo@revision.",
+        hint="Specify 'pocket', a base of `worldtune bases`, a folder in diffusers' layout, or owner/repo@revision.",
     )
 
 

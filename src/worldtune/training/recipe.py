@@ -75,7 +75,7 @@ class Train(StrictModel):
     @model_validator(mode="after")
     def _prodigy_has_one_rate(self) -> "Train":
         if self.optimizer == "prodigy" and self.lora_plus != 1:
-            raise ValueError("prodigy uses one learning rate for all weights: leave lora_plus out")
+            raise ValueError("prodigy uses one learning rate for all weights: omit lora_plus")
         return self
 
 

@@ -99,7 +99,7 @@ class RunFolder:
     def must_exist(self) -> None:
         """Raise UserError if the folder holds no run."""
         if not (self.path / "recipe.yaml").exists():
-            raise UserError("there is no run to resume", where=str(self.path), hint="Leave --resume out.")
+            raise UserError("there is no run to resume", where=str(self.path), hint="Omit --resume.")
 
     def resume(self, recipe: Recipe, *, allow_change: bool = False) -> None:
         """Check that the folder's run can continue with `recipe`, whose `machine` and `track` may have changed.

@@ -110,7 +110,7 @@ def test_peft_subfolder_of_a_named_adapter_is_found(tmp_path: Path) -> None:
         (tmp_path / "all" / name).mkdir(parents=True)
         write(tmp_path / "all" / name, lora())
         (tmp_path / "all" / name / "adapter_config.json").write_text('{"lora_alpha": 8}')
-    with pytest.raises(AdapterError, match=r"it holds 2 adapters: left, right.*Name one of them"):
+    with pytest.raises(AdapterError, match=r"it holds 2 adapters: left, right.*Specify one of them"):
         read_layers(tmp_path / "all")
     (tmp_path / "all" / "left" / "a.safetensors").unlink()
     assert list(read_layers(tmp_path / "all").layers) == [MODULE]

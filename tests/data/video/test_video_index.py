@@ -95,7 +95,7 @@ def test_rotation_by_45_degrees_is_an_error(tmp_path: Path) -> None:
     place, half = data.index(b"tkhd") + 44, round(0.7071 * ONE)
     data[place : place + 20] = b"".join(n.to_bytes(4) for n in (half, half, 0, (1 << 32) - half, half))
     path.write_bytes(data)
-    with pytest.raises(DataError, match="rotate the video by -45°"):
+    with pytest.raises(DataError, match="rotates the video by -45°"):
         measure_video(path)
 
 

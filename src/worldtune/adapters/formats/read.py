@@ -69,7 +69,9 @@ def layers_from(
     """Return the adapter of a file's tensors and metadata. Raise AdapterError as `read_layers` does."""
     found = _sort(tensors, path)
     if not found.parts and not found.unknown:
-        raise AdapterError("the file contains no adapter", where=str(path), hint="Name the weights of a LoRA or DoRA.")
+        raise AdapterError(
+            "the file contains no adapter", where=str(path), hint="Specify the weights of a LoRA or DoRA."
+        )
     if found.unknown:
         raise _not_a_lora(found.unknown, path)
     if len(found.adapters) > 1:

@@ -157,7 +157,7 @@ class LocalModel:
         return _clean_answer(reply, self._error)
 
     def _error(self, what: str) -> UserError:
-        return UserError(what, where=self._path, hint="Name an image-text-to-text model of transformers.")
+        return UserError(what, where=self._path, hint="Specify an image-text-to-text model of transformers.")
 
 
 def _file_states(folder: Path) -> list[tuple[str, int, int]]:

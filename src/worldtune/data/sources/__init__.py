@@ -121,13 +121,13 @@ def _suggest_path(root: Path) -> str:
     """Return a hint with a path nearby that was probably meant."""
     folder = root if root.is_dir() else root.parent
     if is_video(root.name) or root.suffix.lower() in (".csv", ".jsonl"):
-        return f"Name the folder that contains it: {folder}."
+        return f"Specify the folder that contains it: {folder}."
     below = sorted(inside.parents[1] for inside in folder.glob("*/meta/info.json"))
     below += sorted(inside.parent for inside in folder.glob("*/features.json"))
     deeper = chain.from_iterable(folder.glob(pattern) for pattern in ("*/*", "*/*/*", "*/*/*/*"))
     below += sorted({video.parent for video in islice(deeper, MAX_SEARCHED_FILES) if is_video(video.name)})
     if not below:
-        return "Name the folder that holds meta/ or videos/, or the file."
+        return "Specify the folder that holds meta/ or videos/, or the file."
     more = f" and {len(below) - 3} more" if len(below) > 3 else ""
     views = " Put folders of one recording's cameras into videos/." if len(below) > 1 else ""
     return f"Datasets found inside: name {', '.join(map(str, below[:3]))}{more}.{views}"

@@ -75,7 +75,7 @@ def _detect_kind(path: Path, entry: str) -> Candidate:
     raise UserError(
         "not an adapter, a world model or a folder of mp4 files",
         where=entry,
-        hint="Name a run, an adapter folder, a model in diffusers' layout, or a folder of mp4 files.",
+        hint="Specify a run, an adapter folder, a model in diffusers' layout, or a folder of mp4 files.",
     )
 
 

@@ -86,7 +86,7 @@ def original_signer(fact: Fact) -> str | None:
 
 
 def required_roles(fact: Fact) -> tuple[Role, ...]:
-    """Return the roles of which any may write the event. An administrator may not evaluate or approve by default."""
+    """Return the roles that may write the event. An administrator may not evaluate or approve by default."""
     if isinstance(fact, ChannelUpdated) and fact.action == "break-glass":
         return ("admin",)
     if (

@@ -110,7 +110,7 @@ def build_manifest(folder: Path) -> Manifest:
     Raise RegistryError for a link, a folder inside it, or a file whose content does not match its type.
     """
     if not folder.is_dir() or folder.is_symlink():
-        raise RegistryError("there is no such folder", where=str(folder), hint="Name an adapter folder.")
+        raise RegistryError("there is no such folder", where=str(folder), hint="Specify an adapter folder.")
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):

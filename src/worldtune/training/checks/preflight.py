@@ -106,7 +106,9 @@ def check_after_training(
         )
     if not difference > 0:
         raise PreflightError(
-            "the trained adapter does not change the output", where=world.card.source, hint="Raise train.steps or lr."
+            "the trained adapter does not change the output",
+            where=world.card.source,
+            hint="Raise train.steps or train.lr.",
         )
     return preflight_state.proof.model_copy(update={"trained_difference": difference, "final_loss": final_loss})
 
