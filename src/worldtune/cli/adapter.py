@@ -67,7 +67,7 @@ def show(
         echo(f"{name.replace('_', ' '):<12}{value:,}" if isinstance(value, int) else f"{name:<12}{value}")
     say_rest(read)
     if zero:
-        echo("note: B is zero everywhere, as before training: only a DoRA's magnitudes can change the output")
+        echo("note: B is zero everywhere, as before training, so only a DoRA's magnitudes can change the output")
     if card is None:
         echo("card        none: the adapter does not state its base")
         return

@@ -1,4 +1,4 @@
-"""A dataset: the clips of a source, curated and split, with a ledger of all that was and was not used."""
+"""A dataset: the clips of a source, curated and split, with a ledger of the used and unused clips."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
