@@ -106,8 +106,8 @@ def test_skipped_recording_is_a_row() -> None:
 
 
 def test_unrequested_task_is_a_row(episode: Episode) -> None:
-    assert only(episode, tasks=["push"]).row.reason == "task not requested"
-    assert only(LOST, tasks=["push"]).row.reason == "task not requested"
+    assert only(episode, tasks=["push"]).row.reason == "task not asked for"
+    assert only(LOST, tasks=["push"]).row.reason == "task not asked for"
     assert found(episode, tasks=["lift", "push"])[0].row.kept
 
 

@@ -133,7 +133,7 @@ def test_only_requested_tasks_are_used(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "d", (8, 8, 8))
     dataset = open_dataset(spec(root, tasks=["task 0"]))
     assert [clip.episode for clip in dataset.train] == ["000000", "000002"]
-    assert skipped(root, tasks=["task 0"]) == [("000001", "task not requested")]
+    assert skipped(root, tasks=["task 0"]) == [("000001", "task not asked for")]
     assert dataset.ledger.share_skipped() == 0
     with pytest.raises(DataError, match=r"no episode has the task 'task 00'.*Did you mean 'task 0'"):
         open_dataset(spec(root, tasks=["task 00"]))

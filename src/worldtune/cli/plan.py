@@ -31,7 +31,7 @@ def plan(
     """Predict the memory and time of a training run or a video, and the settings that fit a GPU.
 
     The code that trains or samples runs on shapes alone, in bfloat16, so no GPU or weights are needed. A GPU of N GB
-    has N·2³⁰ bytes, and CUDA needs 1 GiB of them. The time is the denoiser's. Exits with 2 if nothing fits.
+    has N·2³⁰ bytes, and 1 GiB is reserved for CUDA. The time is the denoiser's. Exits with 2 if nothing fits.
 
     Example:
 

@@ -145,7 +145,7 @@ def join_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
     return Ledger(tuple(row for ledger in ledgers for row in ledger.rows))
 
 
-TASK_NOT_REQUESTED = "task not requested"
-NOT_IN_PREDEFINED_SPLIT = "in none of the source's splits"
-DEPTH = "a depth map, not a color image"
-MASK = "a map of segments, normals or motion, not a color image"
+TASK_NOT_REQUESTED = "task not asked for"
+NOT_IN_PREDEFINED_SPLIT = "in no split that the source states"
+DEPTH = "a depth map, not a picture"
+MASK = "a map of segments, normals or motion, not a picture"

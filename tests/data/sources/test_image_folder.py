@@ -102,7 +102,7 @@ def test_damaged_image_skips_only_its_recording(tmp_path: Path) -> None:
 def test_depth_camera_is_skipped_by_name(tmp_path: Path) -> None:
     for camera in ("front", "front_depth"):
         shoot(tmp_path / f"d/ep1/{camera}", range(3))
-    assert by_name(tmp_path / "d") == {("ep1", "front"): "", ("ep1", "front_depth"): "a depth map, not a color image"}
+    assert by_name(tmp_path / "d") == {("ep1", "front"): "", ("ep1", "front_depth"): "a depth map, not a picture"}
 
 
 def test_missing_images_leave_a_gap_in_time(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_depth_map_is_skipped(packed: Path) -> None:
     features["wrist"]["info"] = {"is_depth_map": True}
     edit_info(packed, features=features)
     found = list(open_source(str(packed)).recordings(["wrist"]))
-    assert {r.reason for r in found if isinstance(r, SkippedRecording)} == {"a depth map, not a color image"}
+    assert {r.reason for r in found if isinstance(r, SkippedRecording)} == {"a depth map, not a picture"}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_far_too_high_rate_leaves_no_bad_checkpoint(
         train(open_world(str(tiny_world)), recipe, data, run)
     steps = [row["step"] for row in run.rows() if "loss" in row]
     assert steps == list(range(1, len(steps) + 1))
-    assert f"at step {len(steps) + 1}, of" in stopped.value.what
+    assert f"at step {len(steps) + 1}, for" in stopped.value.what
     assert "there is no checkpoint yet" in stopped.value.what
     assert not checkpoints(run.checkpoints)
 

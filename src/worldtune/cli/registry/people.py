@@ -133,7 +133,9 @@ def enroll(
 def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, or its first 8 digits or more.")],
     reason: Reason,
-    stolen: Annotated[bool, typer.Option(help="Also void everything that the key ever signed.")] = False,
+    stolen: Annotated[
+        bool, typer.Option(help="Also void what the key ever signed, except revocations and withdrawals.")
+    ] = False,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -176,6 +178,8 @@ def _print_theft_effects(registry: "Registry", event: "Event[KeyRetired]") -> No
 
 def clock(reason: Reason, place: Place = None, key: Key = None, as_json: AsJson = False) -> None:
     """Set the log back to this machine's clock, after another machine wrote with a clock that was ahead.
+
+    Only an administrator can do this.
 
     Example:
 

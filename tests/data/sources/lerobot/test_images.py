@@ -153,5 +153,5 @@ def test_depth_map_is_skipped(v2: Path, name: str) -> None:
     edit_info(v2, features={name: flat if name != SNAP else PICTURE | {"info": {"is_depth_map": True}}})
     skipped = open_source(str(v2)).recordings([name])
     assert {recording.reason for recording in skipped if isinstance(recording, SkippedRecording)} == {
-        "a depth map, not a color image"
+        "a depth map, not a picture"
     }
