@@ -1,1 +1,1 @@
-"""Benches: each measures figures and prints them with their goals."""
+"""Benchmarks: each prints its results with their goals."""

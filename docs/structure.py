@@ -153,7 +153,7 @@ def import_cycles(graph: Graph) -> list[list[Path]]:
 
 
 def import_depth(graph: Graph, package: Path) -> int:
-    """Return the length of the longest chain of modules in a package of which each imports the next."""
+    """Return the length of the longest chain of modules in a package, each importing the next."""
     inside = {path for path in graph if package in path.parents}
 
     def height(path: Path, above: tuple[Path, ...] = ()) -> int:

@@ -1,4 +1,4 @@
-"""Adapter formats against the merge of their own tool: the relative error in bfloat16, or the refusal by name."""
+"""Adapter formats against the merge of their own tool: the relative error in bfloat16, or the rejection by name."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def measure_format(adapter_format: AdapterFormat, base: Path, folder: Path) -> F
             return figure(f"{adapter_format.name}: refused: {error.what[:MAX_SHOWN]}", 1, "", "higher", 1)
         return figure(adapter_format.name, None, "", "lower", MAX_ERROR, why=f"refused: {error.what[:MAX_SHOWN]}")
     if written.refused:
-        return figure(f"{adapter_format.name}: read, but must be refused", 0, "", "higher", 1)
+        return figure(f"{adapter_format.name}: read, but must be rejected", 0, "", "higher", 1)
     found = load_file(folder / "merged" / WEIGHTS)
     return figure(
         f"{adapter_format.name} (by {adapter_format.oracle})",

@@ -1,4 +1,4 @@
-"""How well copies of footage are told from other demonstrations, on synthetic, built-in and given datasets.
+"""How well copies of footage are told apart from other demonstrations, on synthetic, built-in and given datasets.
 
 Every pair of a dataset's recordings shows different demonstrations, so every pair found is a false alarm. Then copies
 of some of them are added, one kind after another, with their states and without.
@@ -86,7 +86,7 @@ def copy_figures(data: Sequence[Path], *, quick: bool) -> Iterator[Figure]:
         found = f"copies: found of {rates.copies} planted in {name}"
         yield figure(alarms, 100 * rates.false_alarms, "%", "lower", false_goal)
         yield figure(f"{found}, with states", 100 * rates.found, "%", "higher", found_goal)
-        yield figure(f"{found}, by pictures alone", 100 * rates.found_by_pictures, "%", "higher")
+        yield figure(f"{found}, by images alone", 100 * rates.found_by_pictures, "%", "higher")
 
 
 def _rates(episodes: Sequence[Episode], folder: Path, quick: bool) -> Rates:

@@ -35,7 +35,7 @@ def curation_figures(planted: int, data: Sequence[Path], *, quick: bool) -> Iter
         reasons = find_wild_clips(traces, recordings, length)
         refused = 100 * sum(map(bool, reasons.values())) / len(reasons)
         yield figure(
-            f"curation: {len(reasons)} sound clips of {name} refused", refused, "%", "lower", _goal(0.5, quick)
+            f"curation: {len(reasons)} good clips of {name} rejected", refused, "%", "lower", _goal(0.5, quick)
         )
         for fault, plant in FAULTS.items():
             blind = plant is swap_columns and traces[0].trajectory.state_distance is None
@@ -45,9 +45,7 @@ def curation_figures(planted: int, data: Sequence[Path], *, quick: bool) -> Iter
         yield figure(f"curation: {fault} found, of {len(hits)}", share, "%", "higher", goal)
     cameras, false = swapped_camera_rates(4 if quick else 60)
     yield figure("curation: episodes with swapped cameras found", 100 * cameras, "%", "higher", _goal(95, quick))
-    yield figure(
-        "curation: episodes said to have swapped cameras, wrongly", 100 * false, "%", "lower", _goal(0.5, quick)
-    )
+    yield figure("curation: false alarms for swapped cameras", 100 * false, "%", "lower", _goal(0.5, quick))
 
 
 def _goal(value: float, quick: bool) -> float | None:

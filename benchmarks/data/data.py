@@ -79,7 +79,7 @@ def _figures(extent: Extent, quick: bool, data: Sequence[Path]) -> Iterator[Figu
         name = f"encode: peak memory of {extent.many} clips over {extent.few}"
         yield figure(name, many["peak"] / few["peak"], "×", "lower", goal(1.1))
         repeated = [_encode_in_subprocess(Path(folder), extent.many)["seconds"] for _ in range(1 if quick else 3)]
-        yield figure(f"encode: {extent.many} clips that are there already", median(repeated), "s", "lower", goal(2))
+        yield figure(f"encode: {extent.many} clips that are already stored", median(repeated), "s", "lower", goal(2))
         yield figure("encode: two processes over one", process_speedup(Path(folder), extent), "×", "higher", goal(1.7))
         read, trained = reading_and_training(Path(folder), extent)
     yield figure("store: clips read in a second, one worker", read, "1/s", "higher", None)

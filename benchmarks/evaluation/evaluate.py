@@ -1,4 +1,4 @@
-"""The bench of evaluation: time and memory, metrics on synthetic corruptions, false anomalies, default gates."""
+"""The evaluation benchmark: time and memory, metrics on synthetic corruptions, false anomalies, default gates."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

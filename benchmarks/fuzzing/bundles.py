@@ -54,7 +54,7 @@ def _read_bundle(folder: Path) -> dict[str, Any]:
 
 
 def _rehash(folder: Path, draw: Random) -> str:
-    """Change a blob, and every digest that names it, as somebody without a key would."""
+    """Change a blob, and every digest that names it, as someone without a key would."""
     path = folder / "sent.tar"
     members = {entry.name: data for entry, data in read_members(path)}
     texts = sorted(name for name, data in members.items() if name.startswith("blobs/") and data[:1] == b"{")

@@ -1,4 +1,4 @@
-"""Readers of folders of videos in other containers than mp4, beside OpenCV's decoder."""
+"""Readers of folders of videos in containers other than mp4, compared with OpenCV's decoder."""
 
 from functools import partial
 from pathlib import Path

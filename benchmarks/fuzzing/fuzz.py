@@ -1,7 +1,7 @@
 """Thousands of seeded mutations of every kind of file that worldtune reads.
 
-A reader must either refuse a mutated file in one line, or read its exact meaning: no traceback, no hang, no crash, and
-no wrong value without an error. The mutation of a number is always the same; `remake` makes it again.
+A reader must either reject a mutated file in one line, or read its exact meaning: no traceback, no hang, no crash, and
+no wrong value without an error. A mutation's number determines it; `remake` makes it again.
 """
 
 import tempfile

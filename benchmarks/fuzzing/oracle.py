@@ -1,4 +1,4 @@
-"""What other code than the readers makes of a file: strict JSON and YAML.
+"""What code other than the readers makes of a file: strict JSON and YAML.
 
 Every function raises RefusedError for what it does not accept.
 """

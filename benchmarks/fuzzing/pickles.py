@@ -1,4 +1,4 @@
-"""torch's files and checkpoints, read by other code than torch: zips with checksums, pickles by NumPy."""
+"""torch's files and checkpoints, read without torch: zips with checksums, pickles by NumPy."""
 
 import io
 import pickle

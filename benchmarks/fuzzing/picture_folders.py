@@ -44,7 +44,7 @@ def _recording(folder: Path) -> Recording:
 
 READERS = (
     Reader(
-        "folders of pictures",
+        "folders of images",
         "Pillow",
         _make_pictures,
         dataset_reader("d", exact=True, recorded_fps=FPS, caption="{caption}"),

@@ -1,4 +1,4 @@
-"""A random history of a registry: honest acts mixed with attacks by somebody with a key or with the database.
+"""A random history of a registry: honest acts mixed with attacks by someone with a key or with the database.
 
 After each step three readers must agree: one with a replica, one that reduces all events, and an oracle that knows only
 the requirements of production. The numbers in `choices` decide each act, so that hypothesis can shrink a history.

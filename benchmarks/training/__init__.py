@@ -1,1 +1,1 @@
-"""Benches of training, against diffusers' example."""
+"""Benchmarks of training, compared with diffusers' example."""

@@ -1,4 +1,4 @@
-"""worldtune: tune a video world model to one robot, prove that the result helps, ship it with a paper trail.
+"""worldtune: tune a video world model to one robot, prove that it helps, and ship it with a paper trail.
 
     import worldtune as wt
 

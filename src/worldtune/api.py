@@ -125,13 +125,13 @@ def plan(
     """Return the memory and time that training or generating a video needs, and the settings that fit a GPU.
 
     `what` is a recipe (plans its training) or a base's name (plans a video). The video has `frames` images of
-    `height`×`width` pixels (default: the base's size) and takes `steps` (35) with `guidance`. `gpu` is a card's name,
-    such as "rtx4090"; or give its `memory`, such as "24GB". The time assumes that the card reaches `utilization` (0.4)
+    `height`×`width` pixels (default: the base's size) and takes `steps` (35) with `guidance`. `gpu` is a GPU's name,
+    such as "rtx4090"; or give its `memory`, such as "24GB". The time assumes that the GPU reaches `utilization` (0.4)
     of its peak speed. The plan is computed from shapes in bfloat16, without a GPU or weights.
 
     Raises:
         RecipeError: The base cannot be trained, or cannot make the video, with these settings.
-        UserError: The recipe, base or card is unknown.
+        UserError: The recipe, base or GPU is unknown.
 
     Example:
         >>> plan = wt.plan("pocket", gpu="rtx4090")

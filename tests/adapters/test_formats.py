@@ -130,7 +130,7 @@ def test_an_adapter_is_found_in_nvidia_s_full_checkpoint(tmp_path: Path) -> None
 
 def test_a_missing_alpha_is_not_guessed(tmp_path: Path) -> None:
     write_layers(adapter(dora=False), "nvidia", tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match=r"alpha is stated nowhere.*a\.safetensors.*--alpha"):
+    with pytest.raises(AdapterError, match=r"does not state its alpha.*a\.safetensors.*--alpha"):
         read_layers(tmp_path / "a.safetensors")
 
 
@@ -150,9 +150,9 @@ def test_rslora_scale_is_alpha_over_root_rank(tmp_path: Path) -> None:
         ({f"transformer.{MODULES[0]}.lora_magnitude_vector": None}, "lacks the magnitude of transformer_blocks.0"),
         (
             {"transformer.transformer_blocks.0.attn9.to_q.lora_A.weight": torch.ones(3, 5)},
-            "not of a LoRA or DoRA of a Cosmos",
+            "to no LoRA or DoRA of a Cosmos",
         ),
-        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "not of a LoRA or DoRA of a Cosmos"),
+        ({"text_model.encoder.lora_A.weight": torch.ones(3, 5)}, "to no LoRA or DoRA of a Cosmos"),
     ],
 )
 def test_an_incomplete_adapter_is_refused(change: dict[str, torch.Tensor | None], says: str, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_an_incomplete_adapter_is_refused(change: dict[str, torch.Tensor | None]
 
 def test_a_file_without_an_adapter_is_refused(tmp_path: Path) -> None:
     save_file({"net.x_embedder.proj.1.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match="the file has no adapter"):
+    with pytest.raises(AdapterError, match="the file contains no adapter"):
         read_layers(tmp_path / "a.safetensors")
 
 
@@ -175,7 +175,7 @@ def test_a_file_without_an_adapter_is_refused(tmp_path: Path) -> None:
 def test_unsupported_tensors_are_refused_not_dropped(strange: str, tmp_path: Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in name_layers(adapter(dora=False), "diffusers").items()}
     save_file(tensors | {f"transformer.{MODULES[0]}.{strange}": torch.ones(2)}, tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match=f"not of a LoRA or DoRA.*{strange}"):
+    with pytest.raises(AdapterError, match=f"not to a LoRA or DoRA.*{strange}"):
         read_layers(tmp_path / "a.safetensors", alpha=3.0)
 
 

@@ -130,11 +130,11 @@ def test_adapter_does_not_differ_from_itself(in_process: Verb, adapters: Path) -
 def test_existing_output_and_wrong_format_or_base_are_rejected(
     in_process: Verb, adapters: Path, tiny_world: Path
 ) -> None:
-    assert "the output exists already" in refused(in_process, "convert", "lora", "--to", "peft", "-o", "dora")
+    assert "the output already exists" in refused(in_process, "convert", "lora", "--to", "peft", "-o", "dora")
     assert "ends in .safetensors" in refused(in_process, "convert", "lora", "--to", "kohya", "-o", "file.bin")
     assert "no format 'onnx'" in refused(in_process, "convert", "lora", "--to", "onnx", "-o", "x")
     denoiser = open_world("pocket").folder / "transformer"
-    assert "fits no weight of this base" in refused(in_process, "merge", denoiser, "lora", "-o", "merged")
+    assert "matches no weight of this base" in refused(in_process, "merge", denoiser, "lora", "-o", "merged")
     assert "of the adapter is for a weight of (" in refused(
         in_process, "convert", "lora", "--to", "diffusers", "--base", "pocket", "-o", "x"
     )
@@ -295,7 +295,7 @@ def test_generate_accepts_foreign_files_and_strengths(in_process: Verb, tiny_wor
     assert video("run=0.25", "k.safetensors=0.25") != whole
     tensors = load_file(adapters / "k.safetensors")
     save_file({name: tensor for name, tensor in tensors.items() if ".alpha" not in name}, adapters / "bare.safetensors")
-    assert "alpha is stated nowhere" in fault(in_process, *request, "--adapter", "bare.safetensors", "-o", "none")
+    assert "does not state its alpha" in fault(in_process, *request, "--adapter", "bare.safetensors", "-o", "none")
     request = (*request, "--alpha", "10")
     assert video("bare.safetensors") == whole
     assert "'much' is not a finite number" in fault(in_process, *request, "--adapter", "lora=much", "-o", "none")

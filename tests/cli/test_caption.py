@@ -117,10 +117,10 @@ def test_second_run_adds_missing_captions_and_keeps_edits(in_process: Verb, tmp_
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(b"no such key", 401), "the endpoint answers 401: no such key"),
-        (Reply(b"out of memory", 500), "the endpoint answers 500: out of memory"),
+        (Reply(b"no such key", 401), "the endpoint answered 401: no such key"),
+        (Reply(b"out of memory", 500), "the endpoint answered 500: out of memory"),
         (Reply(b"An arm."), "not a chat completion: An arm."),
-        (completion(""), "the model gives no answer"),
+        (completion(""), "the model gave no answer"),
         (Reply(completion("An arm.").body, cut=True), "the endpoint cannot be reached"),
     ],
 )

@@ -141,7 +141,8 @@ def test_codec_psnr_is_reported_if_the_base_is_present(in_process: Verb, tiny_wo
     assert reports["data"]["base"]["codec_psnr_db"] == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-6)
     own = reports["retention"]["base"]["codec_psnr_db"]
     text = " ".join(in_process("check", "pocket-new-view", f"base={tiny_world}", *small).out.split())
-    said = f"through the base's codec and back has a PSNR of {reports['data']['base']['codec_psnr_db']:.1f} dB"
-    assert f"A clip {said} (a clip of the base's own domain: {own:.1f} dB)." in text
+    measured = reports["data"]["base"]["codec_psnr_db"]
+    said = f"After a round trip through the base's codec, a clip has a PSNR of {measured:.1f} dB"
+    assert f"{said} (a clip of the base's own domain: {own:.1f} dB)." in text
     away = in_process("check", "pocket-new-view", "base=predict2.5-2b/post-trained", "--json")
     assert [report["base"] for report in json.loads(away.out)] == [None, None, None]

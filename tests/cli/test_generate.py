@@ -102,7 +102,7 @@ def test_compile_and_offload_do_not_change_the_frames(
         (("--device", "tpu"), "there is no device 'tpu' here"),
         (("--device", "cpu:"), "there is no device 'cpu:' here"),
         (("--offload", "disk"), "unknown value 'disk'"),
-        (("--offload", "group", "--compile"), "do not go together"),
+        (("--offload", "group", "--compile"), "cannot be combined"),
     ],
 )
 def test_impossible_device_or_offload_is_rejected(
@@ -231,7 +231,7 @@ def test_existing_video_is_replaced_only_with_overwrite(in_process: Verb, tiny_w
     options = (*OPTIONS, "--base", tiny_world, "-o", "out")
     assert in_process("generate", *options).code == 0
     before = (tmp_path / "out" / "video.mp4").stat().st_mtime_ns
-    assert "the video exists already" in fault(in_process, *options)
+    assert "the video already exists" in fault(in_process, *options)
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns == before
     assert in_process("generate", *options, "--overwrite").code == 0
     assert (tmp_path / "out" / "video.mp4").stat().st_mtime_ns > before
@@ -256,7 +256,7 @@ def test_best_of_three_seeds_is_kept_with_scores(
     scores = manifest["best_of"]["scores"]
     assert sorted(scores) == ["4", "5", "6"]
     assert str(manifest["request"]["seed"]) == max(scores, key=lambda seed: scores[seed])
-    assert "go together" in fault(in_process, *OPTIONS, "--best-of", "3")
+    assert "need each other" in fault(in_process, *OPTIONS, "--best-of", "3")
 
 
 def test_guardrails_off_warns_and_required_needs_the_package(

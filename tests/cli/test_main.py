@@ -136,7 +136,9 @@ def test_user_error_with_a_line_break_is_one_line() -> None:
 def test_unreadable_file_is_a_user_error(tmp_path: Path) -> None:
     done = subprocess.run(made_up_verb(f"open({str(tmp_path)!r})"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == f"error: is a directory [{tmp_path}]. Check the path, its permissions and the disk's space.\n"
+    assert (
+        done.stderr == f"error: is a directory [{tmp_path}]. Check the path, its permissions and the free disk space.\n"
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -152,7 +154,7 @@ def test_gpu_out_of_memory_is_a_user_error() -> None:
     body = "import torch; raise torch.OutOfMemoryError('CUDA out of memory')"
     done = subprocess.run(made_up_verb(body), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the GPU has too little memory [made_up]. ")
+    assert done.stderr.startswith("error: the GPU ran out of memory [made_up]. ")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -63,7 +63,7 @@ def test_plan_in_the_comment_is_for_the_recipes_machine(name: str) -> None:
 def test_recipe_with_placeholder_data_is_reported(in_process: Verb, name: str) -> None:
     path = find_recipe(name, []).data.path
     hub = f", or hf:{path} for a dataset of the Hugging Face Hub" if path.count("/") == 1 else ""
-    line = f"error: the data folder does not exist [{path}]. Name the folder that holds meta/ or videos/{hub}."
+    line = f"error: the data folder does not exist [{path}]. Specify the folder that holds meta/ or videos/{hub}."
     assert fault(in_process, "check", name) == line
 
 

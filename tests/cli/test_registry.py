@@ -281,7 +281,7 @@ def test_retire_stolen_lists_void_events(in_process: Verb, part: Part, live: Pat
     done = in_process("registry", "retire", bob, "--reason", "it was in the bin", "--stolen")
     assert "note: now void: bob approved" in done.err
     assert f"note: now void: {NAME}@production is 1" in done.err
-    assert "has no channel production any more" in one_line(in_process, "adapter", "show", f"{NAME}@production")
+    assert "no longer has the channel production" in one_line(in_process, "adapter", "show", f"{NAME}@production")
     assert "NO EFFECT: bob approved" in in_process("registry", "audit").out
     done = in_process("registry", "verify")
     assert done.code == 0

@@ -177,7 +177,7 @@ def test_resume_states_its_step_and_rejects_changes_without_effect(
 def test_early_stop_is_reported(in_process: Verb, recipe: Path) -> None:
     worse = ("train.lr=3", "train.warmup=0", "train.steps=30", "validate={every: 1, sigmas: 2, patience: 2}")
     done = in_process("train", recipe, *worse, "--out", "run")
-    assert re.search(r"stopped after step \d+ of 30: 2 validations in a row were no better", done.out)
+    assert re.search(r"stopped after step \d+ of 30: 2 validations in a row did not improve", done.out)
 
 
 def test_batch_too_small_for_a_cluster_is_rejected_before_launch(in_process: Verb, recipe: Path) -> None:

@@ -100,9 +100,9 @@ class Switched(StrictModel):
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        ({"seed": True}, "'seed' is True: a truth value"),
-        ({"shares": {"a": False}}, "'shares.a' is False: a truth value"),
-        ({"pair": [0.5, True]}, "'pair.1' is True: a truth value"),
+        ({"seed": True}, "'seed' is True: a boolean"),
+        ({"shares": {"a": False}}, "'shares.a' is False: a boolean"),
+        ({"pair": [0.5, True]}, "'pair.1' is True: a boolean"),
         ({"on": 1}, "'on' is 1: not true or false"),
         ({"on": "off"}, "'on' is 'off': not true or false"),
     ],

@@ -136,7 +136,7 @@ def test_windows_over_a_gap_are_rejected(episode: Episode) -> None:
     made = found(replace(episode, gaps=((7, 1.25), (11, 3.0))))
     assert [candidate.row.reason for candidate in made] == [
         "",
-        "time stamps jump (by 1.2 s after frame 7)",
+        "timestamps jump (by 1.2 s after frame 7)",
         "",
     ]
     assert [candidate.clip is None for candidate in made] == [False, True, False]

@@ -123,7 +123,7 @@ def test_absent_camera_has_a_row_per_episode(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "d", (8, 8))
     features = json.loads((root / "meta/info.json").read_text())["features"]
     edit_info(root, features=features | {"top": features["cam"]})
-    assert skipped(root) == [(f"{e:06d}", "camera named in info.json but absent on disk") for e in range(2)]
+    assert skipped(root) == [(f"{e:06d}", "camera in info.json but not on disk") for e in range(2)]
     assert skipped(root, cameras=["cam"]) == []
     with pytest.raises(DataError, match=r"no camera top.*Available cameras: cam"):
         open_dataset(spec(root, cameras=["top"]))

@@ -55,9 +55,9 @@ def test_every_prompt_and_video_is_checked(package: None, wanted: str) -> None:
 
 def test_refused_prompts_and_videos_are_errors(package: None) -> None:
     guard = open_guard("available")
-    with pytest.raises(UserError, match=r"refuse this prompt \[clip\]"):
+    with pytest.raises(UserError, match=r"reject this prompt \[clip\]"):
         guard.check_prompt("a weapon", "clip")
-    with pytest.raises(UserError, match="refuse this video"):
+    with pytest.raises(UserError, match="reject this video"):
         guard.check_video(FRAMES // 9, "clip")
 
 

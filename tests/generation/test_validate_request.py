@@ -133,7 +133,7 @@ def test_a_prompt_longer_than_the_base_reads_is_refused(world: World) -> None:
 def test_existing_videos_are_named(tmp_path: Path) -> None:
     check_not_existing([request()], tmp_path)
     (tmp_path / "clip.mp4").write_bytes(b"")
-    with pytest.raises(UserError, match=r"exists already \[.*clip.mp4\].*--overwrite"):
+    with pytest.raises(UserError, match=r"already exists.* \[.*clip.mp4\].*--overwrite"):
         check_not_existing([request(name="other"), request()], tmp_path)
 
 

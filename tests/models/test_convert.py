@@ -73,7 +73,7 @@ def test_another_size_converts_with_its_config(tiny_world: Path, tmp_path: Path)
     ("harm", "says"),
     [
         ("missing", "no known base"), ("extra", "unknown tensors: net.blocks.0.mlp.layer9.weight"),
-        ("reshaped", "no known base"), ("adapter", "holds an adapter"), ("same", "in diffusers's style already"),
+        ("reshaped", "no known base"), ("adapter", "holds an adapter"), ("same", "already has diffusers's style"),
     ],
 )  # fmt: skip
 def test_unfit_tensors_are_refused_and_nothing_is_written(tmp_path: Path, harm: str, says: str) -> None:
@@ -101,7 +101,7 @@ def test_unfit_tensors_are_refused_and_nothing_is_written(tmp_path: Path, harm: 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "there.pt").write_text("mine")
     assert run(["bases", "convert", str(POCKET), "--to", "nvidia", "-o", str(tmp_path / "there.pt")]) == 2
-    assert "the output exists already" in capsys.readouterr().err
+    assert "the output already exists" in capsys.readouterr().err
     assert (tmp_path / "there.pt").read_text() == "mine"
 
 

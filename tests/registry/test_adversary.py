@@ -140,7 +140,7 @@ class TestImports:
         with pytest.raises(RegistryError, match="the key of sam was retired"):
             import_release(site.registry, site["ann"], tar)
 
-    def test_author_cannot_sign_for_somebody_else(self, local: Team) -> None:
+    def test_author_cannot_sign_for_someone_else(self, local: Team) -> None:
         release = make_approved_release(local)
         with pytest.raises(RegistryError, match="cannot sign for ghost"), local.registry.writer(local["sam"]) as writer:
             writer.append(release.model_copy(update={"number": 2, "author": "ghost"}))

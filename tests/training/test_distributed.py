@@ -126,7 +126,7 @@ def test_broadcast_and_barrier_synchronize_processes(tmp_path: Path) -> None:
 def test_barrier_names_a_killed_process(tmp_path: Path) -> None:
     (code, output, _), (killed, *_) = by_ranks(FOLLOWING, "dies", cwd=tmp_path)
     assert (code, killed) == (2, -9)
-    assert "process 1 ended, and the run with it [process 0 of 2]" in output
+    assert "process 1 ended, which ended the run [process 0 of 2]" in output
 
 
 JOINING = """
@@ -164,7 +164,7 @@ def test_diverged_replica_is_named(tmp_path: Path) -> None:
 def test_killed_process_is_named_by_the_replica_check(tmp_path: Path) -> None:
     (code, output), (killed, _) = join(tmp_path, "dies")
     assert (code, killed) == (2, -9)
-    assert re.search(r"process 1 ended, and the run with it \[process 0 of 2\]", output)
+    assert re.search(r"process 1 ended, which ended the run \[process 0 of 2\]", output)
 
 
 DYING = (
@@ -189,7 +189,7 @@ def test_process_killed_inside_a_block_is_named(folder: Path, lever: str) -> Non
     arguments = ("train", "small.yaml", lever, "machine.checkpointing=full", "--out", f"dying-{lever}")
     (code, _, errors), (killed, *_) = by_ranks(DYING, *arguments, cwd=folder)
     assert (code, killed) == (2, -9)
-    assert "error: process 1 ended, and the run with it [process 0 of 2]" in errors
+    assert "error: process 1 ended, which ended the run [process 0 of 2]" in errors
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def read_card_and_digest(folder: Path, digest: str | None = None) -> tuple[Adapt
     path = folder / CARD
     if not path.is_file():
         raise AdapterError(
-            f"there is no {CARD}", where=str(folder), hint="Name an adapter folder that `worldtune train` wrote."
+            f"there is no {CARD}", where=str(folder), hint="Specify an adapter folder that `worldtune train` wrote."
         )
     content = read_bytes(path, LARGEST, AdapterError, HINT)
     found_digest = digest_bytes(content)

@@ -1,4 +1,4 @@
-"""Refuse an adapter with NaN or infinity: merging or blending would silently spread them."""
+"""Reject an adapter with NaN or infinity: merging or blending would spread them silently."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,5 +17,5 @@ def check_finite(tensors: "Mapping[str, Tensor]", where: str) -> None:
     """
     for name in find_non_finite(tensors):
         module, dot, part = name.removeprefix("transformer.").partition(".lora_")
-        what = f"{module} holds values that are not finite" + (f", in lora_{part}" if dot else "")
+        what = f"{module} contains NaN or infinity" + (f", in lora_{part}" if dot else "")
         raise AdapterError(what, where=where, hint="Export it again from a step before its training diverged.")

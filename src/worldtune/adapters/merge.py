@@ -55,7 +55,7 @@ def write_named_weights(folder: Path, layers: Layers, config: dict[str, Any]) ->
 def check_output(out: Path, *, folder: bool) -> None:
     """Raise AdapterError if `out` exists already, or is not a .safetensors file unless a folder is written."""
     if out.exists():
-        raise AdapterError("the output exists already", where=str(out), hint="Name a new file or folder.")
+        raise AdapterError("the output already exists", where=str(out), hint="Choose a new file or folder.")
     if not folder and out.suffix != ".safetensors":
         raise AdapterError("the output is one file", where=str(out), hint="Use a name that ends in .safetensors.")
 
@@ -136,7 +136,7 @@ def _merged(tensor: Tensor, name: str, adapters: Sequence[tuple[ForeignAdapter, 
 
 
 def _does_not_fit(name: str, base: Path) -> AdapterError:
-    what = f"{name.removesuffix('.weight')} of the adapter fits no weight of this base"
+    what = f"{name.removesuffix('.weight')} of the adapter matches no weight of this base"
     return AdapterError(what, where=str(base), hint="Merge into the base that it was made for.")
 
 
@@ -166,7 +166,7 @@ def extract(full: Mapping[str, Tensor], base: Mapping[str, Tensor], modules: Seq
     Raise AdapterError if the two models have different architectures, or are equal in these modules.
     """
     if full.keys() != base.keys() or any(full[name].shape != base[name].shape for name in base):
-        hint = "Name the base that was fine-tuned."
+        hint = "Specify the base that was fine-tuned."
         raise AdapterError("the two models have different architectures", where="full, base", hint=hint)
     changes = {
         name.removesuffix(".weight"): full[name].float() - base[name].float()
@@ -177,7 +177,7 @@ def extract(full: Mapping[str, Tensor], base: Mapping[str, Tensor], modules: Seq
     touched = [name for name in others if not torch.equal(full[name], base[name])]
     if not any(change.any() for change in changes.values()):
         what = "the two models are equal in these modules"
-        raise AdapterError(what, where="full, base", hint="Name a fine-tuned model.")
+        raise AdapterError(what, where="full, base", hint="Specify a fine-tuned model.")
     layers, kept = _reduced(changes, rank)
     return Extracted(layers, kept, touched)
 

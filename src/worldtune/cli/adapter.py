@@ -67,7 +67,7 @@ def show(
         echo(f"{name.replace('_', ' '):<12}{value:,}" if isinstance(value, int) else f"{name:<12}{value}")
     say_rest(read)
     if zero:
-        echo("note: B is zero everywhere, as before training: only a DoRA's magnitudes can change the output")
+        echo("note: B is zero everywhere, as before training, so only a DoRA's magnitudes can change the output")
     if card is None:
         echo("card        none: the adapter does not state its base")
         return
@@ -138,7 +138,7 @@ def blend(
     adapters: Annotated[list[str], typer.Argument(help="ADAPTER or ADAPTER=WEIGHT, two or more.")],
     out: Out,
     to: Annotated[str, typer.Option(help="diffusers, peft, nvidia, comfyui or kohya.")] = "diffusers",
-    rank: Annotated[int | None, typer.Option(min=1, help="Reduce to this rank; exact when not given.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Reduce the sum to this rank (default: exact).")] = None,
     alpha: AlphaOption = None,
 ) -> None:
     """Write the weighted sum of several adapters as one LoRA.

@@ -120,7 +120,7 @@ def verify(
     echo(f"  digest       {card.digest}")
     band = "{:g} … {:g}".format(*card.first_loss)
     if done.first_loss is None:
-        echo(f"  first loss   not measured (should lie in {band}): give --clips")
+        echo(f"  first loss   not measured (expected: {band}): give --clips")
     else:
         echo(f"  first loss   {done.first_loss:.4f} on {verified.clips} clips, inside {band}")
 

@@ -1,4 +1,4 @@
-"""`worldtune bench`: measure figures now."""
+"""`worldtune bench`: run a benchmark and print its results."""
 
 import sys
 from importlib import import_module
@@ -44,7 +44,7 @@ def bench(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Folder for plots, such as docs/figures.")] = None,
 ) -> None:
-    """Measure a part of worldtune and print its figures.
+    """Run a benchmark and print its results.
 
     Example:
 
@@ -60,9 +60,9 @@ def bench(
     if name not in BENCHES:
         raise UserError(f"unknown benchmark '{name}'", where="command line", hint=f"Use {', '.join(BENCHES)}.")
     if name not in ("pocket", "evaluate") and plot:
-        raise UserError(f"bench {name} draws no plots", where="--plot", hint="Leave --plot out.")
+        raise UserError(f"bench {name} draws no plots", where="--plot", hint="Omit --plot.")
     if name != "data" and datasets:
-        raise UserError(f"bench {name} reads no dataset", where="--data", hint="Leave --data out.")
+        raise UserError(f"bench {name} reads no dataset", where="--data", hint="Omit --data.")
     if plot:
         make_folder(plot)  # before the long work
     measure = _bench(name).measure

@@ -43,10 +43,10 @@ def check(
     If a recipe's base is on this machine, also show which captions are too long for it, and how well its codec
     reconstructs a clip.
 
-    Exits with 2 if more recordings than --max-skipped give no clip, if nothing is left to train on, or if frames,
-    states and actions contradict each other. Frames left over at an episode's end are listed but are not a loss. A
-    recipe sets the clip size and cameras itself. --page shows the worst clips of each kind, used or not, and every
-    pair of recordings with the same footage.
+    Exits with 2 if a larger share of recordings than --max-skipped gives no clip, if nothing is left to train on, or
+    if frames, states and actions contradict each other. Frames left over at an episode's end are listed, but do not
+    count as skipped. A recipe sets the clip size and cameras itself. --page shows the worst clips of each kind, used or
+    not, and every pair of recordings with the same footage.
 
     Example:
 

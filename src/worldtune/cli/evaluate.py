@@ -28,8 +28,8 @@ def evaluate(
         typer.Option(help="A gates file, or `default`: exit code 3 for fail, 4 for not enough evidence."),
     ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Use only this many held-out clips of each dataset.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Videos of each clip, one for each seed.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Denoiser evaluations for each clip.")] = 12,
+    seeds: Annotated[int, typer.Option(min=1, help="Videos per clip, each with its own seed.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Denoiser evaluations per clip.")] = 12,
     guidance: Annotated[
         int | None, typer.Option(min=0, max=7, help="v + g·(v − v_dropped) (default: the base's).")
     ] = None,
@@ -77,7 +77,7 @@ def evaluate(
 
     if workers > 1 and executor == Executor.local:
         what = "--workers needs a Ray cluster"
-        raise UserError(what, where="--workers", hint="Add --executor ray, or leave out --workers.")
+        raise UserError(what, where="--workers", hint="Add --executor ray, or omit --workers.")
     with bars() as progress:
         result = worldtune.evaluate(
             runs,

@@ -43,9 +43,7 @@ def generate(
     guidance: Annotated[
         int | None, typer.Option(min=0, max=7, help="0 to 7: v + g·(v − v_negative) (default: the base's).")
     ] = None,
-    best_of: Annotated[
-        int, typer.Option(min=1, help="Make N videos, seeds counting up from the request's; keep the best.")
-    ] = 1,
+    best_of: Annotated[int, typer.Option(min=1, help="Make N videos with consecutive seeds, and keep the best.")] = 1,
     critic: Annotated[str | None, typer.Option(help="The function that scores them: package.module:function.")] = None,
     guardrails: Annotated[
         str, typer.Option(help="required, available (if cosmos-guardrail is installed) or off.")
@@ -61,7 +59,7 @@ def generate(
 ) -> None:
     """Generate videos from a request file or from options.
 
-    An input image is continued (image2world); from an input video the last five frames are (video2world). An adapter
+    Continues an input image (image2world), or the last five frames of an input video (video2world). An adapter
     sets the frame count, size and frame rate that it was trained on. Every request is checked before the first is
     sampled.
 

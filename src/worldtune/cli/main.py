@@ -35,7 +35,7 @@ VERBS: dict[str, dict[str, str]] = {
         "demo": "Tune the pocket world to a new camera and a new task, and show that it helped.",
         "doctor": "Check whether this machine and this installation can run worldtune.",
         "bases": "List the base models worldtune knows.",
-        "plan": "Predict the memory and time of a training or a video, and the settings that fit a card.",
+        "plan": "Predict the memory and time of a training run or a video, and the settings that fit a GPU.",
         "recipes": "List the ready recipes, or print one.",
     },
     "Data": {
@@ -54,8 +54,8 @@ VERBS: dict[str, dict[str, str]] = {
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
     },
-    "Figures": {
-        "bench": "Measure a part of worldtune and print its figures.",
+    "Benchmarks": {
+        "bench": "Run a benchmark and print its results.",
     },
 }
 
@@ -150,7 +150,7 @@ def worldtune(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Tune a video world model to one robot, prove that the result helps, ship it with a paper trail."""
+    """Tune a video world model to one robot, prove that it helps, and ship it with a paper trail."""
     if version:
         echo(f"worldtune {__version__}")
     elif context.invoked_subcommand is None:
@@ -183,10 +183,10 @@ def _say_fault(error: Exception, arguments: list[str]) -> int:
         return _say(_usage(error))
     if isinstance(error, OSError) and error.strerror is not None:
         where = error.filename or "worldtune"
-        return _say(f"{error.strerror.lower()} [{where}]. Check the path, its permissions and the disk's space.")
+        return _say(f"{error.strerror.lower()} [{where}]. Check the path, its permissions and the free disk space.")
     if type(error).__name__ == "OutOfMemoryError":  # compared by name, so that torch need not be imported
         hint = "Use a smaller size, machine.checkpointing=full or --device cpu; see `worldtune plan`."
-        return _say(f"the GPU has too little memory [{' '.join(arguments[:2])}]. {hint}")
+        return _say(f"the GPU ran out of memory [{' '.join(arguments[:2])}]. {hint}")
     raise error
 
 
@@ -203,7 +203,7 @@ def main() -> None:
 
 def _say(message: str, code: int = 2) -> int:
     if WRITTEN.get():
-        code, message = UNSURE, f"{message} Earlier writes to the registry stay: see worldtune registry audit."
+        code, message = UNSURE, f"{message} Earlier writes to the registry remain: see worldtune registry audit."
     echo_fault("error: " + " ".join(message.splitlines()))
     return code
 

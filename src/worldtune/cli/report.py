@@ -18,7 +18,9 @@ def report(
 ) -> None:
     """Rebuild an evaluation's HTML report from its results.json and videos.
 
-    Generates no clip and computes no score; adds votes to the table of metrics. Example:
+    No clip is generated and no score is computed. Votes are added to the table of metrics.
+
+    Example:
 
         worldtune report runs/demo
     """

@@ -45,9 +45,9 @@ def train(
 ) -> None:
     """Train an adapter from a recipe.
 
-    Clips and prompts are encoded once, first; during training only the denoiser is in memory. A run that fails the
-    preflight check before step 1 stops. Metrics, checkpoints, previews (with train.preview_every) and the adapter are
-    in the run folder. For several GPUs: torchrun --nproc-per-node 8 --no-python worldtune train …
+    Clips and prompts are encoded once, at the start; during training only the denoiser is in memory. A run that fails
+    the preflight check before step 1 stops. Metrics, checkpoints, previews (with train.preview_every) and the adapter
+    are in the run folder. For several GPUs: torchrun --nproc-per-node 8 --no-python worldtune train …
 
     Example:
 

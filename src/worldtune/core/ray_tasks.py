@@ -49,7 +49,7 @@ def run_on_ray(
         import ray.data
         from ray.exceptions import RayError
     except ImportError as error:
-        hint = "pip install 'worldtune[ray]', or leave --executor ray out."
+        hint = "pip install 'worldtune[ray]', or omit --executor ray."
         raise UserError("Ray is not installed", where="--executor ray", hint=hint) from error
     started_here = not ray.is_initialized()
     _silence_ray()

@@ -24,12 +24,12 @@ def parse_model(model: type[Model], data: Any, where: str) -> Model:
     except ValidationError as error:
         raise _first_error(model, error, where) from None
     if fault := find_bool_mismatch(data, found.model_dump(by_alias=True)):
-        raise RecipeError(fault, where=where, hint="Use true or false only for truth values.")
+        raise RecipeError(fault, where=where, hint="Use true or false only for booleans.")
     return found
 
 
 def find_bool_mismatch(given: Any, parsed: Any, key: str = "") -> str | None:
-    """Describe the first place where pydantic silently converted a truth value to a number, or the reverse.
+    """Describe the first place where pydantic silently converted a boolean to a number, or the reverse.
 
     Return None if there is no such place. `parsed` are pydantic's values of `given`.
     """
@@ -40,7 +40,7 @@ def find_bool_mismatch(given: Any, parsed: Any, key: str = "") -> str | None:
     elif isinstance(given, bool) == isinstance(parsed, bool):
         return None
     else:
-        kind = "not true or false" if isinstance(parsed, bool) else "a truth value"
+        kind = "not true or false" if isinstance(parsed, bool) else "a boolean"
         return f"'{key}' is {reprlib.repr(given)}: {kind}"
     faults = (find_bool_mismatch(value, result, f"{key}.{name}".removeprefix(".")) for name, value, result in pairs)
     return next(filter(None, faults), None)

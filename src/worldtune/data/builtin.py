@@ -21,6 +21,6 @@ def resolve_data_path(path: str) -> Path:
     resolved = Path(path).expanduser()
     if not resolved.exists():
         hub = f", or hf:{path} for a dataset of the Hugging Face Hub" if path.count("/") == 1 else ""
-        hint = f"Name the folder that holds meta/ or videos/{hub}."
+        hint = f"Specify the folder that holds meta/ or videos/{hub}."
         raise DataError("the data folder does not exist", where=path, hint=hint)
     return resolved

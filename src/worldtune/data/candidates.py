@@ -141,7 +141,7 @@ def _window_candidates(
     for first in starts:
         frame_indices = tuple(start + target for target in targets[first : first + spec.frames])
         if gap := find_gap_within(_frame_range(frame_indices, start, first, times_T, spec), episode.gaps):
-            reason = f"time stamps jump (by {gap[1]:.2g} s after frame {gap[0]})"
+            reason = f"timestamps jump (by {gap[1]:.2g} s after frame {gap[0]})"
         else:
             reason = "begins at the same frame as another window" if frame_indices[0] in used_starts else ""
         if reason:

@@ -1,4 +1,4 @@
-"""Which columns of a table make up states and actions."""
+"""The columns of a table that make up states and actions."""
 
 from dataclasses import dataclass
 

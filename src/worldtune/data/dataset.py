@@ -1,4 +1,4 @@
-"""A dataset: the clips of a source, curated and split, with a ledger of all that was and was not used."""
+"""A dataset: the clips of a source, curated and split, with a ledger of the used and unused clips."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -132,7 +132,7 @@ def _check_requested_names(spec: DataSpec, source: Source, cameras: Sequence[str
             raise DataError(f"no episode has the task {task!r}", where=spec.path, hint=hint)
     for camera in spec.held_out_cameras:
         if camera not in cameras or spec.tile is not None:
-            hint = f"One of: {', '.join(cameras)}." if spec.tile is None else "A tiled image is one camera."
+            hint = f"Use one of {', '.join(cameras)}." if spec.tile is None else "A tiled image is one camera."
             raise DataError(f"held_out_cameras names {camera}, which is not read", where=spec.path, hint=hint)
 
 

@@ -57,9 +57,7 @@ def _split_faults(spec: DataSpec, ledger: Ledger) -> list[Fault]:
     share = f"held_out is {spec.held_out:g} of {count} usable {unit}{'s' if count > 1 else ''}"
     if spec.split_by == "predefined" and not {"train", "held_out"} <= splits:
         side = "held-out" if "train" in splits else "training"
-        return [
-            Fault(f"no {side} clip of the split that the source states can be used", _describe_reasons(ledger.rows))
-        ]
+        return [Fault(f"no {side} clip of the source's split can be used", _describe_reasons(ledger.rows))]
     if "train" not in splits:
         return [Fault(f"nothing is left for training: {share}", f"Lower data.held_out, or record more {unit}s.")]
     if spec.held_out > 0 and "held_out" not in splits:
@@ -69,7 +67,7 @@ def _split_faults(spec: DataSpec, ledger: Ledger) -> list[Fault]:
         (spec.held_out_cameras, HELD_OUT_CAMERA, "held_out_cameras"),
     ):
         if requested and name not in splits:
-            hint = _describe_reasons(ledger.rows) or f"Name others in data.{field}."
+            hint = _describe_reasons(ledger.rows) or f"Specify others in data.{field}."
             return [Fault(f"no clip of {field} can be used: {', '.join(requested)}", hint)]
     return []
 
@@ -137,11 +135,8 @@ def _leak_faults(pairs: Sequence[SameFootage]) -> list[Fault]:
         "Look at the pairs: `worldtune check --page page.html`. Remove the copies, or, if they are different "
         f"demonstrations, set data.not_copies: [[{episodes}]]."
     )
-    return [
-        Fault(
-            f"the held-out recording {first.first} shows the same as the training recording {first.second}{more}", hint
-        )
-    ]
+    what = f"the held-out recording {first.first} shows the same footage as the training recording "
+    return [Fault(f"{what}{first.second}{more}", hint)]
 
 
 def _describe_reasons(rows: Sequence[Row]) -> str:

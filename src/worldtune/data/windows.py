@@ -1,4 +1,4 @@
-"""Which frames of an episode make a clip: retiming to the target rate, then windows."""
+"""The frames of an episode that make a clip: retime to the target rate, then cut windows."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -82,11 +82,12 @@ def describe_codec_loss(compatible: Mapping[str, BaseCompatibility]) -> dict[str
             continue
         comparison = "" if own_domain_db is None else f" (a clip of the base's own domain: {own_domain_db:.1f} dB)"
         sentences[name] = [
-            f"A clip through the base's codec and back has a PSNR of {fit.codec_psnr_db:.1f} dB{comparison}. "
+            "After a round trip through the base's codec, a clip has a PSNR of "
+            f"{fit.codec_psnr_db:.1f} dB{comparison}. "
             "Videos generated with this codec cannot be closer to the real one."
         ]
         if own_domain_db is not None and fit.codec_psnr_db < own_domain_db - CODEC_MARGIN_DB:
-            sentences[name].append("The codec loses detail of these pictures that no adapter can restore.")
+            sentences[name].append("The codec loses detail of these images that no adapter can restore.")
     return sentences
 
 

@@ -72,7 +72,7 @@ def request_of(
     judge = settings.judge
     if (judge.endpoint or judge.repeats > 1) and not judge.model:
         what = "--judge-endpoint or --judge-repeats without --judge"
-        raise UserError(what, where="--judge", hint="Name the model by --judge.")
+        raise UserError(what, where="--judge", hint="Specify the model with --judge.")
     return EvaluationRequest(
         runs=named,
         plan=SamplingPlan(

@@ -79,7 +79,7 @@ def convert_adapter(
     """
     form = _format(to)
     if base and to != "diffusers":
-        raise UserError("only the diffusers format has a card", where="--base", hint="Leave --base out.")
+        raise UserError("only the diffusers format has a card", where="--base", hint="Omit --base.")
     alphas.check([source.path])
     read, rest = _low_rank(_read(source, alphas), source.path, base)
     names = tuple(name_layers(read.layers, form))
@@ -157,7 +157,7 @@ def _low_rank(read: ForeignAdapter, source: Path, base: str | None = None) -> tu
 
 def _format(to: str) -> Format:
     if to not in get_args(Format):
-        raise UserError(f"there is no format '{to}'", where="--to", hint=f"One of: {', '.join(get_args(Format))}.")
+        raise UserError(f"there is no format '{to}'", where="--to", hint=f"Use one of {', '.join(get_args(Format))}.")
     return cast("Format", to)
 
 

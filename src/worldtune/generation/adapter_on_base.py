@@ -31,10 +31,10 @@ def check_fits(denoiser: CosmosTransformer3DModel, layers: Mapping[str, LowRank]
         if name not in shapes:
             blocks = len(denoiser.transformer_blocks)
             what = f"{name} of the adapter is not in {base}, which has {blocks} blocks"
-            raise AdapterError(what, where=where, hint="Name the base that it was made for.")
+            raise AdapterError(what, where=where, hint="Specify the base that it was made for.")
         if shapes[name] != wanted:
             what = f"{name} of the adapter is for a weight of {wanted}, in {base} it is {shapes[name]}"
-            raise AdapterError(what, where=where, hint="Name the base that it was made for.")
+            raise AdapterError(what, where=where, hint="Specify the base that it was made for.")
 
 
 def empty_denoiser(base: KnownBase) -> CosmosTransformer3DModel:

@@ -98,7 +98,7 @@ def generate_videos(
             job, frames_THWC, scores = _make(world, job, texts, settings.best_of, judge, advance)
         except OutOfMemoryError as error:
             hint = "Use --offload sequential or group, or fewer frames."
-            raise UserError(f"{world.device} has too little memory", where=job.request.name, hint=hint) from error
+            raise UserError(f"{world.device} ran out of memory", where=job.request.name, hint=hint) from error
         frames_THWC = guard.check_video(frames_THWC, job.request.name)
         record = GenerationRecord(guard.checks, _name_of(settings.critic), scores)
         yield GeneratedVideo(write_result(world, job, frames_THWC, out, record))
@@ -113,7 +113,7 @@ def _check(settings: GenerationSettings) -> None:
         what = f"unknown value '{settings.offload}'"
         raise UserError(what, where="--offload", hint="Use none, sequential or group.")
     if (settings.best_of > 1) != (settings.critic is not None):
-        raise UserError("--best-of and --critic go together", where="command line", hint="Give both or neither.")
+        raise UserError("--best-of and --critic need each other", where="command line", hint="Give both or neither.")
 
 
 def _opened(settings: GenerationSettings) -> World:

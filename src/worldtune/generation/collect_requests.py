@@ -46,7 +46,7 @@ def collect_requests(requests: Requests, options: Options, adapters: Adapters) -
     elif given:
         where = str(requests) if isinstance(requests, str | Path) else "requests"
         what = f"{', '.join(given)} would be ignored: the request file sets it"
-        raise UserError(what, where=where, hint="Leave the option out, or the request file.")
+        raise UserError(what, where=where, hint="Omit the option or the request file.")
     elif isinstance(requests, str | Path):
         collected = load_requests(Path(requests))
     else:

@@ -36,7 +36,7 @@ class Guard:
     def check_prompt(self, prompt: str, name: str) -> None:
         """Raise UserError if the checker refuses the prompt."""
         if self.checker is not None and not self.checker.check_text_safety(prompt):
-            raise UserError("the guardrails refuse this prompt", where=name, hint="Change the prompt.")
+            raise UserError("the guardrails reject this prompt", where=name, hint="Change the prompt.")
 
     def check_video(self, frames_THWC: np.ndarray, name: str) -> np.ndarray:
         """Return the video with faces blurred by the checker. Raise UserError if the checker refuses it."""
@@ -44,7 +44,7 @@ class Guard:
             return frames_THWC
         checked = self.checker.check_video_safety(frames_THWC)
         if checked is None:
-            raise UserError("the guardrails refuse this video", where=name, hint="Change the request.")
+            raise UserError("the guardrails reject this video", where=name, hint="Change the request.")
         return np.asarray(checked, np.uint8)
 
 

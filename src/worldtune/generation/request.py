@@ -1,7 +1,7 @@
 """Generation requests with the field names of NVIDIA's `examples/inference.py`, from JSON, JSONL or YAML.
 
 Source: https://github.com/nvidia-cosmos/cosmos-predict2.5 (docs/inference.md). Paths are relative to the file.
-A request file may come from somebody else, and the content of its prompts and inputs ends up in videos and manifests:
+A request file may come from someone else, and the content of its prompts and inputs ends up in videos and manifests:
 they must lie in the file's folder. Adapters may lie elsewhere: they are checked tensors and change only the video.
 """
 

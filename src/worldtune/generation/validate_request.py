@@ -152,4 +152,4 @@ def check_not_existing(requests: Sequence[GenerationRequest], folder: Path) -> N
     if existing:
         more = f", and {len(existing) - 1} more" if len(existing) > 1 else ""
         hint = "Choose another name or folder, or use --overwrite."
-        raise UserError(f"the video exists already{more}", where=str(existing[0]), hint=hint)
+        raise UserError(f"the video already exists{more}", where=str(existing[0]), hint=hint)

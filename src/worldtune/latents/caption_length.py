@@ -28,7 +28,7 @@ def describe_long_captions(found: dict[str, int], length: int) -> str:
         by_count.setdefault(count, []).append(episode)
     parts = [f"{', '.join(names)}: {count} tokens" for count, names in by_count.items()]
     verb = "captions are" if len(found) > 1 else "caption is"
-    return f"{len(found)} {verb} too long: {'; '.join(parts)}, the base reads {length}"
+    return f"{len(found)} {verb} too long: {'; '.join(parts)}; the base reads {length} tokens"
 
 
 def check_caption_lengths(encoder: PromptEncoder, clips: Iterable[Clip]) -> None:

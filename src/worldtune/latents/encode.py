@@ -116,6 +116,8 @@ def _text_key(world: World, prompt: str | None) -> Key:
 def _find_or_raise(store: LatentStore, key: Key) -> Entry:
     entry = store.find(key)
     if entry is None:
-        what = "a tensor of the latent store was deleted during use"
-        raise DataError(what, where=str(store.folder), hint="Stop what deletes from the store, and start again.")
+        what = "a tensor of the latent store was deleted while in use"
+        raise DataError(
+            what, where=str(store.folder), hint="Stop the program that deletes from the store, and run again."
+        )
     return entry

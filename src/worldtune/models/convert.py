@@ -43,9 +43,7 @@ def convert(source: Path, to: Style, out: Path, config: Path | None = None) -> C
     folder = find_denoiser(source)
     tensors = read_tensors(folder)
     if any(name.startswith("transformer_blocks.") for name in tensors) == (to == "diffusers"):
-        raise BaseError(
-            f"the source is in {to}'s style already", where=str(source), hint="Use the other style in --to."
-        )
+        raise BaseError(f"the source already has {to}'s style", where=str(source), hint="Use the other style in --to.")
     if adapter := next((name for name in tensors if ".lora_" in name), None):
         what = f"the source holds an adapter, {adapter}"
         raise BaseError(what, where=str(source), hint="Give the weights without adapter.")
@@ -92,9 +90,9 @@ def _faults(arguments: dict[str, Any], tensors: Mapping[str, Tensor]) -> list[st
 
 def _check_out(to: Style, out: Path) -> None:
     if to == "nvidia" and out.suffix not in (".safetensors", ".pt"):
-        raise BaseError("NVIDIA's style is one file", where=str(out), hint="Name a .pt or .safetensors file.")
+        raise BaseError("NVIDIA's style is one file", where=str(out), hint="Specify a .pt or .safetensors file.")
     if out.exists():
-        raise BaseError("the output exists already", where=str(out), hint="Name a new file or folder.")
+        raise BaseError("the output already exists", where=str(out), hint="Choose a new file or folder.")
 
 
 def _write_diffusers(out: Path, arguments: dict[str, Any], tensors: dict[str, Tensor]) -> None:

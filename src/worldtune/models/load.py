@@ -69,7 +69,7 @@ def check_layout(folder: Path, source: str) -> None:
         raise BaseError(
             f"this is not a base model: {', '.join(missing) or 'model_index.json'} is missing",
             where=source,
-            hint="Name 'pocket' or a folder in diffusers' layout; `worldtune bases` lists the known bases.",
+            hint="Specify 'pocket' or a folder in diffusers' layout; `worldtune bases` lists the known bases.",
         )
     pipeline = read_config(folder / "model_index.json").get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in CLASSES:
@@ -106,7 +106,7 @@ def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DMod
         raise BaseError(
             "the denoiser has learned positions or image context: it is not a Predict 2.5 or 2 model",
             where=str(source.folder),
-            hint="Name a base of `worldtune bases`.",
+            hint="Specify a base of `worldtune bases`.",
         )
     return model
 

@@ -133,7 +133,7 @@ def _folder(place: str) -> tuple[Path, str | None, KnownBase | None]:
     raise BaseError(
         "this is not a base model: there is no such folder",
         where=place,
-        hint="Name 'pocket', a base of `worldtune bases`, a folder in diffusers' layout, or owner/repo@revision.",
+        hint="Specify 'pocket', a base of `worldtune bases`, a folder in diffusers' layout, or owner/repo@revision.",
     )
 
 
@@ -187,5 +187,5 @@ def _trained_as(folder: Path) -> KnownBase | None:
     known = BY_NAME[name]
     band = content.get("first_loss", list(known.first_loss))
     if not isinstance(band, list) or len(band) != 2 or not all(isinstance(end, int | float) for end in band):
-        raise BaseError(f"first_loss is not a band: {band!r}", where=str(path), hint="Write it as [0.0, 0.5].")
+        raise BaseError(f"first_loss is not a range: {band!r}", where=str(path), hint="Write it as [0.0, 0.5].")
     return replace(known, first_loss=(float(band[0]), float(band[1])))

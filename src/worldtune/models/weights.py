@@ -77,7 +77,7 @@ def find_complex(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def find_not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return a message for every tensor that contains NaN or infinity."""
-    return [f"{name} holds values that are not finite" for name in find_non_finite(tensors)]
+    return [f"{name} contains NaN or infinity" for name in find_non_finite(tensors)]
 
 
 def raise_first_fault(faults: list[str], folder: Path) -> None:

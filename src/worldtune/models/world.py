@@ -103,7 +103,7 @@ class World:
         Raise UserError with an offload: blocks that move would be compiled at every call.
         """
         if self._offloader.offload != "none":
-            what = f"offload {self._offloader.offload} and compiling do not go together"
+            what = f"offload {self._offloader.offload} and compiling cannot be combined"
             raise UserError(what, where=self.card.name, hint="Choose one of them.")
         self.compiled = True
         self._denoise = torch.compile(forward, dynamic=False)

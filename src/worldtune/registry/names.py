@@ -32,7 +32,7 @@ def check_name(name: str) -> str:
         raise RegistryError(
             f"{name!r} is not a valid adapter name",
             where="name",
-            hint="Use one to six parts of a-z, 0-9, '.', '_' and '-', as robot/cell/camera/task.",
+            hint="Use one to six parts of a-z, 0-9, '.', '_' and '-', such as robot/cell/camera/task.",
         )
     return name
 
@@ -44,7 +44,7 @@ def is_name(name: str) -> bool:
 def check_channel(name: str) -> str:
     """Return the channel's name. Raise RegistryError unless it is a lowercase word, as production."""
     if not is_channel(name):
-        hint = "Use a lowercase word, as production."
+        hint = "Use a lowercase word, such as production."
         raise RegistryError(f"{name!r} is not a valid channel name", where="channel", hint=hint)
     return name
 

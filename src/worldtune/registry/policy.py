@@ -42,7 +42,7 @@ class Policy(StrictModel):
             raise ValueError(f'it has no rule for other channels: add "{ANY_CHANNEL}"')
         for name in self.channels:
             if name != ANY_CHANNEL and not is_channel(name):
-                raise ValueError(f"{name!r} is not a valid channel name: use a lowercase word, as production")
+                raise ValueError(f"{name!r} is not a valid channel name: use a lowercase word, such as production")
         return self
 
     @cached_property

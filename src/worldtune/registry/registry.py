@@ -233,7 +233,7 @@ def join_registry(folder: Path, founder: str, database: str, store: str) -> Regi
             query = select(EVENTS.c.envelope).where(EVENTS.c.sequence == 1)
             first = connection.execute(query).scalar_one_or_none() if _has_schema(connection) else None
         if first is None:
-            raise RegistryError("this database holds no registry", where=database, hint="Name another database.")
+            raise RegistryError("this database holds no registry", where=database, hint="Choose another database.")
         key = envelope_key_id(first.encode(), "event 1")
         if len(founder) < 12 or not key.startswith(founder):
             what = f"the registry was created by the key {key}, not by {founder}"

@@ -118,7 +118,7 @@ class Distributed:
             if self.size == 1 or not _is_communication_error(error):
                 raise
             raise UserError(
-                f"process {_join(self._missing()) or '?'} ended, and the run with it",
+                f"process {_join(self._missing()) or '?'} ended, which ended the run",
                 where=f"process {self.rank} of {self.size}",
                 hint="Read that process's last line, then continue with --resume.",
             ) from error

@@ -35,8 +35,8 @@ class Train(StrictModel):
     steps: int = Field(300, ge=1)
     batch: int = Field(8, ge=1, description="clips per step, over all processes")
     optimizer: Literal["adamw", "adamw8bit", "prodigy", "muon"] = "adamw"
-    lr: float = Field(2e-3, gt=0, description="the highest rate; near 1 for prodigy, which adapts it")
-    lora_plus: float = Field(1.0, gt=0, description="B's rate divided by A's")
+    lr: float = Field(2e-3, gt=0, description="the peak learning rate; near 1 for prodigy, which adapts it")
+    lora_plus: float = Field(1.0, gt=0, description="B's learning rate divided by A's")
     warmup: int = Field(20, ge=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(1e-3, ge=0)
@@ -75,7 +75,7 @@ class Train(StrictModel):
     @model_validator(mode="after")
     def _prodigy_has_one_rate(self) -> "Train":
         if self.optimizer == "prodigy" and self.lora_plus != 1:
-            raise ValueError("prodigy uses one rate for all weights: leave lora_plus out")
+            raise ValueError("prodigy uses one learning rate for all weights: omit lora_plus")
         return self
 
 

@@ -42,7 +42,7 @@ class RunFolder:
         self.adapter = path / "adapter"
 
     def lock(self) -> AbstractContextManager[None]:
-        """Lock the folder against other training processes. Raise UserError if one is at work in it."""
+        """Lock the folder against other training processes. Raise UserError if one uses it."""
         return lock_folder(self.path) if self.is_main else nullcontext()
 
     @property
@@ -99,7 +99,7 @@ class RunFolder:
     def must_exist(self) -> None:
         """Raise UserError if the folder holds no run."""
         if not (self.path / "recipe.yaml").exists():
-            raise UserError("there is no run to resume", where=str(self.path), hint="Leave --resume out.")
+            raise UserError("there is no run to resume", where=str(self.path), hint="Omit --resume.")
 
     def resume(self, recipe: Recipe, *, allow_change: bool = False) -> None:
         """Check that the folder's run can continue with `recipe`, whose `machine` and `track` may have changed.

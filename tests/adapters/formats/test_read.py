@@ -84,7 +84,7 @@ def test_magnitudes_that_fit_neither_axis_are_refused(part: str, shape: tuple[in
      ("boft_R", "BOFT"), ("hra_u", "HRA"), ("vera_lambda_b", "VERA")],
 )  # fmt: skip
 def test_another_kind_of_adapter_is_named(part: str, kind: str, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match=f"of .*{kind}.*not of a LoRA or DoRA.*{part}"):
+    with pytest.raises(AdapterError, match=f"to .*{kind}.*not to a LoRA or DoRA.*{part}"):
         read_layers(write(tmp_path, lora() | {f"transformer.{MODULE}.{part}": torch.ones(2)}))
     with pytest.raises(AdapterError, match=kind):
         read_layers(write(tmp_path, {f"lycoris_{NVIDIA.replace('.', '_')}.{part}": torch.ones(2)}))
@@ -110,7 +110,7 @@ def test_peft_subfolder_of_a_named_adapter_is_found(tmp_path: Path) -> None:
         (tmp_path / "all" / name).mkdir(parents=True)
         write(tmp_path / "all" / name, lora())
         (tmp_path / "all" / name / "adapter_config.json").write_text('{"lora_alpha": 8}')
-    with pytest.raises(AdapterError, match=r"it holds 2 adapters: left, right.*Name one of them"):
+    with pytest.raises(AdapterError, match=r"it holds 2 adapters: left, right.*Specify one of them"):
         read_layers(tmp_path / "all")
     (tmp_path / "all" / "left" / "a.safetensors").unlink()
     assert list(read_layers(tmp_path / "all").layers) == [MODULE]

@@ -134,7 +134,7 @@ def test_changed_byte_is_an_error(member: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 44, b"\0" * 100])
 def test_storage_of_wrong_length_is_an_error(content: bytes) -> None:
-    """The checksums are right, as when somebody swaps a tensor's bytes and writes new checksums."""
+    """The checksums are right, as when someone swaps a tensor's bytes and writes new checksums."""
     with zipfile.ZipFile(written(TENSORS)) as before, zipfile.ZipFile(again := io.BytesIO(), "w") as after:
         for name in before.namelist():
             after.writestr(name, content if name.endswith("data/0") else before.read(name))

@@ -23,7 +23,7 @@ PLANTED = {
     "tail": "frozen tail",
     "blurred": "blurred",
     "outlier": "action outlier",
-    "nan": "actions that are not finite",
+    "nan": "actions with NaN or infinity",
     "copy": "duplicate",
     "lookalike": "",
 }
@@ -94,7 +94,7 @@ def test_reason_states_value_and_limit(recorded: Path) -> None:
     assert re.fullmatch(r"static \(the image changes by [012]\.\d of 255, limit 2\)", reported[NAMES["static"]])
     assert re.fullmatch(r"black \(brightness \d\.\d, below 12 of 255\)", reported[NAMES["black"]])
     assert re.fullmatch(r"blurred \(sharpness \d+\.\d, below \d+\.\d\)", reported[NAMES["blurred"]])
-    assert reported[NAMES["nan"]] == "actions that are not finite (dimension 0 is nan in row 5)"
+    assert reported[NAMES["nan"]] == "actions with NaN or infinity (dimension 0 is nan in row 5)"
 
 
 def test_rejected_clip_keeps_its_scores(recorded: Path) -> None:
@@ -202,7 +202,7 @@ def test_still_video_is_not_trimmed_completely(tmp_path: Path) -> None:
 
 def test_non_finite_actions_are_reported_and_reject_only_their_episode(recorded: Path) -> None:
     dataset = build_dataset(spec(recorded, max_skipped=0.5))
-    assert "actions contain values that are not finite" in {problem.what for problem in dataset.problems}
+    assert "actions contain NaN or infinity" in {problem.what for problem in dataset.problems}
     assert not dataset.faults
     assert "000032" not in {clip.episode for clip in dataset.clips}
 

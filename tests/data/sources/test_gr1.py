@@ -56,7 +56,7 @@ def test_gr1_available_camera_gives_clips(gr1: str) -> None:
     assert len(dataset.train) + len(dataset.held_out) == sum(round(n * 0.8) // 21 for n in LENGTHS) == 76
     assert len({clip.episode for clip in dataset.held_out}) == 1
     assert dataset.ledger.reasons() == {
-        "camera named in info.json but absent on disk": 5,
+        "camera in info.json but not on disk": 5,
         "left over at the episode's end": 5,
     }
     assert dataset.ledger.share_skipped() == 0.5

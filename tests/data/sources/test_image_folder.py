@@ -112,7 +112,7 @@ def test_missing_images_leave_a_gap_in_time(tmp_path: Path) -> None:
     assert found.times is not None
     np.testing.assert_allclose(found.times, [n / 10 for n in (*range(10), *range(20, 30))])
     assert found.gaps == ((9, pytest.approx(1.1)),)
-    assert found.note == "numbers are missing among its images"
+    assert found.note == "its image numbers have gaps"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_episodes_that_cannot_be_used_have_their_reasons(tmp_path: Path) -> None
     (_, missing), (_, truncated), (_, short) = skipped(root, "cam")
     assert missing == "the video file is missing (videos/chunk-000/cam/episode_000000.mp4)"
     assert truncated.startswith("the video is cut short (")
-    assert short == "fewer frames than the metadata promise (3 of 4)"
+    assert short == "fewer frames than the metadata states (3 of 4)"
     assert ("warning", "episode 000002", "cam: 3 frames decode, but the length is 4") in reported(root)
 
 
@@ -65,9 +65,7 @@ def test_camera_without_files_is_reported(tmp_path: Path) -> None:
     root = write_v2(tmp_path / "d", LENGTHS)
     features = json.loads((root / "meta/info.json").read_text())["features"]
     edit_info(root, features=features | {"camera": features["cam"]})
-    assert skipped(root, "cam", "camera") == [
-        (f"{e:06d}", "camera named in info.json but absent on disk") for e in range(3)
-    ]
+    assert skipped(root, "cam", "camera") == [(f"{e:06d}", "camera in info.json but not on disk") for e in range(3)]
     sought = "no videos/chunk-000/camera/episode_000000.mp4"
     assert reported(root) == [("warning", "info.json", f"camera camera is not on disk ({sought})")]
     with pytest.raises(DataError, match=r"no camera camera.*Did you mean cam\? Available cameras: cam\."):
@@ -108,7 +106,7 @@ def test_rows_that_do_not_match_are_errors(tmp_path: Path) -> None:
     assert reported(root) == [
         ("error", "episode 000000", "5 rows of states and actions, but the length is 6"),
         ("warning", "episode 000000", "its frame_index counts from 1, not from 0"),
-        ("warning", "episode 000001", "states contain values that are not finite"),
+        ("warning", "episode 000001", "states contain NaN or infinity"),
         ("error", "episode 000002", "its data file is missing (data/chunk-000/episode_000002.parquet)"),
     ]
     *_, last = open_source(str(root)).recordings(["cam"])

@@ -74,7 +74,7 @@ def test_episode_after_the_end_of_its_video_is_skipped(tmp_path: Path) -> None:
     root = write_packed_v3(tmp_path / "d", LENGTHS, {"front": [[0, 1, 2, 3]]}, shift=0.5)
     *_, last = open_source(str(root)).recordings(["front"])
     assert isinstance(last, SkippedRecording)
-    assert last.reason == "fewer frames than the metadata promise (0 of 5)"
+    assert last.reason == "fewer frames than the metadata states (0 of 5)"
 
 
 def test_truncated_file_skips_only_its_episodes(packed: Path) -> None:
@@ -246,7 +246,7 @@ def test_no_clip_spans_a_gap_of_row_times(packed: Path) -> None:
     for recording in source.recordings(["front"]):
         assert isinstance(recording, Episode)
         assert recording.gaps == ((3, pytest.approx(3 + 1 / 16)),)
-    assert "its time stamps are up to 48 frames off frame_index/fps" in [problem.what for problem in source.problems()]
+    assert "its timestamps are up to 48 frames off frame_index/fps" in [problem.what for problem in source.problems()]
 
 
 @pytest.mark.parametrize(("late", "level"), [(1, "error"), (30, "warning")])

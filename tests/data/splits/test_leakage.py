@@ -46,7 +46,9 @@ def test_held_out_copy_of_training_footage_is_a_fault(tmp_path: Path, quality: i
     asked = spec(root, held_out=0.4, seed=parting(1))
     dataset = build_dataset(asked)
     held, trained = sorted((SHOWN, COPY), key=lambda name: name in {clip.episode for clip in dataset.train})
-    fault = f"the held-out recording {held}/{CAMERA} shows the same as the training recording {trained}/{CAMERA}"
+    fault = (
+        f"the held-out recording {held}/{CAMERA} shows the same footage as the training recording {trained}/{CAMERA}"
+    )
     assert [str(found) for found in dataset.faults] == [fault]
     assert not unused(dataset)
     with pytest.raises(DataError) as reported:
@@ -77,16 +79,18 @@ def test_kept_copy_is_a_leak(tmp_path: Path) -> None:
     root = with_copy(tmp_path / "d", acts_as=int(SHOWN))
     asked = spec(root, held_out=0.4, seed=parting(1), curate={"duplicates": False})
     assert not unused(build_dataset(asked))
-    with pytest.raises(DataError, match=r"the held-out recording .* shows the same as the training recording .*"):
+    with pytest.raises(
+        DataError, match=r"the held-out recording .* shows the same footage as the training recording .*"
+    ):
         open_dataset(asked)
 
 
 def test_held_out_task_with_training_footage_is_a_fault(tmp_path: Path) -> None:
     root = with_copy(tmp_path / "d", acts_as=50, task="push the cup")
-    fault = f"the held-out recording {COPY}/{CAMERA} shows the same as the training recording {SHOWN}/{CAMERA}"
+    fault = f"the held-out recording {COPY}/{CAMERA} shows the same footage as the training recording {SHOWN}/{CAMERA}"
     assert [str(found) for found in build_dataset(spec(root, held_out_tasks=["push the cup"])).faults] == [fault]
     (other,) = build_dataset(spec(root, held_out_tasks=["lift the cup"])).faults
-    start = f"the held-out recording {SHOWN}/{CAMERA} shows the same as the training recording {COPY}/{CAMERA}"
+    start = f"the held-out recording {SHOWN}/{CAMERA} shows the same footage as the training recording {COPY}/{CAMERA}"
     assert other.message.startswith(start)
     assert not build_dataset(spec(root)).faults
 
@@ -95,7 +99,7 @@ def test_windows_of_a_pair_are_one_leak(tmp_path: Path) -> None:
     root = with_copy(tmp_path / "d", acts_as=50, quality=18)
     dataset = build_dataset(spec(root, 4, held_out=0.4, seed=parting(1)))
     (fault,) = dataset.faults
-    assert " shows the same as the training recording " in fault.message
+    assert " shows the same footage as the training recording " in fault.message
     (pair,) = dataset.same_footage
     assert pair.outcome == "leak"
 
@@ -174,8 +178,9 @@ def test_footage_cut_differently_is_found(tmp_path: Path, windows: dict[str, obj
             continue
         held, trained = sorted((SHOWN, COPY), key=lambda name: name in {clip.episode for clip in dataset.train})
         (fault,) = dataset.faults
+        held, trained = f"{held}/{CAMERA}", f"{trained}/{CAMERA}"
         assert fault.message.startswith(
-            f"the held-out recording {held}/{CAMERA} shows the same as the training recording {trained}/{CAMERA}"
+            f"the held-out recording {held} shows the same footage as the training recording {trained}"
         )
 
 

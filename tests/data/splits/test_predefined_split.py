@@ -85,9 +85,7 @@ def test_held_out_task_is_separate_from_predefined_split(dataset: Path) -> None:
 def test_side_without_clips_is_a_fault(dataset: Path) -> None:
     edit_info(dataset, splits={"train": "0:4", "val": "4:6"})
     found = build_dataset(spec(dataset, tasks=["task 0"], cameras=["front"], held_out_tasks=["task 0"]))
-    assert [fault.message for fault in found.faults] == [
-        "no training clip of the split that the source states can be used"
-    ]
+    assert [fault.message for fault in found.faults] == ["no training clip of the source's split can be used"]
 
 
 def test_held_out_with_predefined_split_is_an_error(dataset: Path) -> None:

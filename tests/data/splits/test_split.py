@@ -185,7 +185,7 @@ def test_camera_and_task_may_both_be_held_out(cameras: Path) -> None:
 def test_unknown_held_out_names_are_errors(cameras: Path) -> None:
     with pytest.raises(DataError, match=r"no episode has the task 'task 2'.*Did you mean"):
         open_dataset(spec(cameras, held_out_tasks=["task 2"]))
-    with pytest.raises(DataError, match=r"held_out_cameras names top, which is not read.*One of: front, wrist"):
+    with pytest.raises(DataError, match=r"held_out_cameras names top, which is not read.*Use one of front, wrist"):
         open_dataset(spec(cameras, held_out_cameras=["top"]))
     with pytest.raises(DataError, match="held_out_cameras names wrist, which is not read"):
         open_dataset(spec(cameras, cameras=["front"], held_out_cameras=["wrist"]))

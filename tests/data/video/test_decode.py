@@ -151,7 +151,7 @@ def test_every_fit_gives_the_size_asked_for(fit: str, size: tuple[int, int]) -> 
 
 
 def oblong(path: Path, frames_THWC: np.ndarray, shape: Fraction) -> Path:
-    """Write a video whose pixels are `shape` times as wide as high."""
+    """Write a video whose pixels are `shape` times as wide as tall."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=16, options={"crf": "1"})
         stream.height, stream.width, stream.pix_fmt = *frames_THWC.shape[1:3], "yuv420p"
@@ -169,7 +169,7 @@ def test_non_square_pixels_are_scaled(tmp_path: Path, shape: Fraction, width: in
     path = oblong(tmp_path / "a.mp4", film(5, 3), shape)
     facts = measure_video(path)
     assert (facts.height, facts.width) == (64, width)
-    assert facts.note == ("" if width == 64 else f"made of pixels {float(shape):.3g} times as wide as high")
+    assert facts.note == ("" if width == 64 else f"made of pixels {float(shape):.3g} times as wide as tall")
     for shown in (np.stack(list(read_frames(path))), np.stack([f for _, f in VideoFootage(path).frames(range(5))])):
         assert shown.shape == (5, 64, width, 3)
         if width != 85:
@@ -178,5 +178,5 @@ def test_non_square_pixels_are_scaled(tmp_path: Path, shape: Fraction, width: in
 
 def test_extreme_pixel_aspect_ratio_is_an_error(tmp_path: Path) -> None:
     path = oblong(tmp_path / "a.mp4", film(5), Fraction(9))
-    with pytest.raises(DataError, match=r"its pixels are 9 times as wide as they are high \[.*square pixels"):
+    with pytest.raises(DataError, match=r"its pixels are 9 times as wide as they are tall \[.*square pixels"):
         measure_video(path)

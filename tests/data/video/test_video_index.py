@@ -83,7 +83,7 @@ def test_ledger_notes_a_rotation(tmp_path: Path) -> None:
     write_video(root / "videos/a.mp4", wide(8, tag=5), 16)
     turn(root / "videos/a.mp4", 90)
     dataset = open_dataset(spec(root, height=128))
-    assert [row.note for row in dataset.ledger.rows] == ["rotated by 90°, as its metadata say"]
+    assert [row.note for row in dataset.ledger.rows] == ["rotated by 90°, as its metadata says"]
     (clip,) = dataset.train
     assert read_back(np.rot90(read_clip(clip), axes=(1, 2))) == [(5, t) for t in range(8)]
 
@@ -95,7 +95,7 @@ def test_rotation_by_45_degrees_is_an_error(tmp_path: Path) -> None:
     place, half = data.index(b"tkhd") + 44, round(0.7071 * ONE)
     data[place : place + 20] = b"".join(n.to_bytes(4) for n in (half, half, 0, (1 << 32) - half, half))
     path.write_bytes(data)
-    with pytest.raises(DataError, match="rotate the video by -45°"):
+    with pytest.raises(DataError, match="rotates the video by -45°"):
         measure_video(path)
 
 
@@ -174,7 +174,7 @@ def test_no_window_spans_a_gap_in_time(tmp_path: Path) -> None:
     found = rows_of(root, "a", stride=4)
     kept, skipped = ([row for row in found if row.kept == which] for which in (True, False))
     assert [row.first_frame for row in kept] == [0, 4, 8, 12, *range(20, 37, 4)]
-    assert {row.reason for row in skipped} == {"time stamps jump (by 2.6 s after frame 19)"}
+    assert {row.reason for row in skipped} == {"timestamps jump (by 2.6 s after frame 19)"}
     for clip in open_dataset(spec(root, stride=4)).train:
         shown = [number for _, number in read_back(read_clip(clip))]
         assert shown == list(range(clip.frame_indices[0], clip.frame_indices[0] + 8))
@@ -195,7 +195,7 @@ def test_no_window_covers_unrecorded_time(tmp_path: Path, phase: int) -> None:
 def test_gap_in_one_video_does_not_affect_others(tmp_path: Path) -> None:
     root = uneven_folder(tmp_path / "d", [0, 1, 2, 3, 40, 41, 42, 43], b=8)
     *over, rest = rows_of(root, "a")
-    assert {row.reason for row in over} == {"time stamps jump (by 2.3 s after frame 3)"}
+    assert {row.reason for row in over} == {"timestamps jump (by 2.3 s after frame 3)"}
     assert rest.reason == "left over at the episode's end (4 of 8 frames)"
     assert [clip.name for clip in open_dataset(spec(root, max_skipped=0.5)).train] == ["b/video/0"]
 
@@ -203,7 +203,7 @@ def test_gap_in_one_video_does_not_affect_others(tmp_path: Path) -> None:
 def test_episode_with_a_gap_is_not_stretched(tmp_path: Path) -> None:
     root = uneven_folder(tmp_path / "d", [*range(10), *range(50, 60)])
     (row,) = rows_of(root, "a", windows="whole")
-    assert row.reason == "time stamps jump (by 2.6 s after frame 9)"
+    assert row.reason == "timestamps jump (by 2.6 s after frame 9)"
 
 
 def test_whole_uneven_episode_is_stretched_by_its_times(tmp_path: Path) -> None:

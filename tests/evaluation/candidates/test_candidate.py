@@ -46,7 +46,7 @@ def test_videos_are_read_by_case(tmp_path: Path) -> None:
         (moving_square(1, frames=13), FPS, "the video has 13 frames"),
         (moving_square(1)[:, :32], FPS, "the video has 32 pixels of height"),
         (moving_square(1)[:, :, :48], FPS, "the video has 48 pixels of width"),
-        (moving_square(1), 8.0, "the video has 8 frames a second, the real video has 16"),
+        (moving_square(1), 8.0, "the video has 8 frames per second, the real video has 16"),
     ],
 )
 def test_a_different_length_size_or_rate_is_an_error(

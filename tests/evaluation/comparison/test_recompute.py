@@ -456,5 +456,5 @@ def test_reciprocal_ratios_are_equally_good_on_every_machine() -> None:
 
 def test_a_boolean_is_not_a_number(value: Any) -> None:
     value["comparison"]["rows"][0]["frames"] = True
-    with pytest.raises(DataError, match=r"'comparison\.rows\.0\.frames' is True: a truth value"):
+    with pytest.raises(DataError, match=r"'comparison\.rows\.0\.frames' is True: a boolean"):
         parse_report(value, where="results.json")

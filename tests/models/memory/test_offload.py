@@ -101,7 +101,7 @@ def test_offload_changes_no_result(tiny_world: Path, offload: Offload, method: s
 
 
 def test_an_offloaded_base_is_not_compiled(tiny_world: Path) -> None:
-    with pytest.raises(UserError, match="do not go together"):
+    with pytest.raises(UserError, match="cannot be combined"):
         open_world(str(tiny_world), offload="group").compile()
 
 

@@ -250,7 +250,7 @@ class TestTampering:
         self.refused(away, tmp_path / "t.tar", "the tar cannot be unpacked")
 
     def test_replaced_manifest_without_its_author_is_rejected(self, away: Team, tar: Path, tmp_path: Path) -> None:
-        """Somebody replaces a file and fixes everything except the author's signature."""
+        """Someone replaces a file and fixes everything except the author's signature."""
         content = members(tar)
         index = json.loads(content["index.json"])
         image_name = "blobs/sha256/" + index["manifests"][0]["digest"].removeprefix("sha256:")

@@ -98,7 +98,7 @@ def junk(team: Team, kind: str) -> Row:
 
 @pytest.mark.parametrize("kind", ["text", "empty", "number", "no envelope", "an earlier event", "deep", "large"])
 def test_inserted_junk_row_is_named(team: Team, kind: str) -> None:
-    """Somebody inserts a row, for instance a copy of another."""
+    """Someone inserts a row, for instance a copy of another."""
     release = make_release(team)
     insert_rows(team.registry, junk(team, kind))
     assert "[event 8]" in find_faults(team)
@@ -186,7 +186,7 @@ def test_event_of_an_unknown_key_blocks_the_log(local: Team, tmp_path: Path) -> 
 
 
 def test_database_of_another_founder_is_rejected(local: Team, tmp_path: Path) -> None:
-    """The whole database is replaced by one that somebody else created and claims to be this one."""
+    """The whole database is replaced by one that someone else created and claims to be this one."""
     other = create_registry(tmp_path / "other", "eve", generate_key(tmp_path / "eve.pem"))
     other.engine.dispose()
     for name in ("log.db", "log.db-wal", "log.db-shm"):

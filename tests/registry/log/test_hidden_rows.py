@@ -80,7 +80,7 @@ ATTACKS = [revocation, stolen_key, withdrawal, newest_fail, newest_policy, expec
 def test_hiding_a_row_does_not_allow_a_promotion(
     local: Team, attack: Callable[[Team], tuple[Event[Any], str]], how: str
 ) -> None:
-    """The database's owner hides a row while somebody promotes, then restores it: nothing was promoted."""
+    """The database's owner hides a row while someone promotes, then restores it: nothing was promoted."""
     hidden, refusal = attack(local)
     update_labels(local.registry, local["sam"], NAME, {"later": "event"})
     before = read_rows(local.registry)

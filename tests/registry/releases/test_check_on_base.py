@@ -79,7 +79,7 @@ def test_nan_with_matching_digests_is_rejected(tiny_world: Path, tmp_path: Path)
         metadata = file.metadata()
     save_file(load_file(spoilt), folder / WEIGHTS, metadata=metadata)
     edit_card(folder, weights_digest=digest_file(folder / WEIGHTS))
-    with pytest.raises(AdapterError, match=f"{SPOILT} holds values that are not finite"):
+    with pytest.raises(AdapterError, match=f"{SPOILT} contains NaN or infinity"):
         messages_of(folder)
 
 

@@ -75,7 +75,7 @@ def test_non_finite_clip_stops_the_run_which_resumes_when_fixed(
     run = starting(tmp_path / "run", recipe)
     with pytest.raises(UserError) as stopped:
         train(open_world(str(tiny_world)), recipe, spoiled, run)
-    said = f"of {clip.clip.name} at σ={sigma:.3f}; the newest checkpoint is of step {step}"
+    said = f"for {clip.clip.name} at σ={sigma:.3f}; the newest checkpoint is of step {step}"
     assert said in stopped.value.what
     assert re.match(rf"the loss is (nan|inf) at step {step + 1}, ", stopped.value.what)
     assert stopped.value.where == str(run.path)
@@ -100,7 +100,7 @@ def test_micro_batches_name_only_the_bad_clip(
     data, clip = harmed
     recipe = small_recipe(tiny_world, videos, seed=LATE).model_copy(update={"machine": Machine(micro_batch=2)})
     data = spoil(data, clip, tmp_path / "store")
-    with pytest.raises(UserError, match=rf"the loss is nan at step \d, of {clip.clip.name} at σ=0\.\d+; "):
+    with pytest.raises(UserError, match=rf"the loss is nan at step \d, for {clip.clip.name} at σ=0\.\d+; "):
         train(open_world(str(tiny_world)), recipe, data, starting(tmp_path / "run", recipe))
 
 
@@ -123,7 +123,7 @@ def test_gradient_overflow_names_all_clips_and_saves_a_checkpoint(
         (part,) = batches.of(3)
     named = zip(part.clips, part.draws.sigma_B.tolist(), strict=True)
     clips = ", ".join(f"{clip.clip.name} at σ={sigma:.3f}" for clip, sigma in named)
-    said = rf"the gradient's norm is (nan|inf) at step 4, of {clips}; the newest checkpoint is of step 3"
+    said = rf"the gradient's norm is (nan|inf) at step 4, for {clips}; the newest checkpoint is of step 3"
     assert re.fullmatch(said, stopped.value.what)
     assert not run.adapter.exists()
 
@@ -143,7 +143,7 @@ def test_far_too_high_rate_leaves_no_bad_checkpoint(
         train(open_world(str(tiny_world)), recipe, data, run)
     steps = [row["step"] for row in run.rows() if "loss" in row]
     assert steps == list(range(1, len(steps) + 1))
-    assert f"at step {len(steps) + 1}, of" in stopped.value.what
+    assert f"at step {len(steps) + 1}, for" in stopped.value.what
     assert "there is no checkpoint yet" in stopped.value.what
     assert not checkpoints(run.checkpoints)
 
@@ -155,7 +155,7 @@ def test_failure_at_step_one_saves_no_checkpoint(
     recipe = small_recipe(tiny_world, videos, seed=LATE, batch=6)
     data = spoil(data, clip, tmp_path / "store")
     run = starting(tmp_path / "run", recipe)
-    with pytest.raises(UserError, match=rf"at step 1, of {clip.clip.name} at σ=0\.\d+; there is no checkpoint yet \["):
+    with pytest.raises(UserError, match=rf"at step 1, for {clip.clip.name} at σ=0\.\d+; there is no checkpoint yet \["):
         train(open_world(str(tiny_world)), recipe, data, run)
     assert not checkpoints(run.checkpoints)
 

@@ -1,7 +1,7 @@
 """The alpha of every layer: from its own tensor, PEFT's configuration, one number in the header, or the user.
 
 A layer's change is scaled by alpha/rank, so one alpha for layers of several ranks gives them different strengths. A
-number with an ambiguous meaning is refused.
+number with an ambiguous meaning is rejected.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ class AlphaSources:
         if self.header:
             raise self._ambiguous(self.header, ranks)
         raise AdapterError(
-            "its alpha is stated nowhere, and a guess could give the wrong strength",
+            "the file does not state its alpha, and a guess could give the wrong strength",
             where=self.where,
             hint="Use --alpha rank (as NVIDIA's and diffusers' scripts train), or --alpha NUMBER.",
         )

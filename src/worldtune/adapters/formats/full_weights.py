@@ -30,7 +30,7 @@ def drop_base_weights(read: ForeignAdapter, base: "Mapping[str, Tensor]", where:
     """
     if differing := [name for name, tensor in read.other_weights.items() if not _same(tensor, base.get(name))]:
         what = f"{_first(differing)} in the file {'differs' if len(differing) == 1 else 'differ'} from this base's"
-        hint = "Name the base that it was made for; a LoRA cannot hold a fully trained weight."
+        hint = "Specify the base that it was made for; a LoRA cannot hold a fully trained weight."
         raise AdapterError(what, where=where, hint=hint)
     return _leaving_out(read, THE_BASE)
 

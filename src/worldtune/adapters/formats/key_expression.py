@@ -1,7 +1,7 @@
 """A subset of regular expressions, matched in time linear in the expression and the name.
 
 Supported are plain characters, `.`, `\\d`, `\\w`, escaped punctuation, `[a-z]`, groups with `|`, `^`, `$`; `*`, `+` and
-`?` after one character, and `?` after a group. Matches equal those of Python's `re`; other expressions are refused.
+`?` after one character, and `?` after a group. Matches equal those of Python's `re`; other expressions are rejected.
 
 A set of places in a name is an integer: bit k means that the match may have reached the k-th character.
 """

@@ -21,7 +21,7 @@ def locate(path: Path) -> Path:
     named = sorted(folder for folder in path.iterdir() if (folder / CONFIG).is_file() and _weights(folder))
     if len(named) > 1:
         what = f"it holds {len(named)} adapters: {', '.join(folder.name for folder in named[:5])}"
-        raise AdapterError(what, where=str(path), hint=f"Name one of them, such as {named[0]}.")
+        raise AdapterError(what, where=str(path), hint=f"Specify one of them, such as {named[0]}.")
     return _weights(named[0]) or path if named else path
 
 

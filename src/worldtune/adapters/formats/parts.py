@@ -32,7 +32,7 @@ _OTHERS = (
     ("a GLoRA", re.compile(r"\.(a1|a2|b1|b2|bm1|bm2)\.weight$")),
     ("an OFT or BOFT", re.compile(r"\.oft_|\.boft_")),
     ("an (IA)³", re.compile(r"\.ia3_|\.on_input$")),
-    ("a change in full (diff)", re.compile(r"\.(diff|diff_b|set_weight|w_norm|b_norm)$")),
+    ("a full weight difference (diff)", re.compile(r"\.(diff|diff_b|set_weight|w_norm|b_norm)$")),
     ("a LoRA of a convolution (lora_mid)", re.compile(r"\.lora_mid\.")),
     ("a LoRA with a bias (lora_bias)", re.compile(r"\.lora_[AB]\b.*\.bias$")),
     ("an embedding's LoRA", re.compile(r"\.lora_embedding_[AB]")),

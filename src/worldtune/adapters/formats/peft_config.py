@@ -1,4 +1,4 @@
-"""PEFT's configuration of an adapter, read completely: each key is applied, known to have no effect, or refused.
+"""PEFT's configuration of an adapter, read completely: each key is applied, known to have no effect, or rejected.
 
 Source: peft 0.21 `tuners/lora/config.py`, `tuners/lora/layer.py` and `tuners/lora/variants.py`.
 """

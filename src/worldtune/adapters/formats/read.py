@@ -69,7 +69,9 @@ def layers_from(
     """Return the adapter of a file's tensors and metadata. Raise AdapterError as `read_layers` does."""
     found = _sort(tensors, path)
     if not found.parts and not found.unknown:
-        raise AdapterError("the file has no adapter", where=str(path), hint="Name the weights of a LoRA or DoRA.")
+        raise AdapterError(
+            "the file contains no adapter", where=str(path), hint="Specify the weights of a LoRA or DoRA."
+        )
     if found.unknown:
         raise _not_a_lora(found.unknown, path)
     if len(found.adapters) > 1:
@@ -127,11 +129,11 @@ def _sort(tensors: "Mapping[str, Tensor]", path: Path) -> _Sorted:
 def _not_a_lora(names: list[str], path: Path) -> AdapterError:
     kinds = {name: other_kind(name) for name in names}
     name = next((name for name, kind in kinds.items() if kind), names[0])
-    count = f"{len(names)} tensors are" if len(names) > 1 else "a tensor is"
+    count = f"{len(names)} tensors belong" if len(names) > 1 else "a tensor belongs"
     if kinds[name]:
-        what = f"{count} of {kinds[name]}, not of a LoRA or DoRA, first: {name}"
+        what = f"{count} to {kinds[name]}, not to a LoRA or DoRA, first: {name}"
         return AdapterError(what, where=str(path), hint=_ONLY)
-    what = f"{count} not of a LoRA or DoRA of a Cosmos denoiser, first: {name}"
+    what = f"{count} to no LoRA or DoRA of a Cosmos denoiser, first: {name}"
     return AdapterError(what, where=str(path), hint="Give an adapter of Predict 2 or 2.5.")
 
 

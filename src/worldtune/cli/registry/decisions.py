@@ -34,7 +34,7 @@ def evaluate(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Attach evaluation results to a release whose weights, card and base are the evaluated ones.
+    """Attach evaluation results to the release that was evaluated: the same weights, card and base.
 
     Example:
 
@@ -69,13 +69,13 @@ def approve(
 
 def promote(
     reference: Reference,
-    channel: Annotated[str, typer.Argument(help="The channel to point to it, as production.")],
+    channel: Annotated[str, typer.Argument(help="The channel to point to it, such as production.")],
     generation: Annotated[int | None, typer.Option(help="Only if the channel is at this generation (0: none).")] = None,
     break_glass: Annotated[
         bool, typer.Option("--break-glass", help="Promote without evidence and approval; for administrators.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(parser=line_of, help="Why, with --break-glass.")] = None,
-    expires: Annotated[str | None, typer.Option(help="How long, with --break-glass: 8h, 2d.")] = None,
+    reason: Annotated[str | None, typer.Option(parser=line_of, help="The reason for --break-glass.")] = None,
+    expires: Annotated[str | None, typer.Option(help="How long --break-glass lasts: 8h, 2d.")] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,

@@ -26,7 +26,7 @@ UNSOUND = 3
 
 
 def verify(place: Place = None, as_json: AsJson = False) -> None:
-    """Verify everything from the first event: signatures, rules, bytes. Exit code 3 when anything is wrong.
+    """Verify everything from the first event: signatures, rules, bytes. Exit code 3 if anything is wrong.
 
     Example:
 
@@ -105,7 +105,7 @@ def pin(
     place: Place = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reject, from now on and on this machine, any log without this signed head.
+    """Make this machine reject any log without this signed head.
 
     Example:
 

@@ -33,7 +33,7 @@ def line_of(text: str) -> str:
     return text
 
 
-Reason = Annotated[str, typer.Option(parser=line_of, help="Why; stored permanently.")]
+Reason = Annotated[str, typer.Option(parser=line_of, help="The reason; stored permanently.")]
 
 
 def registry_at(place: Path | None, key: Path | None = None) -> "facade.Registry":

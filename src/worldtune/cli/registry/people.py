@@ -105,8 +105,10 @@ def key(
 def enroll(
     person: Annotated[str, typer.Argument(help="The person's name.")],
     public: PublicKey,
-    role: Annotated[list[str], typer.Option(help="submitter, evaluator, approver or admin; may be repeated.")],
-    expires: Annotated[str | None, typer.Option(help="How long: 365d, 12w, 8h; default: without an expiry.")] = None,
+    role: Annotated[list[str], typer.Option(help="submitter, evaluator, approver or admin; repeatable.")],
+    expires: Annotated[
+        str | None, typer.Option(help="How long the key is valid: 365d, 12w, 8h (default: no expiry).")
+    ] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -131,7 +133,9 @@ def enroll(
 def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, or its first 8 digits or more.")],
     reason: Reason,
-    stolen: Annotated[bool, typer.Option(help="Also void what the key let in at any time.")] = False,
+    stolen: Annotated[
+        bool, typer.Option(help="Also void what the key ever signed, except revocations and withdrawals.")
+    ] = False,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
@@ -173,11 +177,13 @@ def _print_theft_effects(registry: "Registry", event: "Event[KeyRetired]") -> No
 
 
 def clock(reason: Reason, place: Place = None, key: Key = None, as_json: AsJson = False) -> None:
-    """Continue from this machine's clock after another machine wrote with a clock that was ahead; for administrators.
+    """Set the log back to this machine's clock, after another machine wrote with a clock that was ahead.
+
+    Only an administrator can do this.
 
     Example:
 
-        worldtune registry clock --reason "cell 7 thought it was 2031; set right on Friday"
+        worldtune registry clock --reason "cell 7 thought it was 2031; corrected on Friday"
     """
     from worldtune.registry.governance.admin import set_clock
 
@@ -238,15 +244,17 @@ def policy(
 
 
 def expect(
-    scope: Annotated[str | None, typer.Argument(help="A name or its first parts, as cell7; * for all.")] = None,
+    scope: Annotated[str | None, typer.Argument(help="A name or its first parts, such as cell7; * for all.")] = None,
     what: Annotated[str | None, typer.Argument(help="base, suite, gates or calibration.")] = None,
     digest: Annotated[str | None, typer.Argument(help="Its digest, or the calibration or gates file.")] = None,
-    reason: Annotated[str | None, typer.Option(parser=line_of, help="Why; stored permanently.")] = None,
+    reason: Annotated[str | None, typer.Option(parser=line_of, help="The reason; stored permanently.")] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the expected base, suite, gates or camera calibration; other releases become stale. Alone, list them.
+    """Set the expected base, suite, gates or camera calibration, so that other releases become stale.
+
+    Without arguments, list the expectations.
 
     Example:
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from worldtune.registry.log.state import State
     from worldtune.registry.releases.listing import AdapterSummary
 
-Labels = Annotated[list[str] | None, typer.Option("--label", help="As robot=so101; may be repeated.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", help="A label, such as robot=so101; repeatable.")]
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="The adapter's name, as robot/cell/camera/task.")],
+    name: Annotated[str, typer.Argument(help="The adapter's name, such as robot/cell/camera/task.")],
     source: Annotated[Path, typer.Argument(help="A run folder or an adapter folder.")],
     calibration: Annotated[
         Path | None, typer.Option(help="The camera calibration file that it was trained under.")
@@ -172,7 +172,7 @@ def _labels(texts: list[str] | None) -> dict[str, str]:
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not equals or not name or not text.isprintable():
-            raise RegistryError(f"{text!r} is not a label", where="--label", hint="Use KEY=VALUE, as robot=so101.")
+            raise RegistryError(f"{text!r} is not a label", where="--label", hint="Use KEY=VALUE, such as robot=so101.")
         labels[name] = value
     return labels
 

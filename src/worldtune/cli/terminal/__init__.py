@@ -1,1 +1,1 @@
-"""What a terminal shows, and how it interrupts a verb."""
+"""Terminal output, and the interruption of a verb."""

@@ -1,1 +1,1 @@
-"""What the training verbs print and start."""
+"""Output and cluster jobs of the training verbs."""

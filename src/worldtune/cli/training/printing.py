@@ -55,7 +55,7 @@ def say_run(run: "TrainingRun") -> None:
     """Print why a run ended early, its preflight check, its adapter, and the next command."""
     steps, last = run.recipe.train.steps, max(row["step"] for row in run.metrics)
     if last < steps:
-        why = f"{run.recipe.check.patience} validations in a row were no better (validate.patience)"
+        why = f"{run.recipe.check.patience} validations in a row did not improve (validate.patience)"
         echo(f"stopped after step {last} of {steps}: {why}")
     if preflight := run.card.preflight:
         echo(
@@ -74,7 +74,7 @@ def say_adapter(run: "TrainingRun") -> None:
     echo(f"adapter  {run.adapter}  ({card.weights_digest[:12]}, step {card.step}{of_average})")
     before, after = run.held_out_loss
     if before is None or after is None:
-        echo("held-out loss not measured: not at this step, or no clips are held out (data.held_out)")
+        echo("held-out loss not measured: no validation at this step, or no held-out clips (data.held_out)")
         return
     count = sum(task["clips"] for task in run.metrics[0]["held_out"]["task"].values())
     echo(f"held-out loss  {before:.3f} → {after:.3f}  ({count} clip{'s' if count > 1 else ''})")

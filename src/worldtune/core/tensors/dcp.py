@@ -29,7 +29,7 @@ CHUNK = 1 << 20
 DIGEST_FILE, INDEX_FILE = "checkpoint.sha256", ".metadata"
 _DIGEST_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)", re.ASCII)
 _HINT = "It is damaged, or not a checkpoint: remove it to use the previous one."
-_MISMATCH_HINT = "It is of another adapter, optimizer or average: use the recipe that it was made with."
+_MISMATCH_HINT = "It belongs to another adapter, optimizer or average: use the recipe that it was made with."
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:

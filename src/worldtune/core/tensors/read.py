@@ -71,7 +71,7 @@ def _read_newest(folder: Path, stored: bool) -> "dict[str, Tensor]":
         raise UserError(
             "there is no checkpoint in this folder",
             where=str(folder),
-            hint=f"Name a folder with .safetensors, .metadata or {LATEST_FILE}.",
+            hint=f"Specify a folder with .safetensors, .metadata or {LATEST_FILE}.",
         )
     tensors: dict[str, Tensor] = {}
     for file in files:
@@ -93,7 +93,9 @@ def _find_latest(folder: Path) -> Path:
         name = file.read(MAX_NAME_BYTES + 2).decode("utf-8", errors="replace").strip()
     if name in ("", "..") or Path(name).name != name or len(name) > MAX_NAME_BYTES or not (folder / name).is_dir():
         raise UserError(
-            f"{LATEST_FILE} names {name[:100]!r}, which is missing", where=str(folder), hint="Name the folder itself."
+            f"{LATEST_FILE} names {name[:100]!r}, which is missing",
+            where=str(folder),
+            hint="Specify the folder itself.",
         )
     return _check_not_link(folder / name)
 
@@ -101,7 +103,7 @@ def _find_latest(folder: Path) -> Path:
 def _check_not_link(folder: Path) -> Path:
     """Return a folder inside another. Raise UserError for a link: the outer digest does not cover its target."""
     if folder.is_symlink():
-        raise UserError("this folder is a link", where=str(folder), hint="Name the target of the link.")
+        raise UserError("this folder is a link", where=str(folder), hint="Specify the target of the link.")
     return folder
 
 

@@ -94,7 +94,7 @@ class Endpoint:
             answer.raise_for_status()
         except httpx2.HTTPStatusError as error:
             reply = single_line(error.response.text)[:200]
-            raise self._error(f"the endpoint answers {error.response.status_code}: {reply}") from error
+            raise self._error(f"the endpoint answered {error.response.status_code}: {reply}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:  # UnicodeError: an invalid host name
             raise self._error(f"the endpoint cannot be reached: {first_line(error)}") from error
         try:
@@ -157,7 +157,7 @@ class LocalModel:
         return _clean_answer(reply, self._error)
 
     def _error(self, what: str) -> UserError:
-        return UserError(what, where=self._path, hint="Name an image-text-to-text model of transformers.")
+        return UserError(what, where=self._path, hint="Specify an image-text-to-text model of transformers.")
 
 
 def _file_states(folder: Path) -> list[tuple[str, int, int]]:
@@ -169,7 +169,7 @@ def _file_states(folder: Path) -> list[tuple[str, int, int]]:
 def _clean_answer(text: Any, make_error: Any) -> str:
     answer = single_line(THINKING.sub("", text)) if isinstance(text, str) else ""
     if not answer:
-        raise make_error("the model gives no answer")
+        raise make_error("the model gave no answer")
     return answer
 
 

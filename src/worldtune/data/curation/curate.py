@@ -197,7 +197,7 @@ def _find_defects(spec: CurationSpec, quality: ClipQuality, limits: QualityLimit
     for name, array_TA in (("action", quality.actions), ("state", quality.states)):
         if array_TA is not None and len(found := np.argwhere(~np.isfinite(array_TA))):
             row, dimension = found[0]
-            yield f"{name}s that are not finite (dimension {dimension} is {array_TA[row, dimension]} in row {row})"
+            yield f"{name}s with NaN or infinity (dimension {dimension} is {array_TA[row, dimension]} in row {row})"
 
 
 def _find_view_defects(

@@ -1,8 +1,8 @@
-"""Recordings that show the same footage, whatever they are called and however they were cut or encoded.
+"""Recordings that show the same footage, under any name, cut or encoding.
 
 Two demonstrations of a task before one camera look alike, but are not the same footage. Three signs identify a copy.
-It agrees with the other recording over all that they share, not only for a moment. It differs by a codec's noise in
-every cell of the image, also where something moves. And it is much more like the other than the most similar third
+It agrees with the other recording over their whole overlap, not only for a moment. It differs by a codec's noise in
+every cell of the image, even where something moves. And it is much more similar to the other recording than any third
 recording is. States and actions add evidence: if they are equal, no third recording is needed; if they are not, the
 images must agree almost exactly.
 

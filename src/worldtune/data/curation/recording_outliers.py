@@ -1,7 +1,7 @@
 """Recordings whose actions as a whole are in another unit, have two columns swapped or do not follow the states.
 
-Only specific hypotheses are tested. A recording that is only unlike the others is not odd; one that would be like them
-in another unit or with two columns exchanged is.
+Only specific hypotheses are tested. A recording that merely differs from the others is not odd. It is odd if it would
+resemble them in another unit or with two columns swapped.
 
 Shapes: N recordings, L levels of a quantile, A action dimensions.
 """

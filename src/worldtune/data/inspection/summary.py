@@ -1,4 +1,4 @@
-"""What a source really contains, compared with its metadata."""
+"""A summary of a source's real contents, compared with its metadata."""
 
 from dataclasses import dataclass, replace
 

@@ -109,9 +109,9 @@ def _detect_source(path: str, root: Path, recorded_fps: float | None, columns: C
     if root.is_dir() and find_recording_folders(Listing(root)):
         return ImageFolderSource(path, root, recorded_fps)
     raise DataError(
-        "no dataset of a known kind: LeRobot (meta/info.json), videos (videos/*.mp4 with metas/*.txt, or a table), "
-        "pictures (EPISODE/*.png), robomimic or ALOHA (*.hdf5), ROS (*.mcap, *.bag, rosbag2), "
-        "Zarr (*.zarr, *.zarr.zip), RLDS (features.json)",
+        "not a dataset in a known format: LeRobot (meta/info.json), "
+        "videos (videos/*.mp4 with metas/*.txt, or a table), images (EPISODE/*.png), "
+        "robomimic or ALOHA (*.hdf5), ROS (*.mcap, *.bag, rosbag2), Zarr (*.zarr, *.zarr.zip), RLDS (features.json)",
         where=path,
         hint=_suggest_path(root),
     )
@@ -121,13 +121,13 @@ def _suggest_path(root: Path) -> str:
     """Return a hint with a path nearby that was probably meant."""
     folder = root if root.is_dir() else root.parent
     if is_video(root.name) or root.suffix.lower() in (".csv", ".jsonl"):
-        return f"Name the folder that contains it: {folder}."
+        return f"Specify the folder that contains it: {folder}."
     below = sorted(inside.parents[1] for inside in folder.glob("*/meta/info.json"))
     below += sorted(inside.parent for inside in folder.glob("*/features.json"))
     deeper = chain.from_iterable(folder.glob(pattern) for pattern in ("*/*", "*/*/*", "*/*/*/*"))
     below += sorted({video.parent for video in islice(deeper, MAX_SEARCHED_FILES) if is_video(video.name)})
     if not below:
-        return "Name the folder that holds meta/ or videos/, or the file."
+        return "Specify the folder that holds meta/ or videos/, or the file."
     more = f" and {len(below) - 3} more" if len(below) > 3 else ""
     views = " Put folders of one recording's cameras into videos/." if len(below) > 1 else ""
     return f"Datasets found inside: name {', '.join(map(str, below[:3]))}{more}.{views}"
@@ -148,9 +148,7 @@ def choose_cameras(source: Source, wanted: Sequence[str] | None) -> list[str]:
     if wanted is None:
         return source.cameras
     if len(set(wanted)) < len(wanted):
-        raise DataError(
-            "a camera is named twice", where=source.path, hint="Name it once: its clips would count double."
-        )
+        raise DataError("a camera is named twice", where=source.path, hint="Name it once: its clips would count twice.")
     for camera in wanted:
         if camera not in source.available_cameras:
             matches = get_close_matches(camera, source.available_cameras, n=1)

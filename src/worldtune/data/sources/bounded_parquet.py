@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from worldtune.errors import DataError
 
 LARGEST, BATCH_BYTES = 1 << 31, 1 << 28
-"""Largest unpacked size of a table; largest size of the texts that are unpacked at a time."""
+"""Largest decompressed size of a table; largest size of the texts that are decompressed at a time."""
 BATCH_ROWS, BUFFER_BYTES = 1 << 14, 1 << 20
 
 
@@ -30,7 +30,7 @@ def read_bounded_table(path: Path, names: Sequence[str] | None = None) -> pa.Tab
         batches.append(batch)
         budget -= batch.nbytes
     if budget < 0:
-        what = f"its rows take more than {LARGEST:,} bytes unpacked"
+        what = f"its rows take more than {LARGEST:,} bytes when decompressed"
         raise DataError(what, where=str(path), hint="Restore the file, or split it.")
     schema = file.schema_arrow
     if requested is not None:

@@ -1,4 +1,4 @@
-"""Which images are depth maps: by their encoding in ROS messages, by name and type in arrays.
+"""Recognize depth maps: by their encoding in ROS messages, by name and type in arrays.
 
 Encodings: REP 118 (ros.org/reps/rep-0118.html) has 16UC1 and 32FC1, RealSense's and older drivers mono16;
 compressed_depth_image_transport (github.com/ros-perception/image_transport_plugins) adds "compressedDepth".

@@ -82,7 +82,7 @@ class RecordingFolder:
 class ImageFolderSource:
     """A source of recordings at `recorded_fps`. A missing number is an image that was not recorded: time continues."""
 
-    kind = "folders of pictures"
+    kind = "folders of images"
 
     def __init__(self, path: str, folder: Path, recorded_fps: float | None) -> None:
         if recorded_fps is None:
@@ -140,7 +140,7 @@ class ImageFolderSource:
             reason = "; ".join(filter(None, [_describe_error(error, images), links]))
             return SkippedRecording(*identity, caption, len(images.names), self._fps, reason, session)
         times_T = infer_times(images.names, self._fps)
-        skip = "" if times_T is None else "numbers are missing among its images"
+        skip = "" if times_T is None else "its image numbers have gaps"
         linked = next(filter(None, (link_note(file, self._folder) for file, _ in images.locations)), "")
         notes = [skip, linked, links, control_character_note(caption)]
         return Episode(
@@ -231,7 +231,7 @@ def infer_times(names: Sequence[str], fps: float) -> np.ndarray | None:
     """Return the seconds (T,) of images whose numbers have gaps, None if they are evenly spaced or not numbered.
 
     The number is the last in a name. The median step is one frame's time: names that count every fifth image or are
-    time stamps have the same result.
+    timestamps have the same result.
     """
     digits = [re.findall(r"[0-9]+", name.rsplit(".", 1)[0]) for name in names]
     if not all(digits):

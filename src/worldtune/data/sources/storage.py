@@ -99,4 +99,4 @@ def _reporting_hub_errors(path: str) -> Iterator[None]:
         hint = "Check the name, the network and HF_TOKEN."
         lines = [line for line in str(error).splitlines() if line and not line.startswith("For more information")]
         text = " ".join(lines[:2]).rstrip(".") or type(error).__name__  # the first line may be only a number
-        raise UserError(f"the Hugging Face Hub does not deliver it: {text}", where=path, hint=hint) from error
+        raise UserError(f"the Hugging Face Hub did not deliver it: {text}", where=path, hint=hint) from error

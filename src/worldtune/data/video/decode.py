@@ -82,7 +82,7 @@ def pixel_aspect_ratio(stream: VideoStream, path: Path) -> float:
         not 1 / MAX_PIXEL_ASPECT_RATIO <= pixel_ratio <= MAX_PIXEL_ASPECT_RATIO
         or display_width(stream.width, pixel_ratio) * stream.height > MAX_PIXELS
     ):
-        what = f"its pixels are {pixel_ratio:.4g} times as wide as they are high"
+        what = f"its pixels are {pixel_ratio:.4g} times as wide as they are tall"
         raise DataError(what, where=str(path), hint="Export it with square pixels (ffmpeg: -vf scale=iw*sar:ih).")
     return 1.0 if abs(pixel_ratio - 1) < 0.01 else pixel_ratio
 
@@ -96,7 +96,7 @@ def quarter_turns(path: Path, frame: av.VideoFrame) -> int:
     """Return how often to turn the frame by 90°, counter-clockwise. Raise DataError for another angle."""
     turns, rest = divmod(round(frame.rotation), 90)
     if rest:
-        what = f"its metadata rotate the video by {frame.rotation:g}°, not by a multiple of 90°"
+        what = f"its metadata rotates the video by {frame.rotation:g}°, not by a multiple of 90°"
         raise DataError(what, where=str(path), hint="Export it again, upright.")
     return turns % 4
 

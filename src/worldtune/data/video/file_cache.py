@@ -1,7 +1,7 @@
 """A cache of what was measured of a file, valid until the file changes.
 
-A file is identified by its path, inode, size and both times of change: that of its bytes, which a copy may set, and
-that of its inode, which nobody can set. A file that changed within the last two seconds is not cached: a further
+A file is identified by its path, inode, size and two timestamps: the mtime, which a copy may set, and the ctime, which
+nobody can set. A file that changed within the last two seconds is not cached: a further
 change could leave all of these as they are (git calls such a file racy).
 """
 

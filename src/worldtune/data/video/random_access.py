@@ -16,7 +16,7 @@ from worldtune.data.video.video_index import VideoIndex, index_video
 def read_frames_at(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the frames of rising numbers `wanted`, each with its number, as uint8 (H, W, 3).
 
-    Frames between them are decoded only if the next one needs them. A frame is identified by its time stamp from a
+    Frames between them are decoded only if the next one needs them. A frame is identified by its timestamp from a
     full decoding of the file, so an inexact seek cannot return a wrong frame. Frames past the end are skipped.
     Raise DataError where decoding fails.
     """

@@ -59,17 +59,17 @@ class VideoInfo:
         stretched = (
             ""
             if self.pixel_aspect_ratio == 1
-            else f"made of pixels {self.pixel_aspect_ratio:.3g} times as wide as high"
+            else f"made of pixels {self.pixel_aspect_ratio:.3g} times as wide as tall"
         )
-        rotated = f"rotated by {self.rotation}°, as its metadata say" if self.rotation else ""
+        rotated = f"rotated by {self.rotation}°, as its metadata says" if self.rotation else ""
         return "; ".join(filter(None, [uneven, stretched, rotated]))
 
 
 @dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """A file's measurements, its frames' time stamps and seconds, and the key frames where decoding can begin.
+    """A file's measurements, its frames' timestamps and seconds, and the key frames where decoding can begin.
 
-    All arrays are empty if the time stamps do not rise: such a file is read from its beginning.
+    All arrays are empty if the timestamps do not rise: such a file is read from its beginning.
     """
 
     info: VideoInfo
@@ -78,7 +78,7 @@ class VideoIndex:
     times: np.ndarray
 
     def find_frame(self, stamp: int | None) -> int | None:
-        """Return the number of the frame with that time stamp, or None."""
+        """Return the number of the frame with that timestamp, or None."""
         position = int(np.searchsorted(self.stamps, -1 if stamp is None else stamp))
         return position if position < len(self.stamps) and self.stamps[position] == stamp else None
 
@@ -143,7 +143,7 @@ def _decode_all(path: Path) -> dict[str, bytes]:
 
 
 def _header(path: Path) -> tuple[float, float, set[int]]:
-    """Return the frame rate, the pixel aspect ratio, and the time stamps of the key frames."""
+    """Return the frame rate, the pixel aspect ratio, and the timestamps of the key frames."""
     try:
         with open_video(path) as container:
             stream = video_stream(container, path)

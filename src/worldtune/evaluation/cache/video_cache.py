@@ -39,7 +39,7 @@ class VideoCache:
             frames_THWC = self.get(key)
             if frames_THWC is None:
                 what = "a cached video was deleted while it was in use"
-                raise DataError(what, where=str(self.path(key)), hint="Start again, and leave the cache folder alone.")
+                raise DataError(what, where=str(self.path(key)), hint="Run it again, and leave the cache folder alone.")
             return frames_THWC
 
         return Video(source, digest_json(key), str(self.path(key)))

@@ -75,7 +75,7 @@ def _detect_kind(path: Path, entry: str) -> Candidate:
     raise UserError(
         "not an adapter, a world model or a folder of mp4 files",
         where=entry,
-        hint="Name a run, an adapter folder, a model in diffusers' layout, or a folder of mp4 files.",
+        hint="Specify a run, an adapter folder, a model in diffusers' layout, or a folder of mp4 files.",
     )
 
 
@@ -113,13 +113,13 @@ def _video(path: Path, case: Case, fps: float) -> Video:
         ("frames", frames, T),
         ("pixels of height", height, H),
         ("pixels of width", width, W),
-        ("frames a second", rate, fps),
+        ("frames per second", rate, fps),
     ):
         if abs(actual - expected) > 1e-3 * expected:
             raise DataError(
                 f"the video has {actual:g} {what}, the real video has {expected:g}",
                 where=str(path),
-                hint="Generate it again to match the real video: nothing is cut, scaled or sped up.",
+                hint="Generate it again to match the real video: worldtune does not cut, scale or retime it.",
             )
 
     def source() -> Frames:

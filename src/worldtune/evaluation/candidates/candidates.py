@@ -150,7 +150,7 @@ def generate_on_ray(
 def _check_same_codec(world: World, candidate_world: World, path: Path) -> None:
     if candidate_world.card.codec_digest != world.card.codec_digest:
         raise UserError(
-            "the codec is not the base's, so the same noise would give another video",
+            "the codec is not the base's, so the same noise would give a different video",
             where=str(path),
             hint="Generate its videos separately and compare the folder of mp4 files.",
         )

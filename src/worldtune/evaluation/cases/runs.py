@@ -98,7 +98,7 @@ def load_run_recipe(folder: Path) -> Recipe:
     """Return the recipe of a run folder. Raise UserError if the folder is not a run."""
     path = folder / "recipe.yaml"
     if not path.is_file():
-        raise UserError("not a run folder", where=str(folder), hint="Name a folder that worldtune train wrote.")
+        raise UserError("not a run folder", where=str(folder), hint="Specify a folder that worldtune train wrote.")
     return load_recipe(path, [])
 
 
@@ -114,7 +114,7 @@ def _read_run(name: str, folder: RunFolder) -> TrainedRun:
     datasets = card.lineage.get("datasets")
     if not isinstance(datasets, dict) or "data" not in datasets or card.step is None:
         what = "the adapter's card lacks the dataset or the number of steps"
-        hint = "Name a run folder that `worldtune train` wrote."
+        hint = "Specify a run folder that `worldtune train` wrote."
         raise UserError(what, where=str(folder.adapter), hint=hint)
     rows = folder.rows()
     folder.check_metrics_present(rows, card.step)

@@ -127,7 +127,7 @@ def find_baselines(policy: GatePolicy, incumbent: str | None, candidates: Sequen
         baseline = incumbent if gate.over == INCUMBENT else gate.over
         if baseline is None and gate.over == INCUMBENT:
             what = "a gate compares with the incumbent, but there is no incumbent"
-            raise RecipeError(what, where=gate.name, hint="Name the incumbent by --incumbent NAME.")
+            raise RecipeError(what, where=gate.name, hint="Specify the incumbent with --incumbent NAME.")
         if baseline is not None and baseline not in candidates:
             what = f"a gate compares with {baseline!r}, which is not a candidate"
             raise RecipeError(what, where=gate.name, hint=f"Use one of: {', '.join(candidates)}.")

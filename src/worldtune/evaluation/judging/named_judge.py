@@ -20,6 +20,6 @@ def open_judge(model: str, endpoint: str | None, repeats: int, device: str | Non
             raise UserError("not the address of an endpoint", where=f"--judge-endpoint {endpoint}", hint=hint)
         return Judge(Endpoint(endpoint, model, TOKENS), judge_answers, repeats)
     if not Path(model).is_dir():
-        hint = "Name a folder with the model, or use --judge-endpoint for the endpoint that serves it."
+        hint = "Specify a folder with the model, or use --judge-endpoint for the endpoint that serves it."
         raise UserError("no such folder", where=f"--judge {model}", hint=hint)
     return Judge(LocalModel(model, str(choose_device(device)), TOKENS), judge_answers, repeats)

@@ -57,7 +57,7 @@ def parse_weights(entries: Sequence[str]) -> dict[str, Weights]:
             raise UserError(f"weights of {kind} are given twice", where=entry, hint="Give one folder.")
         files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
         if not files:
-            raise UserError(f"no weights of {kind} found", where=entry, hint=f"Name a folder with {KINDS[kind]}.")
+            raise UserError(f"no weights of {kind} found", where=entry, hint=f"Specify a folder with {KINDS[kind]}.")
         digest = digest_json({str(file.relative_to(folder)): digest_file(file) for file in files})
         found[kind] = Weights(kind, folder, digest)
     return found
@@ -71,7 +71,7 @@ class FeatureExtractor:
         from transformers import AutoModel
 
         self.weights, self._device = weights, device
-        hint = f"Name a folder with {KINDS[weights.kind]}, as from_pretrained reads it."
+        hint = f"Specify a folder with {KINDS[weights.kind]}, as from_pretrained reads it."
         self.side, colors = _read_preprocessor(weights.folder / "preprocessor_config.json", hint)
         try:
             model = AutoModel.from_pretrained(

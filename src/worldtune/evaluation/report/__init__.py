@@ -1,1 +1,1 @@
-"""The report: one static folder that opens without a server, and what else shows an evaluation."""
+"""The report, one static folder that opens without a server, and other views of an evaluation."""

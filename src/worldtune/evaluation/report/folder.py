@@ -109,7 +109,7 @@ def check_report_folder(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.exists() and (not folder.is_dir() or names - report_names or (names and RESULTS not in names)):
         raise UserError(
-            "the folder holds something other than a report", where=str(folder), hint="Name a new or empty folder."
+            "the folder holds something other than a report", where=str(folder), hint="Choose a new or empty folder."
         )
 
 
@@ -140,7 +140,7 @@ def find_results(path: Path) -> Path:
     raise DataError(
         "no evaluation results found",
         where=str(path),
-        hint="Name a run or report folder, or the results.json that `worldtune evaluate` wrote.",
+        hint="Specify a run or report folder, or the results.json that `worldtune evaluate` wrote.",
     )
 
 

@@ -82,7 +82,7 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
         value = distance.why or f"{distance.value:.4g} [{distance.low:.4g}, {distance.high:.4g}]"
         yield f"- {markdown(distance.metric)}, {markdown(distance.candidate)}, {distance.n} clips: {markdown(value)}"
     if saved.judge and not saved.judge.statuses.get("answered"):
-        yield f"- the judge gave no scores: {markdown('; '.join(saved.judge.faults) or 'no answer could be read')}"
+        yield f"- the judge gave no scores: {markdown('; '.join(saved.judge.faults) or 'no answer could be parsed')}"
     for name, why in saved.no_distances.items():
         yield f"- {markdown(name)}: not run: {markdown(why)}"
     for name, why in comparison.not_run.items():

@@ -124,8 +124,8 @@ def codec_loss(comparison: Comparison, subject: str) -> list[Statement]:
         return []
     base = comparison.reference_candidate
     codec, base_db, subject_db = (_psnr(comparison, name) for name in (CODEC, base, subject))
-    text = f"The real video through the base's codec and back has {codec:.1f} dB; "
-    text += f"{_display_name(base)} has {base_db:.1f} dB, the {_adapter_name(subject)} {subject_db:.1f} dB."
+    text = f"The codec round trip has {codec:.1f} dB, {_display_name(base)} has {base_db:.1f} dB, "
+    text += f"and the {_adapter_name(subject)} has {subject_db:.1f} dB."
     return [Statement(text, "unsure" if codec_limit(comparison, subject) else "good")]
 
 

@@ -63,7 +63,7 @@ def report_identity(comparison: Comparison) -> str:
 
 def read_votes(path: Path, comparison: Comparison) -> list[Vote]:
     """Return the votes of a file. Raise DataError if it is not a ballot or belongs to another evaluation."""
-    hint = "Name the file that the report's page saved."
+    hint = "Specify the file that the report's page saved."
     content = read_json(path, hint=hint)
     try:
         ballot = TypeAdapter(Ballot).validate_python(content)

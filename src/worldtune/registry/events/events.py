@@ -155,7 +155,7 @@ class ChannelUpdated(ReleaseFact):
 
 
 class ReleaseRevoked(ImportableFact):
-    """The revocation of a release: nobody may use its bytes any more, under any name."""
+    """The revocation of a release: nobody may use its bytes, under any name."""
 
     kind: ClassVar[str] = "release_revoked"
     allowed_roles: ClassVar[tuple[Role, ...]] = ("approver",)

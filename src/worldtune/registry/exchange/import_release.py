@@ -181,5 +181,5 @@ def _check_results(bundle: Bundle, card: AdapterCard, signed: ReleaseEvaluated, 
         raise TamperError(what, where=IMPORT, hint="Ask the sender to export it again.")
     found = recompute_outcome(by_digest[signed.results], release, card, IMPORT)
     if found != (signed.candidate, signed.outcome, signed.suite, signed.gates):
-        what = f"{signed.summary}: its results contradict this"
+        what = f"{signed.summary}: its results contradict it"
         raise TamperError(what, where=IMPORT, hint="Evaluate the release again.")

@@ -1,6 +1,6 @@
 """A one-way mirror in MLflow for display. The registry never trusts what it reads there.
 
-Releases become versions of a registered model, channels become aliases. In MLflow anybody can change tags, move aliases
+Releases become versions of a registered model, channels become aliases. In MLflow anyone can change tags, move aliases
 and reuse numbers (mlflow/mlflow#2169, #24742), so the mirror is compared with the log and differences are reported.
 """
 

@@ -63,7 +63,7 @@ def _body(release: ReleaseAdded, card: AdapterCard, status: ReleaseStatus, licen
         _row("clips", ", ".join(f"{count} {name}" for name, count in clips.items()) or "unknown"),
         _row("datasets", ", ".join(f"{k} {v}" for k, v in card.lineage.get("datasets", {}).items() if v) or "unknown"),
         _row("license of the base", license),
-        _row("guardrails", "none ran in training; whether they run in generation is in each video's manifest"),
+        _row("guardrails", "none ran in training; each video's manifest says whether they ran in generation"),
         _row("evidence", status.evidence.fact.summary if status.evidence else "none that counts now"),
         *[_row("stale", reason) for reason in status.stale],
         *([_row("REVOKED", status.revoked.fact.reason)] if status.revoked else []),

@@ -92,7 +92,7 @@ def _read_envelopes(source: Path) -> list[bytes]:
     content = parse_json(source.read_bytes(), where)
     statements = content.get("statements") if isinstance(content, dict) else None
     if not isinstance(statements, list) or content.get("format") != FORMAT:
-        hint = "Name a file that `registry revocations` wrote."
+        hint = "Specify a file that `registry revocations` wrote."
         raise RegistryError(f"the file's format is not {FORMAT!r}", where=where, hint=hint)
     try:
         return [canonical_json(statement) for statement in statements]

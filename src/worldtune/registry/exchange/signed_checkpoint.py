@@ -68,9 +68,9 @@ def check_signed_head(registry: Registry, path: Path) -> SignedHead:
         try:
             head = parse_model(SignedHead, content["predicate"], where)
         except RecipeError as error:
-            raise TamperError(f"not a signed head: {error.what}", where=where, hint="Name another file.") from error
+            raise TamperError(f"not a signed head: {error.what}", where=where, hint="Choose another file.") from error
         if content.get("predicateType") != PREDICATE_TYPE or head.registry != registry.config.registry:
-            hint = "Name a head of this registry."
+            hint = "Specify a head of this registry."
             raise TamperError("not a signed head of this registry", where=where, hint=hint)
         found = connection.execute(select(EVENTS.c.hash).where(EVENTS.c.sequence == head.sequence)).scalar()
         if found != head.hash or head.sequence > state.head.sequence:

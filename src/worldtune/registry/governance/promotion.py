@@ -88,7 +88,7 @@ def rollback(
     """
     reference = parse_reference(text)
     if reference.by != "channel":
-        hint = "Give NAME@CHANNEL, as cell7/front/pick@production."
+        hint = "Give NAME@CHANNEL, such as cell7/front/pick@production."
         raise RegistryError(f"{text} names no channel", where="rollback", hint=hint)
     where = reference.adapter, reference.value
     with registry.view() as state:
@@ -127,6 +127,6 @@ def _next_generation(writer: Writer, adapter: str, channel: str, expected: int |
     """Return the channel's next generation. Raise BusyError if it is not at the expected one."""
     found = channel_generation(writer.state, adapter, channel)
     if expected is not None and expected != found:
-        what = f"the channel is at generation {found}, not {expected}: somebody changed it"
+        what = f"the channel is at generation {found}, not {expected}: someone changed it"
         raise BusyError(what, where=f"{adapter}@{channel}", hint="Check the channel, then decide again.")
     return found + 1

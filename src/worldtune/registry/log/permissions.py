@@ -74,7 +74,7 @@ def authorize(state: State, identity: Identity, fact: Fact, at: str, where: str)
         allowed = {
             other.person for other in state.identities.values() if set(needed) & set(other.roles) and not other.retired
         }
-        hint = f"Ask {' or '.join(sorted(allowed)) or 'an administrator to enroll somebody'}."
+        hint = f"Ask {' or '.join(sorted(allowed)) or 'an administrator to enroll someone'}."
         raise RegistryError(what, where=where, hint=hint)
 
 
@@ -86,7 +86,7 @@ def original_signer(fact: Fact) -> str | None:
 
 
 def required_roles(fact: Fact) -> tuple[Role, ...]:
-    """Return the roles of which any may write the event. An administrator may not evaluate or approve by default."""
+    """Return the roles that may write the event. An administrator may not evaluate or approve by default."""
     if isinstance(fact, ChannelUpdated) and fact.action == "break-glass":
         return ("admin",)
     if (

@@ -185,6 +185,7 @@ def _not_found(state: State, reference: Reference) -> RegistryError:
     known = ", ".join(f"@{name}" for name in channels(state, reference.adapter)) or "none"
     what = f"{reference.adapter} has no {reference.by} {reference.value}"
     if reference.by == "channel" and f"{reference.adapter}@{reference.value}" in state.generations:
-        what = f"{what} any more: its promotion is void because a key was stolen"
+        held = f"{reference.adapter} no longer has the channel {reference.value}"
+        what = f"{held}: its promotion is void because a key was stolen"
     hint = f"Its channels: {known}; its releases: worldtune registry show {reference.adapter}."
     return RegistryError(what, where=str(reference), hint=hint)

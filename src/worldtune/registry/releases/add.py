@@ -85,7 +85,7 @@ def collect_files(source: Path, target: Path) -> Path:
     folder = source / ADAPTER_FOLDER if is_run else source
     if not (folder / CARD).is_file():
         what = f"there is no adapter here: neither {CARD} nor {ADAPTER_FOLDER}/{CARD} exists"
-        raise RegistryError(what, where=str(source), hint="Name a run folder or an adapter folder.")
+        raise RegistryError(what, where=str(source), hint="Specify a run folder or an adapter folder.")
     shutil.copytree(folder, target, symlinks=True)
     for name in RUN_FILES if is_run else ():
         if (source / name).exists() or (source / name).is_symlink():

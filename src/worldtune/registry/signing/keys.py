@@ -74,7 +74,7 @@ def _read_private(path: Path) -> bytes:
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                 what = "other users may read this private key"
-                hint = f"chmod 600 {path}; if somebody may have read it, have it retired as stolen."
+                hint = f"chmod 600 {path}; if someone may have read it, have it retired as stolen."
                 raise RegistryError(what, where=str(path), hint=hint)
             return file.read()
     except OSError as error:

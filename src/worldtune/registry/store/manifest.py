@@ -85,7 +85,7 @@ def check_listing(files: Iterable[tuple[str, int]], where: str) -> None:
     listed = list(files)
     names = [name for name, _ in listed]
     if len(listed) > MAX_FILES:
-        what = f"there are {len(listed)} files; a release may have {MAX_FILES}"
+        what = f"there are {len(listed)} files; a release may have at most {MAX_FILES}"
         raise RegistryError(what, where=where, hint=_HINT)
     for name, size in listed:
         kind = Path(name).suffix
@@ -96,7 +96,7 @@ def check_listing(files: Iterable[tuple[str, int]], where: str) -> None:
             hint = f"Remove the file; allowed are {', '.join(MAX_FILE_BYTES)}."
             raise RegistryError(what, where=where, hint=hint)
         if size > MAX_FILE_BYTES[kind]:
-            what = f"{name} has {size:,} bytes; a {kind} file may have {MAX_FILE_BYTES[kind]:,}"
+            what = f"{name} has {size:,} bytes; a {kind} file may have at most {MAX_FILE_BYTES[kind]:,}"
             raise RegistryError(what, where=where, hint=_HINT)
     if len({name.lower() for name in names}) < len(names):
         raise RegistryError("two file names differ only in case", where=where, hint="Rename one of them.")
@@ -110,7 +110,7 @@ def build_manifest(folder: Path) -> Manifest:
     Raise RegistryError for a link, a folder inside it, or a file whose content does not match its type.
     """
     if not folder.is_dir() or folder.is_symlink():
-        raise RegistryError("there is no such folder", where=str(folder), hint="Name an adapter folder.")
+        raise RegistryError("there is no such folder", where=str(folder), hint="Specify an adapter folder.")
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):

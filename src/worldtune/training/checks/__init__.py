@@ -1,1 +1,1 @@
-"""What must be true before a run, and after it."""
+"""Checks before and after a run."""

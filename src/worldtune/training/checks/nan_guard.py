@@ -40,7 +40,7 @@ def check_finite_values(
     saved = newest_step(run.checkpoints)
     newest = f"the newest checkpoint is of step {saved}" if saved else "there is no checkpoint yet"
     raise UserError(
-        f"the {what} is {value} at step {step + 1}, of {', '.join(bad[:MAX_NAMED_CLIPS])}{more}; {newest}",
+        f"the {what} is {value} at step {step + 1}, for {', '.join(bad[:MAX_NAMED_CLIPS])}{more}; {newest}",
         where=str(run.path),
         hint="Look at these clips, or continue with a lower train.lr and --resume --allow-change. To continue from an "
         "earlier step, remove the newest checkpoint.",

@@ -68,7 +68,7 @@ def preflight(
         raise PreflightError(
             f"the untrained adapter already changes the base's output by {difference:.2e}",
             where=world.card.source,
-            hint="Train over an fp32 base, or report this.",
+            hint="Use an fp32 base, or report this.",
         )
     _check_gradients_reach(world, parameters, clips[0], shift, mode, distributed)
     proof = PreflightProof(
@@ -106,7 +106,9 @@ def check_after_training(
         )
     if not difference > 0:
         raise PreflightError(
-            "the trained adapter does not change the output", where=world.card.source, hint="Raise train.steps or lr."
+            "the trained adapter does not change the output",
+            where=world.card.source,
+            hint="Raise train.steps or train.lr.",
         )
     return preflight_state.proof.model_copy(update={"trained_difference": difference, "final_loss": final_loss})
 
@@ -136,7 +138,7 @@ def _first_loss(world: World, clips: Sequence[LatentClip], shift: float | None, 
         )
     if not loss < high:
         raise PreflightError(
-            f"the base's first loss is {loss:.3f}, outside its band 0 … {high:g}",
+            f"the base's first loss is {loss:.3f}, outside the expected range 0 … {high:g}",
             where=world.card.source,
             hint="Look at the clips with `worldtune inspect`, and check the base with `worldtune bases verify`.",
         )

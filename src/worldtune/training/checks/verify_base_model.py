@@ -1,4 +1,4 @@
-"""Verify a base: every tensor comes from its files, and its first loss is inside its band."""
+"""Verify a base: every tensor comes from its files, and its first loss is in the expected range."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -69,7 +69,7 @@ def verify(world: World, clips: list[Clip], store: LatentStore) -> Verification:
     low, high = world.card.first_loss
     if not low < loss < high:
         raise BaseError(
-            f"the first loss is {loss:.3f}, outside {low:g} … {high:g}: these are probably other weights",
+            f"the first loss is {loss:.3f}, outside {low:g} … {high:g}: these are probably the wrong weights",
             where=world.card.source,
             hint="Copy the weights again, or use clips of the kind that the base was trained on.",
         )

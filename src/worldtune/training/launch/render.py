@@ -54,7 +54,7 @@ class Cluster:
             if value is None and option in required:
                 raise _launch_error(self, f"--{option} is missing", f"Add --{option}.")
             if value is not None and option not in allowed:
-                raise _launch_error(self, f"--{option} has no effect here", f"Leave --{option} out.")
+                raise _launch_error(self, f"--{option} has no effect here", f"Omit --{option}.")
             if value is not None and not re.fullmatch(pattern, value):
                 raise _launch_error(self, f"--{option} '{value}' is not valid", f"Correct --{option}.")
         for option in ("nodes", "gpus"):

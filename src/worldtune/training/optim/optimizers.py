@@ -1,6 +1,7 @@
 """Optimizers of an adapter, from PyTorch and other libraries.
 
-Muon trains only matrices (A and B); AdamW then trains the rest (DoRA's magnitudes). LoRA+ gives B its own rate.
+Muon trains only matrices (A and B); AdamW then trains the rest (DoRA's magnitudes). LoRA+ gives B its own
+learning rate.
 """
 
 import importlib.util

@@ -248,5 +248,5 @@ def test_path_hint_names_the_right_folder(tmp_path: Path) -> None:
     folder = videos(tmp_path, "all/front/a.mp4") / "all"
     with pytest.raises(DataError, match=f"Datasets found inside: name {folder / 'front'}"):
         open_source(str(folder))
-    with pytest.raises(DataError, match=f"Name the folder that contains it: {folder / 'front'}"):
+    with pytest.raises(DataError, match=f"Specify the folder that contains it: {folder / 'front'}"):
         open_source(str(folder / "front/a.mp4"))

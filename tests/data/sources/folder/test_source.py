@@ -66,7 +66,7 @@ def test_uneven_frame_times_are_reported(tmp_path: Path) -> None:
 def test_folder_of_unknown_kind_is_an_error(tmp_path: Path, made: tuple[str, ...]) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match="no dataset of a known kind: LeRobot"):
+    with pytest.raises(DataError, match="not a dataset in a known format: LeRobot"):
         open_source(str(tmp_path))
 
 

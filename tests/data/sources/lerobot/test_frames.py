@@ -95,7 +95,7 @@ def test_coarse_times_are_ignored(packed: Path) -> None:
     set_column(packed / DATA, "timestamp", pa.array(np.float32(times)))
     assert all_are_right(packed)
     assert not any(episode.gaps for episode in episodes(packed))
-    message = "its time stamps are only precise to 1.3e+02 s and are ignored"
+    message = "its timestamps are only precise to 1.3e+02 s and are ignored"
     assert [what for _, _, what in reported(packed)] == [message] * 3
 
 

@@ -143,7 +143,7 @@ def test_missing_images_are_reported(v2: Path) -> None:
     assert [recording.reason for recording in found(v2) if isinstance(recording, SkippedRecording)] == [
         f"no images: neither in data/chunk-000/episode_000000.parquet nor in images/{SNAP}/episode_000000",
         "its images have different sizes (64×64 and, at frame 5, 32×64)",
-        "fewer images than the metadata promise (8 of 9)",
+        "fewer images than the metadata states (8 of 9)",
     ]
 
 

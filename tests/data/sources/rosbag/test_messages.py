@@ -61,7 +61,7 @@ def test_first_message_of_a_stamp_is_used(tmp_path: Path, name: str) -> None:
     twice = [message for pair in zip(shot(film(9)), shot(film(9, 1)), strict=True) for message in pair]
     path = write_bag(tmp_path / name, {"/cam": twice})
     assert read_back(frames(episode(path, "/cam"))) == [(0, t) for t in range(9)]
-    assert reported(path) == [("warning", name, "/cam: 9 messages have the same time as another and are not shown")]
+    assert reported(path) == [("warning", name, "/cam: 9 messages have the same time as another and are not used")]
 
 
 @pytest.mark.parametrize(

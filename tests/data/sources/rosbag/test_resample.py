@@ -60,9 +60,9 @@ def test_no_window_spans_a_gap(tmp_path: Path, pause: float) -> None:
         (1, t) for t in range(6)
     ]
     refused = [row for row in dataset.ledger.rows if not row.kept]
-    jump = f"time stamps jump (by {pause + 1 / 16:.2g} s after frame 11)"
+    jump = f"timestamps jump (by {pause + 1 / 16:.2g} s after frame 11)"
     assert [(row.first_frame, row.reason) for row in refused] == [(first, jump) for first in range(5, 12)]
-    assert reported(path) == [("warning", "run", f"/cam: time stamps jump once, by at most {pause + 1 / 16:.2g} s")]
+    assert reported(path) == [("warning", "run", f"/cam: timestamps jump once, by at most {pause + 1 / 16:.2g} s")]
 
 
 def test_gap_of_one_camera_is_cut_from_the_other(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_dropped_message_repeats_its_neighbor_and_is_noted(tmp_path: Path) -> No
 
 def test_messages_in_bursts_have_no_rate(tmp_path: Path) -> None:
     pairs = [(t / 16 + late, frame) for t, frame in enumerate(film(9)) for late in (0, 1e-6)]
-    reason = "its messages come in bursts, not at a rate (1e+06 per second)"
+    reason = "its messages come in bursts, not at a steady rate (1e+06 per second)"
     assert skipped(write_bag(tmp_path / "run", {"/cam": pairs})) == {"run": reason}
 
 

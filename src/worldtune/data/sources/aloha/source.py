@@ -20,7 +20,7 @@ from worldtune.data.video.file_cache import file_state
 from worldtune.errors import DataError
 
 DEFAULT_FPS = 50.0
-COLORS = "its JPEGs are decoded as any viewer does; the first ALOHA scripts stored red and blue swapped: check --sheet"
+COLORS = "its JPEGs are decoded as stored; the first ALOHA scripts stored red and blue swapped: check --sheet"
 
 
 @dataclass

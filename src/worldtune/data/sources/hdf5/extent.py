@@ -1,7 +1,7 @@
 """Check how much an HDF5 dataset claims against what is stored; read its frames, each compressed chunk once.
 
-HDF5 unpacks a whole chunk even for one part of it, and reads a fill value where nothing was written: a few kilobytes
-can claim any number of frames.
+HDF5 decompresses a whole chunk even for one part of it, and reads a fill value where nothing was written: a few
+kilobytes can claim any number of frames.
 
 Shapes: T frames, H height, W width, C colors.
 """

@@ -18,7 +18,7 @@ from worldtune.errors import DataError
 
 @dataclass(frozen=True)
 class RecordingFrames:
-    """A recording's frames, their size, the gaps between their time stamps, and a note for the ledger."""
+    """A recording's frames, their size, the gaps between their timestamps, and a note for the ledger."""
 
     footage: Footage
     height: int
@@ -35,7 +35,7 @@ def find_video_frames(
     Raise DataError if the video does not contain them, or another recording begins before they end.
     """
     if metadata.length < 1 or span.start < 0:
-        reason = f"the metadata state {metadata.length} frames, from frame {span.start} of its video on"
+        reason = f"the metadata states {metadata.length} frames, from frame {span.start} of its video on"
         raise _unusable_error(reason, span.video)
     if not storage.has(span.video):
         raise _unusable_error(f"the video file is missing ({span.video.relative_to(root)})", span.video)
@@ -45,14 +45,14 @@ def find_video_frames(
         raise _unusable_error(reason, span.video)
     available = index.info.frames - span.start
     if available < metadata.length:
-        reason = f"fewer frames than the metadata promise ({max(0, available)} of {metadata.length})"
+        reason = f"fewer frames than the metadata states ({max(0, available)} of {metadata.length})"
         raise _unusable_error(reason, span.video)
     usable = available if span.available_frames is None else min(available, span.available_frames)
     if usable < metadata.length:
         reason = f"another recording begins in its video before it ends (after {usable} of {metadata.length} frames)"
         raise _unusable_error(reason, span.video)
     offset = rows.first_frame(fps) if rows else 0
-    if offset + metadata.length > usable:  # the time stamps do not count from this video's start
+    if offset + metadata.length > usable:  # the timestamps do not count from this video's start
         offset = 0
     begin = span.start + offset
     notes = [index.info.note, link_note(span.video, root), f"begins at frame {offset} of its video" if offset else ""]
@@ -71,7 +71,7 @@ def find_image_frames(
         raise _unusable_error(f"the data file is missing ({metadata.data.relative_to(root)})", metadata.data)
     footage, count = find_images(root, storage.fetch(metadata.data), camera, metadata.index, version)
     if count < metadata.length:
-        raise _unusable_error(f"fewer images than the metadata promise ({count} of {metadata.length})", metadata.data)
+        raise _unusable_error(f"fewer images than the metadata states ({count} of {metadata.length})", metadata.data)
     footage.frame_features(metadata.length)  # raises if one cannot be read
     _, first_HWC = next(footage.frames([0]))
     return RecordingFrames(footage, *first_HWC.shape[:2])

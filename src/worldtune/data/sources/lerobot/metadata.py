@@ -1,4 +1,4 @@
-"""The episodes that a LeRobot dataset promises, in one form for versions 2.0, 2.1 and 3.0.
+"""The episodes that a LeRobot dataset lists, in one form for versions 2.0, 2.1 and 3.0.
 
 Formats: github.com/huggingface/lerobot, `lerobot/datasets` of 0.3.2 (2.1) and 0.6.1 (3.0).
 """

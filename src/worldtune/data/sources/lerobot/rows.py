@@ -29,7 +29,7 @@ class RowChecks:
     """Measurements that show what is wrong with an episode's rows.
 
     count: how many rows. begin: the first frame_index. non_finite: which of states and actions are not finite.
-    frames_off: by how many frames a time stamp is off at most. time_resolution: the precision of time stamps too
+    frames_off: by how many frames a timestamp is off at most. time_resolution: the precision of timestamps too
     coarse to use, else None.
     """
 
@@ -62,7 +62,7 @@ class Rows:
         return self.seconds is not None and self.time_resolution * fps < 0.5
 
     def gaps(self, fps: float) -> list[tuple[int, float]]:
-        """Return the gaps in the recording, by its time stamps."""
+        """Return the gaps in the recording, by its timestamps."""
         return find_gaps(self.seconds) if self.seconds is not None and self.resolves_frames(fps) else []
 
     def first_frame(self, fps: float) -> int:
@@ -80,7 +80,7 @@ class Rows:
         return RowChecks(self.count, self.begin, non_finite, self._max_time_offset(fps), time_resolution)
 
     def _max_time_offset(self, fps: float) -> float:
-        """Return by how many frames a time stamp differs from its expected time, at most."""
+        """Return by how many frames a timestamp differs from its expected time, at most."""
         if self.seconds is None or not self.resolves_frames(fps):
             return 0.0
         positions_T = (self.seconds - self.seconds[:1]) * fps

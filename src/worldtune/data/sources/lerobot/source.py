@@ -20,7 +20,7 @@ from worldtune.data.sources.path_checks import links_note
 from worldtune.data.sources.storage import Storage
 from worldtune.errors import DataError
 
-ABSENT_CAMERA = "camera named in info.json but absent on disk"
+ABSENT_CAMERA = "camera in info.json but not on disk"
 
 
 @dataclass(frozen=True, eq=False)

@@ -179,17 +179,17 @@ def _numbers(metadata: EpisodeMetadata, rows: RowChecks) -> Iterator[Problem]:
         yield _episode_problem("warning", metadata, f"its frame_index counts from {rows.begin}, not from 0")
     if rows.time_resolution is not None:
         yield _episode_problem(
-            "warning", metadata, f"its time stamps are only precise to {rows.time_resolution:.2g} s and are ignored"
+            "warning", metadata, f"its timestamps are only precise to {rows.time_resolution:.2g} s and are ignored"
         )
     if rows.frames_off > 0.5:
         yield _episode_problem(
-            "warning", metadata, f"its time stamps are up to {rows.frames_off:.2g} frames off frame_index/fps"
+            "warning", metadata, f"its timestamps are up to {rows.frames_off:.2g} frames off frame_index/fps"
         )
     if metadata.rows is not None and metadata.rows[1] - metadata.rows[0] != metadata.length:
         text = f"dataset_from_index … dataset_to_index is {metadata.rows[0]} … {metadata.rows[1]}"
         yield _episode_problem("error", metadata, f"{text}, but the length is {metadata.length}")
     for name in rows.non_finite:
-        yield _episode_problem("warning", metadata, f"{name} contain values that are not finite")
+        yield _episode_problem("warning", metadata, f"{name} contain NaN or infinity")
 
 
 def _recording(source: LeRobotSource, metadata: EpisodeMetadata, camera: str) -> Iterator[Problem]:

@@ -78,9 +78,9 @@ def _unpack(file: Path) -> Iterator[Path]:
                 while part := packed.read(1 << 20):
                     budget -= len(part)
                     if budget < 0:
-                        raise DataError("it unpacks to more than a recording may have", where=str(file), hint=HINT)
+                        raise DataError("it decompresses to more than a recording may have", where=str(file), hint=HINT)
                     out.write(part)
         except (zstd.ZstdError, EOFError, OSError) as error:
-            what = f"it cannot be unpacked: {first_line(error)}"
+            what = f"it cannot be decompressed: {first_line(error)}"
             raise DataError(what, where=str(file), hint="Copy it again.") from error
         yield unpacked

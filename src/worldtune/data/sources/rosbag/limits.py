@@ -1,4 +1,4 @@
-"""Limits on what the `rosbags` package unpacks of a recording: a few bytes can unpack to any number."""
+"""Limits on what the `rosbags` package decompresses: a few bytes can decompress to any number."""
 
 from bz2 import BZ2Decompressor
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import Any
 from worldtune.errors import DataError
 
 LARGEST, MAX_COMPRESSION_RATIO = 1 << 30, 2000
-"""Most unpacked bytes of a part; most unpacked bytes of a file, times its size (at least `LARGEST`)."""
+"""Most decompressed bytes of a part; most decompressed bytes of a file, times its size (at least `LARGEST`)."""
 HINT = "Record it again, or convert it with `ros2 bag convert`."
 
 
@@ -56,9 +56,9 @@ def _limit(make: Callable[[], Any]) -> Callable[..., bytes]:
             parts.append(decompressor.decompress(data, max_length=remaining + 1))
             remaining -= len(parts[-1])
             if remaining < 0:
-                raise TooLargeError(f"a part of it unpacks to more than {LARGEST:,} bytes")
+                raise TooLargeError(f"a part of it decompresses to more than {LARGEST:,} bytes")
             if not decompressor.eof:
-                raise EOFError("a packed part is cut short")
+                raise EOFError("a compressed part is cut short")
             data = decompressor.unused_data or b""
         return b"".join(parts)
 
@@ -76,7 +76,7 @@ class _Budget:
             unpacked = unpack(data)
             self.remaining -= len(unpacked)
             if self.remaining < 0:
-                raise TooLargeError("its chunks are unpacked again and again")
+                raise TooLargeError("its chunks are decompressed again and again")
             return unpacked
 
         return unpack_within_budget

@@ -125,7 +125,7 @@ class McapReader:
     def messages(
         self, connections: Collection[Channel], start: int | None = None, stop: int | None = None
     ) -> Iterator[tuple[Channel, int, bytes]]:
-        """Yield the messages in order of receipt; a chunk is unpacked when its first message is due."""
+        """Yield the messages in the order received; a chunk is decompressed when its first message is due."""
         wanted = {channel.number for channel in connections}
         begin, end = 0 if start is None else start, END_OF_TIME if stop is None else stop
         overlapping = [

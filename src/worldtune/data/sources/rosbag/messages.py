@@ -93,5 +93,5 @@ def read_images(
             if remaining and (received, number) == remaining[0]:
                 yield remaining.popleft(), decode_image_message(reader.deserialize(connection, raw), f"{bag} {topic}")
     if remaining:
-        what = "its messages are not in the order of their times"
-        raise DataError(what, where=f"{bag} {topic}", hint="Put them in order with `ros2 bag convert`.")
+        what = "its messages are not sorted by time"
+        raise DataError(what, where=f"{bag} {topic}", hint="Sort them with `ros2 bag convert`.")

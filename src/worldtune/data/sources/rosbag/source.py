@@ -163,7 +163,7 @@ class RosbagSource:
         own = shown[camera]
         fps = estimate_rate(own.times)
         if not MIN_FPS <= fps <= MAX_FPS:
-            what = f"its messages come in bursts, not at a rate ({fps:g} per second)"
+            what = f"its messages come in bursts, not at a steady rate ({fps:g} per second)"
             raise DataError(what, where=f"{bag} {camera}", hint="Record it at a steady rate.")
         parts = intersect_ranges(continuous_ranges(topic_times.times) for topic_times in shown.values())
         if 2 * total_seconds(parts) < total_seconds(continuous_ranges(own.times)):
@@ -218,10 +218,10 @@ class RosbagSource:
                     continue
                 times_T = select_messages(message_times).times
                 if twice := len(message_times.received) - len(times_T):
-                    what = f"{topic}: {twice} messages have the same time as another and are not shown"
+                    what = f"{topic}: {twice} messages have the same time as another and are not used"
                     found.append(Problem("warning", bag.name, what, topic))
                 if gaps := [gap for _, gap in find_gaps((times_T - times_T[:1]) * 1e-9)]:
                     times = "once" if len(gaps) == 1 else f"{len(gaps)} times"
-                    what = f"{topic}: time stamps jump {times}, by at most {max(gaps):.2g} s"
+                    what = f"{topic}: timestamps jump {times}, by at most {max(gaps):.2g} s"
                     found.append(Problem("warning", bag.name, what, topic))
         return found

@@ -1,7 +1,7 @@
-"""When the images of a ROS topic were taken: by the stamps in their headers, or by the times of receipt.
+"""The times at which a ROS topic's images were taken: the stamps in their headers, or the receive times.
 
-A recorder that waits for its disk writes times of receipt in bursts. The stamp in a message's header
-(std_msgs/Header; for cameras REP 145, "the time that the image was taken") stays correct.
+If a recorder waits for its disk, the receive times come in bursts. The stamp in a message's header (std_msgs/Header;
+for cameras REP 145, "the time that the image was taken") stays correct.
 
 Shapes: T messages.
 """

@@ -38,9 +38,9 @@ class Store:
         except KeyError as error:
             raise DataError("it is missing", where=where, hint=HINT) from error
         except ZIP_ERRORS as error:
-            raise DataError(f"it cannot be unpacked: {first_line(error)}", where=where, hint=HINT) from error
+            raise DataError(f"it cannot be decompressed: {first_line(error)}", where=where, hint=HINT) from error
         if len(data) > max_bytes:
-            raise DataError(f"it unpacks to more than {max_bytes:,} bytes", where=where, hint=HINT)
+            raise DataError(f"it decompresses to more than {max_bytes:,} bytes", where=where, hint=HINT)
         return data
 
     def has(self, key: str) -> bool:
