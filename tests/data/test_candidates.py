@@ -10,8 +10,8 @@ from worldtune.data.candidates import Candidate, find_candidates
 from worldtune.data.captioning.captions import Captioner
 from worldtune.data.clip import read_clip
 from worldtune.data.episode import Episode, SkippedRecording
+from worldtune.data.recordings import tile_recordings
 from worldtune.data.spec import DataSpec
-from worldtune.data.tile_cameras import tile_recordings
 from worldtune.data.video.decode import write_video
 from worldtune.data.video.footage import VideoFootage
 from worldtune.errors import DataError
