@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 
 SIZE, FRAMES, FPS = 32, 9, 16
 TASKS = {"the square goes right": (0, 2), "the square goes down": (2, 0)}
@@ -35,5 +35,5 @@ def write_films(folder: Path, count: int, background: tuple[int, int, int] = (15
     """Write `count` videos as a LeRobot dataset, with states and actions of two numbers."""
     rows = np.zeros((FRAMES, 2), np.float32)
     episodes = ((frames_THWC, rows, rows, task) for frames_THWC, task in films(count, background))
-    write_lerobot(folder, episodes, fps=FPS, robot_type="square", camera="observation.images.scene")
+    write_lerobot(folder, episodes, fps=FPS, robot=Robot("square"), camera="observation.images.scene")
     return folder
