@@ -164,7 +164,7 @@ def test_several_seeds_and_another_tasks_prompt(runs: Path, tmp_path: Path) -> N
     comparison = json.loads((report / "results.json").read_text())["comparison"]
     means = comparison["headline"]["results"]["view"]["means"]
     assert means["diversity"]["n"] == 2
-    assert "prompt_sensitivity" in means or "one task" in comparison["not_run"]["prompt_sensitivity"]
+    assert means["prompt_sensitivity"]["n"] == 2
 
 
 def test_default_gates_need_more_than_two_clips(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +326,7 @@ def test_judges_answers_are_recorded(runs: Path, tmp_path: Path, monkeypatch: py
         options = ["--judge", "reason", "--judge-endpoint", chat.url, "--clips", "1", "--steps", "1"]
         assert run(["evaluate", str(runs / "view"), *options, "--out", str(report)]) == 0
     answers = [json.loads(line) for line in (report / "judge.jsonl").read_text().splitlines()]
-    assert len(answers) >= len(chat.asked) > 0
+    assert len(answers) == len(chat.asked) == 85
     assert {answer["raw"] for answer in answers} == {"3", "It may be."}
     results = json.loads((report / "results.json").read_text())
     means = results["comparison"]["headline"]["results"]["view"]["means"]

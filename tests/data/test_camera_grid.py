@@ -275,4 +275,4 @@ def test_each_cell_is_curated_separately(faulty: Path, tile: Any) -> None:
     assert set(reported) == set(expected)
     for episode, (camera, reason) in expected.items():
         assert reported[episode][1].startswith(reason)
-        assert tile is not None or reported[episode][0] == camera
+        assert reported[episode][0] == (camera if tile is None else grid_name(tile))

@@ -51,7 +51,7 @@ def test_frames_question_seed_and_raw_answer_are_recorded(tmp_path: Path) -> Non
     assert first.frames[-1] == 10
     assert (first.seed, second.seed) == (0, 1)
     assert [asked.body["seed"] for asked in chat.asked] == [0, 1]
-    assert all(asked.body["temperature"] > 0 for asked in chat.asked)
+    assert [asked.body["temperature"] for asked in chat.asked] == [0.6, 0.6]
     assert first.question == chat.asked[0].text
     assert len(chat.asked[0].frames) == len(first.frames) == 8
 

@@ -209,7 +209,8 @@ def test_null_shape_is_a_problem(packed: Path) -> None:
     info = json.loads((packed / "meta" / "info.json").read_text())
     info["features"]["front"]["shape"] = None
     edit_info(packed, features=info["features"])
-    assert any("info.json states None" in problem.what for problem in open_source(str(packed)).problems())
+    text = "front: 64×64 pixels, but info.json states None"
+    assert [problem.what for problem in open_source(str(packed)).problems()] == [text] * 4
 
 
 def test_duplicate_camera_name_is_an_error(packed: Path) -> None:
