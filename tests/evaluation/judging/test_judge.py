@@ -17,7 +17,7 @@ from worldtune.evaluation.scores import Scores
 from worldtune.evaluation.scoring.judge_scores import JudgeScorer
 from worldtune.evaluation.scoring.pixel_metrics import VideoPair
 
-from .clips import cases, features, moving_square
+from ..clips import cases, features, moving_square
 
 
 @pytest.fixture(autouse=True)

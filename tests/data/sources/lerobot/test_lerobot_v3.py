@@ -13,7 +13,7 @@ from worldtune.data.sources import choose_cameras, open_source
 from worldtune.data.spec import DataSpec
 from worldtune.errors import DataError
 
-from ..videos import edit_info, read_back, truncate, whole, write_packed_v3
+from ...videos import edit_info, read_back, truncate, whole, write_packed_v3
 
 LENGTHS = (7, 12, 9, 5)
 LAYOUT = {"front": [[0, 1, 2, 3]], "wrist": [[2], [0, 3], [1]]}  # the wrist's files are not in the order of the data

@@ -18,13 +18,13 @@ from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 from worldtune.data.sources import open_source
 from worldtune.data.sources.lerobot.layouts import Version
 
-from .tables import EPISODES as EPISODES_FILE
-from .tables import change_column
-from .videos import film, read_back, trajectory
+from ...tables import EPISODES as EPISODES_FILE
+from ...tables import change_column
+from ...videos import film, read_back, trajectory
 
 CAMERAS = ["observation.images.scene", "observation.images.wrist"]
 EPISODES = [(9, "lift the cup"), (21, "open the drawer"), (5, "lift the cup")]
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[3] / "support"
 PYTHON: dict[Version, str] = {"v3.0": "WORLDTUNE_LEROBOT", "v2.1": "WORLDTUNE_LEROBOT_2"}
 
 
