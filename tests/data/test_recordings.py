@@ -20,8 +20,8 @@ def recordings(*of: Episode | SkippedRecording) -> Iterator[Episode | SkippedRec
 
 def both(episode: Episode, **changes: Any) -> list[Episode | SkippedRecording]:
     other = replace(episode, camera="wrist", **changes)
-    asked = spec(tile=[["front", "wrist"]], width=2 * SIDE)
-    return list(tile_recordings(recordings(episode, other), asked))
+    tiled = spec(tile=[["front", "wrist"]], width=2 * SIDE)
+    return list(tile_recordings(recordings(episode, other), tiled))
 
 
 def test_recordings_without_tile_are_unchanged(episode: Episode) -> None:
@@ -53,10 +53,10 @@ def test_cameras_with_different_timing_cannot_be_tiled(episode: Episode, changes
 
 def test_episodes_are_tiled_separately(episode: Episode) -> None:
     four = [replace(episode, name=name, camera=camera) for name in ("a", "b") for camera in ("front", "wrist")]
-    asked = spec(tile=[["front", "wrist"]], width=2 * SIDE)
-    assert [(one.name, one.camera) for one in tile_recordings(recordings(*four), asked)] == [
+    tiled = spec(tile=[["front", "wrist"]], width=2 * SIDE)
+    assert [(one.name, one.camera) for one in tile_recordings(recordings(*four), tiled)] == [
         ("a", "front+wrist"),
         ("b", "front+wrist"),
     ]
     four[3] = replace(LOST, camera="wrist")
-    assert [isinstance(one, SkippedRecording) for one in tile_recordings(recordings(*four), asked)] == [False, True]
+    assert [isinstance(one, SkippedRecording) for one in tile_recordings(recordings(*four), tiled)] == [False, True]

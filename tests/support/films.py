@@ -31,7 +31,7 @@ def films(count: int, background: tuple[int, int, int] = (40, 90, 150)) -> list[
     return [(film(i, tasks[i % 2], background), tasks[i % 2]) for i in range(count)]
 
 
-def write_films(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
+def write_square_dataset(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
     """Write `count` videos as a LeRobot dataset, with states and actions of two numbers."""
     rows = np.zeros((FRAMES, 2), np.float32)
     episodes = ((frames_THWC, rows, rows, task) for frames_THWC, task in films(count, background))

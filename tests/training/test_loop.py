@@ -63,8 +63,8 @@ def test_small_training_lowers_the_held_out_loss(
     after = mean_loss(world, data)
     assert after < 0.7 * before
     rows = run.rows()
-    assert [(row["step"], 40, f"loss {row['loss']:.3f}") for row in rows if "loss" in row] == progress.told
-    assert [step for step, *_ in progress.told] == list(range(1, 41))
+    assert [(row["step"], 40, f"loss {row['loss']:.3f}") for row in rows if "loss" in row] == progress.calls
+    assert [step for step, *_ in progress.calls] == list(range(1, 41))
     held_out = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
     assert sorted(held_out) == [0, *range(3, 40, 3), 40]
     assert held_out[0] == pytest.approx(before)

@@ -74,7 +74,7 @@ def test_theft_voids_what_the_key_let_in(team: Team, story: Callable[[Team], str
     found = verify(team.registry)
     assert found.faults == []
     assert found.voided
-    assert all(state.ignored[sequence_key(int(told.split()[1]))].since == state.head.sequence for told in found.voided)
+    assert all(state.ignored[sequence_key(int(line.split()[1]))].since == state.head.sequence for line in found.voided)
     gone = "there is no adapter" if person == "sam" else "has no channel production any more"
     with team.registry.view() as view, pytest.raises(RegistryError, match=gone):
         resolve(view, PRODUCTION)
