@@ -20,7 +20,7 @@ from benchmarks.data.encoding import write_frames
 from worldtune.data.curation.near_duplicates import find_near_duplicates
 from worldtune.data.curation.recording import Recording, build_recording
 from worldtune.data.episode import Episode
-from worldtune.data.sources import choose_cameras, open_source, read_recordings
+from worldtune.data.sources import choose_cameras, open_source
 from worldtune.data.video.footage import VideoFootage
 from worldtune.data.video.video_index import measure_video, video_frame_features
 from worldtune.evaluation.report.figures import Figure, figure
@@ -125,7 +125,7 @@ def _read(path: str) -> dict[str, list[Episode]]:
     """Return the recordings of a dataset by camera."""
     source = open_source(path)
     found: dict[str, list[Episode]] = {}
-    for recording in read_recordings(source, choose_cameras(source, None)):
+    for recording in source.recordings(choose_cameras(source, None)):
         if isinstance(recording, Episode):
             found.setdefault(recording.camera, []).append(recording)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.data.encoding import write_frames
 from worldtune.data.clip import read_clip
 from worldtune.data.dataset import open_dataset
-from worldtune.data.export.lerobot_writer import EpisodeData, write_lerobot
+from worldtune.data.export.lerobot_writer import EpisodeData, Robot, write_lerobot
 from worldtune.data.spec import DataSpec
 
 FPS = 16
@@ -61,4 +61,4 @@ def write_episodes(folder: Path, count: int) -> None:
             rows = rng.normal(size=(len(frames_THWC), 8)).astype(np.float32)
             yield frames_THWC, rows, rows, "the robot arm moves"
 
-    write_lerobot(folder, episodes(), fps=FPS, robot_type="arm", camera="observation.images.scene")
+    write_lerobot(folder, episodes(), fps=FPS, robot=Robot("arm"), camera="observation.images.scene")

@@ -17,7 +17,7 @@ from benchmarks.fuzzing.pictures import FPS, LENGTH, clip, images_close
 from benchmarks.fuzzing.reader import Reader, RefusedError
 from worldtune.data.dataset import open_dataset
 from worldtune.data.episode import Episode
-from worldtune.data.sources import choose_cameras, open_spec_source, read_recordings
+from worldtune.data.sources import choose_cameras, open_spec_source
 from worldtune.data.spec import DataSpec
 
 COUNT = 3
@@ -73,7 +73,7 @@ def read_dataset(path: Path, *, exact: bool = False, **settings: Any) -> dict[st
     found: dict[str, Any] = {
         "loss_reported": bool(dataset.problems) or any(not row.kept for row in dataset.ledger.rows)
     }
-    for episode in read_recordings(source, choose_cameras(source, None)):
+    for episode in source.recordings(choose_cameras(source, None)):
         if isinstance(episode, Episode) and (episode.name, episode.camera) in used:
             frames_THWC = np.stack([frame_HWC for _, frame_HWC in episode.footage.frames(range(episode.frames))])
             found[f"{episode.name} {episode.camera}"] = Recording(

@@ -18,7 +18,7 @@ from benchmarks.fuzzing.datasets import COUNT, Recording, agree, dataset_reader
 from benchmarks.fuzzing.oracle import parse_json, parse_json_file
 from benchmarks.fuzzing.pictures import FPS, LENGTH, clip, decode_frames
 from benchmarks.fuzzing.reader import Reader, RefusedError
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 from worldtune.data.sources.lerobot.layouts import Version
 
 CAMERA = "observation.images.scene"
@@ -30,7 +30,7 @@ def _make_lerobot(version: Version) -> Callable[[Path], None]:
         rng = np.random.default_rng(0)
         rows = rng.normal(size=(COUNT, LENGTH, 8)).astype(np.float32)
         episodes = ((clip(n), rows[n], rows[n], f"the robot arm moves {n}") for n in range(COUNT))
-        write_lerobot(folder / "d", episodes, FPS, "arm", CAMERA, version=version)
+        write_lerobot(folder / "d", episodes, FPS, Robot("arm"), CAMERA, version=version)
 
     return make
 

@@ -24,7 +24,7 @@ from train_vae import new_vae
 from worldtune.core.files import digest_file
 from worldtune.core.progress import silent
 from worldtune.data.dataset import open_dataset
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 from worldtune.latents.store import default_store
 from worldtune.models.load import open_world
 from worldtune.sim.demonstration import FPS
@@ -107,10 +107,8 @@ def package_data(build: Path, out: Path) -> None:
             out / shipped.name,
             episodes(build, shipped),
             fps=FPS,
-            robot_type="sawyer",
+            robot=Robot("sawyer", STATE_NAMES, ACTION_NAMES),
             camera="observation.images.scene",
-            state_names=STATE_NAMES,
-            action_names=ACTION_NAMES,
         )
 
 

@@ -74,7 +74,7 @@ def test_every_recording_gets_a_caption(in_process: Verb, tmp_path: Path, monkey
         for e in range(3)
         for number, camera in enumerate(("front", "wrist"))
     ]
-    for request in chat.asked:
+    for request in chat.requests:
         tag = tag_of(request)
         camera, episode = divmod(tag, 10)
         last = LENGTHS[episode] - 1
@@ -91,8 +91,8 @@ def test_short_recording_is_sent_without_repeated_frames(in_process: Verb, tmp_p
     cosmos_folder(tmp_path / "d", {"a": 3})
     with serving(answer_with_tag) as chat:
         in_process(*command(chat))
-    assert [number for _, number in read_back(np.stack(chat.asked[0].frames))] == [0, 1, 2]
-    assert "These are 3 frames" in chat.asked[0].text
+    assert [number for _, number in read_back(np.stack(chat.requests[0].frames))] == [0, 1, 2]
+    assert "These are 3 frames" in chat.requests[0].text
 
 
 def test_second_run_adds_missing_captions_and_keeps_edits(in_process: Verb, tmp_path: Path) -> None:
@@ -103,19 +103,19 @@ def test_second_run_adds_missing_captions_and_keeps_edits(in_process: Verb, tmp_
         (tmp_path / "c.yaml").write_text(text.replace("Film 1.", "A gray arm waits."))
         done = in_process(*command(chat))
     assert done.out == f"c.yaml: 3 new captions by qwen at {chat.url}, 3 kept\n"
-    assert sorted(map(tag_of, chat.asked)) == [0, 1, 2, 10, 11, 12]
+    assert sorted(map(tag_of, chat.requests)) == [0, 1, 2, 10, 11, 12]
     assert captions(tmp_path / "c.yaml")["000001", "front"] == "A gray arm waits."
     spec = DataSpec(path=str(tmp_path / "d"), frames=8, fps=16, height=64, width=64, captions=str(tmp_path / "c.yaml"))
     dataset = open_dataset(spec)
-    said = {(row.episode, row.camera): (row.caption, row.caption_origin) for row in dataset.ledger.rows if row.kept}
+    used = {(row.episode, row.camera): (row.caption, row.caption_origin) for row in dataset.ledger.rows if row.kept}
     by = f"qwen at {chat.url}"
-    assert said["000001", "front"] == ("A gray arm waits.", f"{by}, edited by hand")
-    assert said["000001", "wrist"] == ("Film 11.", by)
-    assert {clip.caption for clip in dataset.clips} == {caption for caption, _ in said.values()}
+    assert used["000001", "front"] == ("A gray arm waits.", f"{by}, edited by hand")
+    assert used["000001", "wrist"] == ("Film 11.", by)
+    assert {clip.caption for clip in dataset.clips} == {caption for caption, _ in used.values()}
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "reason"),
     [
         (Reply(b"no such key", 401), "the endpoint answered 401: no such key"),
         (Reply(b"out of memory", 500), "the endpoint answered 500: out of memory"),
@@ -124,7 +124,7 @@ def test_second_run_adds_missing_captions_and_keeps_edits(in_process: Verb, tmp_
         (Reply(completion("An arm.").body, cut=True), "the endpoint cannot be reached"),
     ],
 )
-def test_answers_are_kept_when_the_endpoint_fails(in_process: Verb, tmp_path: Path, reply: Reply, said: str) -> None:
+def test_answers_are_kept_when_the_endpoint_fails(in_process: Verb, tmp_path: Path, reply: Reply, reason: str) -> None:
     """Twelve recordings take two rounds of questions; one fails in each round, and a later run completes the file."""
     cosmos_folder(tmp_path / "d", {f"{number:02d}": 8 for number in range(12)})
     everything = {(f"{number:02d}", "video"): f"Film {number}." for number in range(12)}
@@ -133,15 +133,15 @@ def test_answers_are_kept_when_the_endpoint_fails(in_process: Verb, tmp_path: Pa
         return lambda request: reply if tag_of(request) in bad else answer_with_tag(request)
 
     with serving(fail_on(2, 9)) as chat:
-        assert said in fault(in_process, *command(chat))
+        assert reason in fault(in_process, *command(chat))
     kept = {key: text for key, text in everything.items() if int(key[0]) < 8 and key[0] != "02"}
     assert captions(tmp_path / "c.yaml") == kept
     with serving(fail_on(9)) as chat:
-        assert said in fault(in_process, *command(chat))
+        assert reason in fault(in_process, *command(chat))
     assert captions(tmp_path / "c.yaml") == {key: text for key, text in everything.items() if key[0] != "09"}
     with serving(answer_with_tag) as chat:
         assert in_process(*command(chat)).code == 0
-    assert list(map(tag_of, chat.asked)) == [9]
+    assert list(map(tag_of, chat.requests)) == [9]
     assert captions(tmp_path / "c.yaml") == everything
 
 
@@ -184,7 +184,7 @@ def test_bad_output_file_is_reported_before_any_question(in_process: Verb, tmp_p
         assert "not a file of captions: 0/episode: input should be a valid string" in fault(
             in_process, *arguments, "bad.yaml"
         )
-    assert chat.asked == []
+    assert chat.requests == []
     assert (tmp_path / "bad.yaml").read_text() == "- episode: 12\n"
 
 

@@ -103,9 +103,9 @@ def test_stretched_images_are_reported(in_process: Verb, tmp_path: Path) -> None
 
 
 def test_every_dataset_of_a_recipe_is_named(in_process: Verb) -> None:
-    said = in_process("check", "pocket-new-view").out
-    assert "data: builtin:pocket-new-view" in said
-    assert "clips to measure forgetting" in said
+    out = in_process("check", "pocket-new-view").out
+    assert "data: builtin:pocket-new-view" in out
+    assert "clips to measure forgetting" in out
 
 
 def test_check_does_not_import_torch() -> None:
@@ -121,8 +121,8 @@ def test_caption_template_works_without_a_recipe(in_process: Verb, tmp_path: Pat
     done = in_process("check", "d", "--caption", "{task}", "--json")
     (report,) = json.loads(done.out)
     assert {row["reason"] for row in report["not_used"]} == {"caption missing ({task} is empty)"}
-    said = in_process("inspect", "d", "--caption", "In the lab, {caption}").out
-    assert "Caption of the first clip: In the lab, the robot does a" in " ".join(said.split())
+    out = in_process("inspect", "d", "--caption", "In the lab, {caption}").out
+    assert "Caption of the first clip: In the lab, the robot does a" in " ".join(out.split())
     done = in_process("check", "pocket-new-view", "--caption", "{task}")
     assert (done.code, done.err.startswith("error: --caption does not apply to a recipe")) == (2, True)
 
@@ -142,7 +142,7 @@ def test_codec_psnr_is_reported_if_the_base_is_present(in_process: Verb, tiny_wo
     own = reports["retention"]["base"]["codec_psnr_db"]
     text = " ".join(in_process("check", "pocket-new-view", f"base={tiny_world}", *small).out.split())
     measured = reports["data"]["base"]["codec_psnr_db"]
-    said = f"After a round trip through the base's codec, a clip has a PSNR of {measured:.1f} dB"
-    assert f"{said} (a clip of the base's own domain: {own:.1f} dB)." in text
+    loss = f"After a round trip through the base's codec, a clip has a PSNR of {measured:.1f} dB"
+    assert f"{loss} (a clip of the base's own domain: {own:.1f} dB)." in text
     away = in_process("check", "pocket-new-view", "base=predict2.5-2b/post-trained", "--json")
     assert [report["base"] for report in json.loads(away.out)] == [None, None, None]

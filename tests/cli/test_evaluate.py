@@ -35,11 +35,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report"
     assert run(["evaluate", str(runs / "view"), "--clips", "2", "--steps", "2", "--out", str(report)]) == 0
-    said = capsys.readouterr().out
-    assert "gates: pass" not in said
-    assert "; no quality gates\n" in said
-    assert "\n  passed: every base tensor loaded" in said
-    assert said.endswith(f"To check quality, add --gates default or a gates file.\n{report / 'index.html'}\n")
+    out = capsys.readouterr().out
+    assert "gates: pass" not in out
+    assert "; no quality gates\n" in out
+    assert "\n  passed: every base tensor loaded" in out
+    assert out.endswith(f"To check quality, add --gates default or a gates file.\n{report / 'index.html'}\n")
     results = json.loads((report / "results.json").read_text())
     weights = (runs / "view" / "adapter" / "pytorch_lora_weights.safetensors").read_bytes()
     assert results["lineage"]["view"]["weights"] == hashlib.sha256(weights).hexdigest()
@@ -49,7 +49,7 @@ def test_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path, capsys
         "base", "view", "codec round trip", "nearest training clip", "first frame frozen",
     ]  # fmt: skip
     codec = comparison["headline"]["results"]["codec round trip"]["means"]["psnr_db"]["mean"]
-    assert f"The codec round trip has {codec:.1f} dB, the base has " in said
+    assert f"The codec round trip has {codec:.1f} dB, the base has " in out
     assert "The codec round trip has" in (report / "index.html").read_text()
     assert [row["domain"] for row in comparison["rows"]] == ["Held-out clips of view"] * 2 + ["base domain"] * 2
     assert len(comparison["headline"]["cases"]) == 2
@@ -164,7 +164,7 @@ def test_several_seeds_and_another_tasks_prompt(runs: Path, tmp_path: Path) -> N
     comparison = json.loads((report / "results.json").read_text())["comparison"]
     means = comparison["headline"]["results"]["view"]["means"]
     assert means["diversity"]["n"] == 2
-    assert "prompt_sensitivity" in means or "one task" in comparison["not_run"]["prompt_sensitivity"]
+    assert means["prompt_sensitivity"]["n"] == 2
 
 
 def test_default_gates_need_more_than_two_clips(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,11 +201,11 @@ def test_exit_code_follows_the_gates(
         str(tmp_path / "out"),
     ]
     exit_code = run(["evaluate", str(moved), *options])
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     outcome = {0: "pass", 3: "fail", 4: "not enough evidence"}[code]
     gate_results = json.loads((tmp_path / "out" / "results.json").read_text())["gate_results"]["moved"]
     assert gate_results[-1]["outcome"] == outcome
-    assert (exit_code, f"moved: gates: {outcome}" in said) == (code, True), gate_results
+    assert (exit_code, f"moved: gates: {outcome}" in out) == (code, True), gate_results
 
 
 def scale_up(finished: Path, copy: Path) -> Path:
@@ -270,7 +270,7 @@ def test_candidates_of_every_kind_are_compared(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "reason"),
     [
         (["--candidate", "base=x"], "not an adapter, a world model"),
         (["--candidate", "twin"], "NAME=PATH"),
@@ -288,10 +288,10 @@ def test_candidates_of_every_kind_are_compared(
     ],
 )
 def test_wrong_options_are_rejected_before_the_work(
-    runs: Path, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    runs: Path, tmp_path: Path, options: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evaluate", str(runs / "view"), *options, "--out", str(tmp_path / "report")]) == 2
-    assert said in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
 
@@ -326,7 +326,7 @@ def test_judges_answers_are_recorded(runs: Path, tmp_path: Path, monkeypatch: py
         options = ["--judge", "reason", "--judge-endpoint", chat.url, "--clips", "1", "--steps", "1"]
         assert run(["evaluate", str(runs / "view"), *options, "--out", str(report)]) == 0
     answers = [json.loads(line) for line in (report / "judge.jsonl").read_text().splitlines()]
-    assert len(answers) >= len(chat.asked) > 0
+    assert len(answers) == len(chat.requests) == 85
     assert {answer["raw"] for answer in answers} == {"3", "It may be."}
     results = json.loads((report / "results.json").read_text())
     means = results["comparison"]["headline"]["results"]["view"]["means"]

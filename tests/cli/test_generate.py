@@ -206,17 +206,17 @@ def test_options_and_request_file_have_the_same_defaults(in_process: Verb, tiny_
     assert file["request"]["guidance"] == 0  # pocket's default
 
 
-@pytest.mark.parametrize(("fps", "told"), [(30, "film.mp4 has 30 frames per second; the generated video has 16"),
+@pytest.mark.parametrize(("fps", "warning"), [(30, "film.mp4 has 30 frames per second; the generated video has 16"),
                                            (16, "")])  # fmt: skip
 def test_frame_rate_of_the_input_video_is_reported(
-    in_process: Verb, tiny_world: Path, tmp_path: Path, fps: int, told: str
+    in_process: Verb, tiny_world: Path, tmp_path: Path, fps: int, warning: str
 ) -> None:
     write_video(tmp_path / "film.mp4", film(0, "the square goes down", (9, 99, 199)), fps)
     options = ("--prompt", "a", "--steps", "1", "--input", "film.mp4", "--base", tiny_world, "-o", "out")
     done = in_process("generate", *options)
     assert done.code == 0, done.err
-    assert told in " ".join(done.err.split())
-    assert ("frames per second" in done.err) == bool(told)
+    assert warning in " ".join(done.err.split())
+    assert ("frames per second" in done.err) == bool(warning)
     assert json.loads((tmp_path / "out" / "video.json").read_text())["input"]["fps"] == fps
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.processes import start, wait_until
 from support.training import write_recipe
 from support.warm import WarmProcess
@@ -49,7 +49,7 @@ def test_interrupted_decoding_leaves_the_dataset_unchanged(verb: str, tmp_path: 
 
 def test_interrupted_encode_keeps_complete_latents_and_resumes(tiny_world: Path, tmp_path: Path, home: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_world)
-    write_films(tmp_path / "many", 200)
+    write_square_dataset(tmp_path / "many", 200)
     many = (f"data.path={tmp_path / 'many'}", "data.held_out=0")
     process = start("encode", recipe, *many)
     wait_until(lambda: any(home.rglob("*.safetensors")), process)

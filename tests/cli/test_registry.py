@@ -115,43 +115,43 @@ def test_release_to_production_and_rollback(
 
 
 def test_every_command_prints_text(in_process: Verb, live: Path, tmp_path: Path) -> None:
-    def said(*arguments: str | Path) -> str:
+    def output(*arguments: str | Path) -> str:
         done = in_process("registry", *arguments)
         assert done.code == 0, done.err
         return done.out
 
-    assert said("list") == f"{NAME}  newest 1    @production 1  robot=so101\n"
-    assert "channels  @production" in said("show", f"{NAME}@1")
-    assert "@production generation 1: 1, " in said("show", NAME)
-    assert "made from" in said("lineage", f"{NAME}@1", "--draw", tmp_path / "lineage.svg")
+    assert output("list") == f"{NAME}  newest 1    @production 1  robot=so101\n"
+    assert "channels  @production" in output("show", f"{NAME}@1")
+    assert "@production generation 1: 1, " in output("show", NAME)
+    assert "made from" in output("lineage", f"{NAME}@1", "--draw", tmp_path / "lineage.svg")
     assert (tmp_path / "lineage.svg").read_text().startswith("<svg")
-    assert "bob" in said("people")
-    assert "approvals: 1" in said("policy")
-    assert "no faults" in said("verify")
-    assert f"{NAME}@production is 1 (generation 1, promotion)" in said("audit", NAME)
-    assert "signed:" in said("audit", "--head", tmp_path / "head.json")
-    assert "the log contains this head" in said("audit", "--against", tmp_path / "head.json")
-    assert "sha256" in said("export", f"{NAME}@1", "-o", tmp_path / "one.tar")
+    assert "bob" in output("people")
+    assert "approvals: 1" in output("policy")
+    assert "no faults" in output("verify")
+    assert f"{NAME}@production is 1 (generation 1, promotion)" in output("audit", NAME)
+    assert "signed:" in output("audit", "--head", tmp_path / "head.json")
+    assert "the log contains this head" in output("audit", "--against", tmp_path / "head.json")
+    assert "sha256" in output("export", f"{NAME}@1", "-o", tmp_path / "one.tar")
     assert (tmp_path / "one" / "README.md").is_file()
-    assert "counts:" not in said("import", tmp_path / "one.tar")
-    assert "cell7/front: the expected base is" in said(
+    assert "counts:" not in output("import", tmp_path / "one.tar")
+    assert "cell7/front: the expected base is" in output(
         "expect", "cell7/front", "base", "0" * 64, "--reason", "new base"
     )
-    assert "stale     base: the release has" in said("show", f"{NAME}@1")
-    assert "cell7/front: the expected base is 000000000000: new base" in said("expect")
-    told = one_line(in_process, "registry", "expect", "cell7/front", "base")
-    assert "the requirement, its digest or the reason is missing" in told
+    assert "stale     base: the release has" in output("show", f"{NAME}@1")
+    assert "cell7/front: the expected base is 000000000000: new base" in output("expect")
+    line = one_line(in_process, "registry", "expect", "cell7/front", "base")
+    assert "the requirement, its digest or the reason is missing" in line
     (tmp_path / "films").mkdir()
-    assert "dataset films" in said("derive", "dataset", tmp_path / "films", "--from", f"{NAME}@1")
-    assert f"release  {NAME}@1" in said("lineage", tmp_path / "films")
+    assert "dataset films" in output("derive", "dataset", tmp_path / "films", "--from", f"{NAME}@1")
+    assert f"release  {NAME}@1" in output("lineage", tmp_path / "films")
     done = in_process("registry", "revoke", f"{NAME}@1", "--reason", "bad", "--key", live)
     assert "note: dataset films" in done.err
     assert f"note: {NAME}@production holds it and is now blocked: worldtune registry rollback" in done.err
-    assert "@production 1 REVOKED" in said("list")
-    assert f"{NAME}@1 is REVOKED: bad" in said("revocations", "-o", tmp_path / "revoked.json")
-    assert "no new revocations" in said("import", tmp_path / "revoked.json")
+    assert "@production 1 REVOKED" in output("list")
+    assert f"{NAME}@1 is REVOKED: bad" in output("revocations", "-o", tmp_path / "revoked.json")
+    assert "no new revocations" in output("import", tmp_path / "revoked.json")
     assert "have no name" in one_line(in_process, "registry", "import", tmp_path / "revoked.json", "--name", "a")
-    assert "line=3" in said("label", NAME, "line=3")
+    assert "line=3" in output("label", NAME, "line=3")
     done = in_process("registry", "retire", _key_of(in_process, "bob"), "--reason", "lost", "--stolen")
     assert f"note: now void: bob approved {NAME}@1 for production: good" in done.err
     assert f"note: stays valid: {NAME}@1 is REVOKED: bad" in done.err

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from support.films import films, write_films
+from support.films import films, write_square_dataset
 from support.processes import start, wait_until
 from support.training import recipe_data, write_recipe
 from worldtune.adapters.card import read_card
@@ -223,7 +223,7 @@ def test_dataset_change_needs_allow_change_and_is_in_the_lineage(
     in_process: Verb, new_recipe: Path, tmp_path: Path
 ) -> None:
     assert in_process("train", new_recipe, "--out", "run").code == 0
-    write_films(tmp_path / "films", 8, background=(9, 99, 199))
+    write_square_dataset(tmp_path / "films", 8, background=(9, 99, 199))
     command = ("train", new_recipe, "train.steps=8", "--out", "run", "--resume", "--allow-change")
     assert in_process(*command).code == 0
     lineage = json.loads((tmp_path / "run" / "lineage.json").read_text())
@@ -325,7 +325,7 @@ def test_same_command_works_after_the_error_is_fixed(in_process: Verb, recipe: P
 def test_resume_rejects_changed_data(in_process: Verb, new_recipe: Path, tmp_path: Path, tiny_world: Path) -> None:
     assert in_process("train", new_recipe, "--out", "run").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    write_films(tmp_path / "films", 8, background=(9, 99, 199))
+    write_square_dataset(tmp_path / "films", 8, background=(9, 99, 199))
     assert "the datasets changed since" in fault(in_process, "train", new_recipe, "--out", "run", "--resume")
     after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert after == before  # ledger and timing too: they are evidence for the existing adapter

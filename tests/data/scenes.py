@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from worldtune.data.dataset import build_dataset
-from worldtune.data.export.lerobot_writer import EpisodeData, EpisodeFrames, write_lerobot
+from worldtune.data.export.lerobot_writer import EpisodeData, EpisodeFrames, Robot, write_lerobot
 from worldtune.data.ledger import Row
 from worldtune.data.spec import DataSpec
 from worldtune.data.video.decode import read_frames
@@ -62,7 +62,7 @@ def demonstration(images: EpisodeFrames, seed: int, task: str = "lift the cup") 
 
 def write_dataset(root: Path, episodes: Iterable[EpisodeData], cameras: Sequence[str] = (CAMERA,)) -> Path:
     """Write a LeRobot dataset whose files look an hour old."""
-    write_lerobot(root, episodes, FPS, "arm", cameras)
+    write_lerobot(root, episodes, FPS, Robot("arm"), cameras)
     return aged(root)
 
 

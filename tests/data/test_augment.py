@@ -142,18 +142,18 @@ def test_the_ledger_names_each_copy(recorded: Path) -> None:
 
 
 def test_augmented_copies_differ_but_are_reproducible(recorded: Path) -> None:
-    def asked(seed: int = 0) -> list[np.ndarray]:
+    def read_copies(seed: int = 0) -> list[np.ndarray]:
         clips = open_dataset(spec(recorded, augment={"copies": 2}, seed=seed)).train
         return [read_clip(clip) for clip in clips[:3]]
 
-    plain, *copies = asked()
-    for found, again in zip([plain, *copies], asked(), strict=True):
+    plain, *copies = read_copies()
+    for found, again in zip([plain, *copies], read_copies(), strict=True):
         assert np.array_equal(found, again)
     for copy in copies:
         assert copy.shape == plain.shape == (12, HEIGHT, WIDTH, 3)
         assert 1 < np.abs(copy.astype(int) - plain).mean() < 60
     assert np.abs(copies[0].astype(int) - copies[1]).mean() > 1
-    other = asked(seed=1)
+    other = read_copies(seed=1)
     assert np.array_equal(other[0], plain)
     assert not np.array_equal(other[1], copies[0])
 

@@ -29,8 +29,8 @@ TAGS = {camera: 10 * number for number, camera in enumerate(CAMERAS)}
 def spec(root: Path, tile: Any, **settings: Any) -> DataSpec:
     """Return a spec without curation of darkness: frames of small numbers are mostly black."""
     size = {"height": SIDE * len(tile), "width": SIDE * len(tile[0])}
-    asked = {"path": str(root), "tile": tile, "frames": 6, "fps": 16, "curate": {"black": False}}
-    return DataSpec.model_validate(asked | size | settings)
+    fields = {"path": str(root), "tile": tile, "frames": 6, "fps": 16, "curate": {"black": False}}
+    return DataSpec.model_validate(fields | size | settings)
 
 
 def cells(frames_THWC: np.ndarray, layout: Layout) -> list[list[list[tuple[int, int]]]]:
@@ -262,8 +262,8 @@ def test_each_cell_is_curated_separately(faulty: Path, tile: Any) -> None:
     """A fault of a single camera is also found in the tile that shows it, and the camera is named."""
     rows, columns = (len(tile), len(tile[0])) if tile else (1, 1)
     settings = {"height": 32 * rows, "width": 32 * columns, "curate": {"swapped": False}}
-    asked = {"path": str(faulty), "tile": tile, "frames": 12, "fps": 16, **settings}
-    ledger = build_dataset(DataSpec.model_validate(asked)).ledger
+    fields = {"path": str(faulty), "tile": tile, "frames": 12, "fps": 16, **settings}
+    ledger = build_dataset(DataSpec.model_validate(fields)).ledger
     reported = {row.episode: (row.camera, row.reason) for row in ledger.rows if not row.kept}
     where = dict.fromkeys(("left", "right"), "") if tile is None else {"left": "left: ", "right": "right: "}
     expected = {
@@ -275,4 +275,4 @@ def test_each_cell_is_curated_separately(faulty: Path, tile: Any) -> None:
     assert set(reported) == set(expected)
     for episode, (camera, reason) in expected.items():
         assert reported[episode][1].startswith(reason)
-        assert tile is not None or reported[episode][0] == camera
+        assert reported[episode][0] == (camera if tile is None else grid_name(tile))

@@ -7,7 +7,7 @@ import pytest
 
 from worldtune.data.clip import read_clip
 from worldtune.data.dataset import build_dataset, open_dataset
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 from worldtune.data.spec import DataSpec
 from worldtune.errors import DataError
 
@@ -97,7 +97,7 @@ def test_93_frames_are_one_clip_of_93(tmp_path: Path) -> None:
 
 def test_states_and_actions_are_the_rows_of_the_chosen_frames(tmp_path: Path) -> None:
     episodes = [demonstration(film(length, tag), tag) for tag, length in enumerate((41, 20))]
-    write_lerobot(tmp_path / "d", episodes, 20, "arm", "cam")
+    write_lerobot(tmp_path / "d", episodes, 20, Robot("arm"), "cam")
     for settings in ({"stride": 5}, {"windows": "whole"}, {"windows": "random", "draws": 3}):
         clips = open_dataset(spec(tmp_path / "d", **settings)).train
         assert {clip.episode for clip in clips} == {"000000", "000001"}

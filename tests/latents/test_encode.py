@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.progress import Recorded
 from worldtune.data.clip import Clip, read_clip
 from worldtune.data.dataset import open_dataset
@@ -24,7 +24,7 @@ def world(tiny_world: Path) -> World:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_films(tmp_path_factory.mktemp("data") / "films", 4)
+    return write_square_dataset(tmp_path_factory.mktemp("data") / "films", 4)
 
 
 def clips_of(dataset: Path) -> list[Clip]:

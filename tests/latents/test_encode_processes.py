@@ -7,7 +7,7 @@ import psutil
 import pytest
 import torch
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.progress import Recorded
 from support.warm import run_warm
 from worldtune.data.clip import Clip
@@ -32,7 +32,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def clips_of(folder: Path, videos: int) -> list[Clip]:
-    write_films(folder, videos)
+    write_square_dataset(folder, videos)
     size = {"frames": 5, "fps": 16, "height": 32, "width": 32, "stride": 4}
     return open_dataset(DataSpec.model_validate({"path": str(folder), "curate": {"duplicates": False}} | size)).train
 
@@ -52,7 +52,7 @@ def test_two_processes_encode_the_same_latents_as_one(world: World, clips: list[
     progress, encoder = Recorded(), EncodeSettings.from_world(world, shared, 2)
     found = encode_clips(world, clips, shared, progress, lambda its, on: encode_in_processes(encoder, 2, its, on))
     assert progress.counts == [(done, len(clips)) for done in range(len(clips) + 1)]
-    assert sorted(note for *_, note in progress.told[1:]) == sorted(clip.name for clip in clips)
+    assert sorted(note for *_, note in progress.calls[1:]) == sorted(clip.name for clip in clips)
     for one, other in zip(expected, found, strict=True):
         assert one.clip == other.clip
         assert torch.allclose(load_tensor(one.latent), load_tensor(other.latent), atol=1e-5)
@@ -83,7 +83,7 @@ def test_killed_worker_is_an_error_and_encoded_clips_are_kept(world: World, tmp_
 
 
 def test_worker_error_is_passed_on(world: World, tmp_path: Path) -> None:
-    folder = write_films(tmp_path / "videos", 3)
+    folder = write_square_dataset(tmp_path / "videos", 3)
     clips = open_dataset(DataSpec(path=str(folder), frames=5, fps=16, height=32, width=32)).train
     video = clips[1].footage.locations[0][0]
     video.write_bytes(video.read_bytes()[:-300])

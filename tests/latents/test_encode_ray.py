@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.progress import Recorded
 from worldtune.data.curation.curate import CurationSpec
 from worldtune.data.dataset import open_dataset
@@ -24,7 +24,7 @@ pytest.importorskip("ray")
 @pytest.mark.slow
 def test_work_of_a_killed_actor_is_repeated(tiny_world: Path, tmp_path: Path) -> None:
     world = open_world(str(tiny_world))
-    folder = write_films(tmp_path / "films", 70)
+    folder = write_square_dataset(tmp_path / "films", 70)
     spec = DataSpec(path=str(folder), frames=5, fps=16, height=32, width=32, curate=CurationSpec(duplicates=False))
     clips = open_dataset(spec).train
     store = LatentStore(tmp_path / "store")
@@ -43,7 +43,7 @@ def test_work_of_a_killed_actor_is_repeated(tiny_world: Path, tmp_path: Path) ->
     encoder = EncodeSettings.from_world(world, store, 2)
     encoded = encode_clips(world, clips, store, kill_once, lambda its, on: encode_on_ray(encoder, 2, its, on))
     assert len(killed) == 1
-    assert {note for done, _, note in progress.told if done} == {clip.name for clip in clips}
+    assert {note for done, _, note in progress.calls if done} == {clip.name for clip in clips}
     alone = encode_clips(world, clips, LatentStore(tmp_path / "alone"))
     for one, other in zip(encoded, alone, strict=True):
         assert torch.allclose(load_tensor(one.latent), load_tensor(other.latent), atol=1e-5)
@@ -54,7 +54,7 @@ def test_work_of_a_killed_actor_is_repeated(tiny_world: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_actor_error_is_passed_on(tiny_world: Path, tmp_path: Path) -> None:
-    folder = write_films(tmp_path / "films", 2)
+    folder = write_square_dataset(tmp_path / "films", 2)
     clips = open_dataset(DataSpec(path=str(folder), frames=5, fps=16, height=32, width=32)).train
     video = clips[1].footage.locations[0][0]
     video.write_bytes(video.read_bytes()[:-300])

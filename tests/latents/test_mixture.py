@@ -64,8 +64,8 @@ def test_every_clip_occurs_once_per_epoch_of_its_dataset(sized: list[tuple[int, 
 def test_mixture_has_no_state(weights: list[int], seed: int, samples: list[int]) -> None:
     counts, shares = [4 + i for i in range(len(weights))], shares_of(weights)
     mixture, in_order = Mixture(counts, shares, seed), Mixture(counts, shares, seed)
-    asked = {n: mixture[n] for n in samples}
-    assert asked == {n: in_order[n] for n in sorted(samples)}
+    samples_by_number = {n: mixture[n] for n in samples}
+    assert samples_by_number == {n: in_order[n] for n in sorted(samples)}
 
 
 def test_growing_does_not_change_the_samples() -> None:

@@ -35,10 +35,10 @@ class Reply:
 
 @dataclass
 class Chat:
-    """A running server: `url` is the value for --endpoint, `asked` lists the questions so far."""
+    """A running server: `url` is the value for --endpoint, `requests` are the questions so far."""
 
     url: str
-    asked: list[ChatRequest] = field(default_factory=list)
+    requests: list[ChatRequest] = field(default_factory=list)
 
 
 def completion(content: object, end: str = "stop") -> Reply:
@@ -56,9 +56,9 @@ def serving(answer: Callable[[ChatRequest], Reply]) -> Iterator[Chat]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked = _parse_request(self.path, self.headers.get("Authorization"), body)
-            chat.asked.append(asked)
-            reply = answer(asked)
+            request = _parse_request(self.path, self.headers.get("Authorization"), body)
+            chat.requests.append(request)
+            reply = answer(request)
             self.answer(reply.status, reply.body, {}, 4 if reply.cut else None)
 
     with listening(Handler) as address:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 
 SIZE, FRAMES, FPS = 32, 9, 16
 TASKS = {"the square goes right": (0, 2), "the square goes down": (2, 0)}
@@ -31,9 +31,9 @@ def films(count: int, background: tuple[int, int, int] = (40, 90, 150)) -> list[
     return [(film(i, tasks[i % 2], background), tasks[i % 2]) for i in range(count)]
 
 
-def write_films(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
+def write_square_dataset(folder: Path, count: int, background: tuple[int, int, int] = (150, 140, 60)) -> Path:
     """Write `count` videos as a LeRobot dataset, with states and actions of two numbers."""
     rows = np.zeros((FRAMES, 2), np.float32)
     episodes = ((frames_THWC, rows, rows, task) for frames_THWC, task in films(count, background))
-    write_lerobot(folder, episodes, fps=FPS, robot_type="square", camera="observation.images.scene")
+    write_lerobot(folder, episodes, fps=FPS, robot=Robot("square"), camera="observation.images.scene")
     return folder

@@ -2,14 +2,14 @@
 
 
 class Recorded:
-    """The calls in order, as `told`: parts done, total, note."""
+    """The calls in order, as `calls`: parts done, total, note."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[int, int, str]] = []
+        self.calls: list[tuple[int, int, str]] = []
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        self.told.append((done, total, note))
+        self.calls.append((done, total, note))
 
     @property
     def counts(self) -> list[tuple[int, int]]:
-        return [(done, total) for done, total, _ in self.told]
+        return [(done, total) for done, total, _ in self.calls]

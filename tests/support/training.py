@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from support.films import write_films
+from support.films import write_square_dataset
 from worldtune.core.settings import parse_model
 from worldtune.latents.store import LatentStore
 from worldtune.models.world import World
@@ -27,7 +27,7 @@ def recipe_data(base: Path, films: Path, **train: Any) -> dict[str, Any]:
 
 def write_recipe(folder: Path, base: Path, **train: Any) -> Path:
     """Write the recipe's file beside its videos."""
-    films = write_films(folder / "films", 8)
+    films = write_square_dataset(folder / "films", 8)
     (folder / "small.yaml").write_text(yaml.safe_dump(recipe_data(base, films, **train)))
     return folder / "small.yaml"
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.training import small_data, small_recipe
 from worldtune.models.load import open_world
 from worldtune.models.world import World
@@ -12,7 +12,7 @@ from worldtune.training.data.encode_datasets import TrainingData
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight videos as a dataset."""
-    return write_films(tmp_path_factory.mktemp("data") / "videos", 8)
+    return write_square_dataset(tmp_path_factory.mktemp("data") / "videos", 8)
 
 
 @pytest.fixture(scope="session")

@@ -74,3 +74,10 @@ class TiledFootage:
         return cached_frame_features(
             first, recording_key, lambda: (frame_HWC for _, frame_HWC in self.frames(range(frames)))
         )
+
+
+def cell_footage(footage: Footage, layout: Layout | None) -> dict[str, Footage]:
+    """Return the recording of each tiled camera; nothing if the footage is not tiled."""
+    if layout is None or not isinstance(footage, TiledFootage):
+        return {}
+    return dict(zip(grid_cameras(layout), footage.footages, strict=True))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worldtune.core.seeds import derive_seed
+from worldtune.data.camera_grid import cell_footage
 from worldtune.data.captioning.captions import Captioner
 from worldtune.data.clip import Clip
 from worldtune.data.curation.curate import ClipQuality, find_moving_part, measure_quality
@@ -14,7 +15,6 @@ from worldtune.data.curation.trajectories import ActionTrace, trace_actions
 from worldtune.data.episode import Episode, SkippedRecording
 from worldtune.data.ledger import TASK_NOT_REQUESTED, Row
 from worldtune.data.spec import DataSpec
-from worldtune.data.tile_cameras import cell_footage
 from worldtune.data.video.frame_features import FrameFeatures
 from worldtune.data.windows import (
     find_gap_within,
@@ -78,9 +78,8 @@ def _candidates_of_task(
         return
     try:
         frame_features = recording.footage.frame_features(recording.frames)
-        cells = {
-            camera: cell.frame_features(recording.frames) for camera, cell in cell_footage(recording, spec).items()
-        }
+        footage_by_camera = cell_footage(recording.footage, spec.tile)
+        cells = {camera: footage.frame_features(recording.frames) for camera, footage in footage_by_camera.items()}
     except DataError as error:
         yield Candidate(replace(row, reason=error.what))
         return

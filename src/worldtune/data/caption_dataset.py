@@ -11,7 +11,8 @@ from worldtune.core.progress import Progress, silent, stage
 from worldtune.data.captioning.captions import ReviewedCaption, read_captions, write_captions
 from worldtune.data.captioning.vlm_captioner import VisionLanguageModel, caption_question
 from worldtune.data.episode import Episode
-from worldtune.data.flips import Flip, flip_recordings
+from worldtune.data.flips import Flip
+from worldtune.data.recordings import read_recordings
 from worldtune.data.sources import choose_cameras, open_source
 
 AT_ONCE = 8  # questions to an endpoint
@@ -58,9 +59,7 @@ def caption_dataset(
     opened = open_source(recordings.source, recordings.recorded_fps)
     done = read_captions(out) if out.exists() else []
     captioned = {(entry.episode, entry.camera, entry.first_frame) for entry in done}
-    all_recordings = list(
-        flip_recordings(opened.recordings(choose_cameras(opened, recordings.cameras)), recordings.flip)
-    )
+    all_recordings = list(read_recordings(opened, choose_cameras(opened, recordings.cameras), recordings.flip))
     usable = [recording for recording in all_recordings if isinstance(recording, Episode)]
     parts: list[Part] = [part for recording in usable for part in recording.by_task()]
     wanted = [part for part in parts if (part[2].name, part[2].camera, part[0]) not in captioned]

@@ -15,9 +15,10 @@ from worldtune.data.clip import Clip, content_digest, file_digests
 from worldtune.data.curation.curate import curate
 from worldtune.data.episode import Problem
 from worldtune.data.faults import Fault, find_faults
-from worldtune.data.flips import drop_upside_down_warning, flip_recordings
+from worldtune.data.flips import drop_upside_down_warning
 from worldtune.data.ledger import Ledger, Row
-from worldtune.data.sources import Source, choose_cameras, open_spec_source, read_recordings
+from worldtune.data.recordings import read_recordings, tile_recordings
+from worldtune.data.sources import Source, choose_cameras, open_spec_source
 from worldtune.data.spec import DataSpec
 from worldtune.data.splits.leakage import (
     SameFootage,
@@ -28,7 +29,6 @@ from worldtune.data.splits.leakage import (
 )
 from worldtune.data.splits.predefined_split import find_unused_split
 from worldtune.data.splits.split import HELD_OUT, HELD_OUT_CAMERA, HELD_OUT_TASK, TRAIN, assign_splits
-from worldtune.data.tile_cameras import tile_recordings
 from worldtune.errors import DataError
 
 
@@ -86,7 +86,7 @@ def build_dataset(spec: DataSpec, progress: Progress = silent) -> Dataset:
     cameras = choose_cameras(source, spec.requested_cameras)
     _check_requested_names(spec, source, cameras)
     captioner = _captioner(spec)
-    recordings = tile_recordings(flip_recordings(read_recordings(source, cameras, progress), spec.flip), spec)
+    recordings = tile_recordings(read_recordings(source, cameras, spec.flip, progress), spec)
     candidates = [candidate for recording in recordings for candidate in find_candidates(recording, spec, captioner)]
     candidates = _reject_defective(candidates, spec)
     candidates, pairs = drop_duplicates(candidates, find_same_footage(candidates, spec), spec)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from worldtune.data.episode import Episode, Problem, SkippedRecording
+from worldtune.data.episode import Episode, Problem
 from worldtune.data.video.footage import Footage, Location
 from worldtune.data.video.frame_features import FrameFeatures
 
@@ -51,16 +51,10 @@ def _flip(images_THW: np.ndarray, direction: Flip) -> np.ndarray:
     return images_THW[:, :: -1 if rows else 1, :: -1 if columns else 1]
 
 
-def flip_recordings(
-    recordings: Iterable[Episode | SkippedRecording], direction: Flip | None
-) -> Iterator[Episode | SkippedRecording]:
-    """Yield the recordings, with flipped footage if `direction` is given."""
-    for recording in recordings:
-        if direction is None or isinstance(recording, SkippedRecording):
-            yield recording
-        else:
-            note = "; ".join(filter(None, [recording.note, f"flipped ({direction})"]))
-            yield replace(recording, footage=FlippedFootage(recording.footage, direction), note=note)
+def flip_episode(episode: Episode, direction: Flip) -> Episode:
+    """Return the episode with flipped footage, and a note about it."""
+    note = "; ".join(filter(None, [episode.note, f"flipped ({direction})"]))
+    return replace(episode, footage=FlippedFootage(episode.footage, direction), note=note)
 
 
 def drop_upside_down_warning(problems: Iterable[Problem], direction: Flip | None) -> list[Problem]:

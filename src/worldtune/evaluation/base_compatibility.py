@@ -15,7 +15,7 @@ from worldtune.data.dataset import Dataset
 from worldtune.data.faults import Fault
 from worldtune.evaluation.cases.case import Frames
 from worldtune.evaluation.metrics.fidelity import psnr_from_mse
-from worldtune.latents.caption_length import HINT, describe_long_captions, find_long_captions
+from worldtune.latents.encode import LONG_CAPTIONS_HINT, describe_long_captions, find_long_captions
 from worldtune.models.load import check_layout, open_prompt_encoder
 from worldtune.models.vae.codec import Codec, open_codec
 from worldtune.models.vae.shapes import TEMPORAL
@@ -45,7 +45,9 @@ class BaseCompatibility:
     @property
     def faults(self) -> list[Fault]:
         """The reasons not to train on this dataset with this base."""
-        return [Fault(describe_long_captions(self.too_long, self.length), HINT)] if self.too_long else []
+        if not self.too_long:
+            return []
+        return [Fault(describe_long_captions(self.too_long, self.length), LONG_CAPTIONS_HINT)]
 
 
 def inspect_datasets(folder: Path, datasets: Mapping[str, Dataset]) -> dict[str, BaseCompatibility]:

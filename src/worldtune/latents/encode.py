@@ -14,14 +14,15 @@ import torch
 from worldtune.core.files import digest_bytes
 from worldtune.core.progress import Progress, part_of, silent
 from worldtune.data.clip import Clip, content_digest, file_digests, read_clips
-from worldtune.errors import DataError
-from worldtune.latents.caption_length import check_caption_lengths
+from worldtune.errors import DataError, RecipeError
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import Entry, Key, LatentStore
+from worldtune.models.text.prompt_encoder import PromptEncoder
 from worldtune.models.world import World
 
 FORMAT = 3
 ENCODER_VERSIONS = {"format": FORMAT} | {name: version(name) for name in ("torch", "diffusers", "transformers")}
+LONG_CAPTIONS_HINT = "Shorten these captions: their ends would be cut off."
 DECODER_VERSIONS = {name: version(name) for name in ("av", "opencv-python-headless")}
 RemoteEncode = Callable[[list[Clip], Progress], None]
 """A function that encodes clips into the store in other processes."""
@@ -59,12 +60,36 @@ def encode_clips(
     return [LatentClip(clip, latent, text) for clip, latent, text in zip(clips, latents, texts, strict=True)]
 
 
-def check_captions(world: World, clips: Iterable[Clip], store: LatentStore) -> None:
+def check_captions(world: World, clips: Sequence[Clip], store: LatentStore) -> None:
     """Raise RecipeError that names all captions that are not stored and are longer than the base reads."""
     prompts = dict.fromkeys(clip.caption for clip in clips)
     missing = {prompt for prompt in prompts if not store.contains(_text_key(world, prompt))}
-    if missing:
-        check_caption_lengths(world.text, [clip for clip in clips if clip.caption in missing])
+    if missing and (found := find_long_captions(world.text, [clip for clip in clips if clip.caption in missing])):
+        sources = dict.fromkeys(clip.source for clip in clips if clip.caption in missing and clip.episode in found)
+        what = describe_long_captions(found, world.text.length)
+        raise RecipeError(what, where=", ".join(sources), hint=LONG_CAPTIONS_HINT)
+
+
+def find_long_captions(encoder: PromptEncoder, clips: Iterable[Clip]) -> dict[str, int]:
+    """Return, for each episode with captions longer than `encoder` reads, the tokens of its longest caption."""
+    counts: dict[str, int] = {}
+    longest: dict[str, int] = {}
+    for clip in clips:
+        if clip.caption not in counts:
+            counts[clip.caption] = encoder.count(clip.caption)
+        if counts[clip.caption] > encoder.length:
+            longest[clip.episode] = max(counts[clip.caption], longest.get(clip.episode, 0))
+    return longest
+
+
+def describe_long_captions(found: dict[str, int], length: int) -> str:
+    """Return one line that names every episode: "2 captions are too long: c2, c4: 501 tokens; the base reads 64 tokens"."""
+    by_count: dict[int, list[str]] = {}
+    for episode, count in found.items():
+        by_count.setdefault(count, []).append(episode)
+    parts = [f"{', '.join(names)}: {count} tokens" for count, names in by_count.items()]
+    verb = "captions are" if len(found) > 1 else "caption is"
+    return f"{len(found)} {verb} too long: {'; '.join(parts)}; the base reads {length} tokens"
 
 
 def encode_frames(world: World, clips: Sequence[Clip], store: LatentStore, progress: Progress = silent) -> None:

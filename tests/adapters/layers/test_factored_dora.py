@@ -121,8 +121,11 @@ def test_the_norm_follows_every_change_of_the_factors() -> None:
 
 
 def test_bias_and_dropout_are_refused() -> None:
-    for model, dropout, said in ((nn.Linear(8, 8), 0.0, "without bias"), (nn.Linear(8, 8, bias=False), 0.1, "dropout")):
+    for model, dropout, reason in (
+        (nn.Linear(8, 8), 0.0, "without bias"),
+        (nn.Linear(8, 8, bias=False), 0.1, "dropout"),
+    ):
         wrapped = nn.Sequential(model)
         inject_adapter_in_model(LoraConfig(r=2, target_modules=["0"], use_dora=True, lora_dropout=dropout), wrapped)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=reason):
             use_memory_efficient_layers(wrapped, "default")

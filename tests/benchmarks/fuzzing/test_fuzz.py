@@ -165,8 +165,8 @@ def test_figures_count_every_outcome_and_show_each_kind_of_fault_once() -> None:
     assert rows["mutations"]["value"] == rows["mutations"]["goal"] == 14
     for plural in FAULTS.values():
         assert (rows[plural]["value"], rows[plural]["reached"]) == (2, False)
-    told = "planted: 2 refused, 2 the same, 2 others as by what the test says; faults"
-    assert rows[told]["value"] == 8
+    name = "planted: 2 refused, 2 the same, 2 others as by what the test says; faults"
+    assert rows[name]["value"] == 8
     assert rows["planted: hang, first by number 5 (bit flipped): x: y"]["value"] == 2
     assert len(rows) == 1 + 4 + 1 + 4
 

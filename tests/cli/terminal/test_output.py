@@ -127,13 +127,13 @@ def test_command_line_prints_only_with_output_functions() -> None:
     assert past == []
 
 
-@pytest.mark.parametrize(("environment", "said"), [({}, b"\x1b[31mbad\x1b[0m"), ({"NO_COLOR": "1"}, b"bad")])
-def test_red_needs_a_terminal_without_no_color(environment: dict[str, str], said: bytes) -> None:
+@pytest.mark.parametrize(("environment", "expected"), [({}, b"\x1b[31mbad\x1b[0m"), ({"NO_COLOR": "1"}, b"bad")])
+def test_red_needs_a_terminal_without_no_color(environment: dict[str, str], expected: bytes) -> None:
     ours, theirs = pty.openpty()
     code = "from worldtune.cli.terminal.output import echo; echo('bad', red=True)"
     plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     subprocess.run([sys.executable, "-c", code], stdout=theirs, env=plain | environment, check=True)
-    assert os.read(ours, 100).rstrip() == said
+    assert os.read(ours, 100).rstrip() == expected
     for end in (ours, theirs):
         os.close(end)
 

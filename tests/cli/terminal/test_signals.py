@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.processes import HEARING_CTRL_C, PATIENCE, start, wait_until
 from support.training import write_recipe
 from support.warm import WarmProcess
@@ -163,7 +163,7 @@ def test_interrupted_submission_leaves_no_file(tmp_path: Path, monkeypatch: pyte
 @pytest.fixture(scope="module")
 def many_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset that takes some seconds to encode. Do not write into it."""
-    return write_films(tmp_path_factory.mktemp("many") / "films", 200)
+    return write_square_dataset(tmp_path_factory.mktemp("many") / "films", 200)
 
 
 @pytest.mark.slow

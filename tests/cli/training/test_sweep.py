@@ -118,8 +118,8 @@ def test_wrong_grid_is_one_line_before_any_training(
 
 
 def test_combinations_with_the_same_name_are_rejected(in_process: Verb, recipe: Path, tmp_path: Path) -> None:
-    said = fault(in_process, "train", recipe, "--grid", "train.lr=1e-3,1e+3", "--out", "g")
-    assert "two combinations would share the folder lr" in said
+    line = fault(in_process, "train", recipe, "--grid", "train.lr=1e-3,1e+3", "--out", "g")
+    assert "two combinations would share the folder lr" in line
     assert not (tmp_path / "g").exists()
 
 

@@ -37,35 +37,35 @@ def reported(frames_THWC: np.ndarray, answer: Callable[[ChatRequest], Reply]) ->
 
 def test_endpoint_gets_the_frames_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLDTUNE_VLM_KEY", "sk-secret")
-    with serving(lambda asked: completion(" An arm\nlifts\tit.\x1b ")) as chat:
+    with serving(lambda request: completion(" An arm\nlifts\tit.\x1b ")) as chat:
         endpoint = Endpoint(chat.url + "/", "qwen")
         assert endpoint.name == f"qwen at {chat.url}/"
         assert endpoint.answer(list(film(3, tag=5, first=7)), "What is it?") == "An arm lifts it."
-    (asked,) = chat.asked
-    assert (asked.path, asked.key, asked.text) == ("/v1/chat/completions", "sk-secret", "What is it?")
-    assert (asked.body["model"], asked.body["temperature"]) == ("qwen", 0)
-    assert read_back(np.stack(asked.frames)) == [(5, 7), (5, 8), (5, 9)]
+    (request,) = chat.requests
+    assert (request.path, request.key, request.text) == ("/v1/chat/completions", "sk-secret", "What is it?")
+    assert (request.body["model"], request.body["temperature"]) == ("qwen", 0)
+    assert read_back(np.stack(request.frames)) == [(5, 7), (5, 8), (5, 9)]
 
 
 def test_colors_are_sent_unchanged() -> None:
     frame_HWC = np.full((32, 32, 3), (200, 40, 90), np.uint8)
-    with serving(lambda asked: completion("Red.")) as chat:
+    with serving(lambda request: completion("Red.")) as chat:
         Endpoint(chat.url, "qwen").answer([frame_HWC], "?")
-    assert np.abs(chat.asked[0].frames[0].astype(int) - frame_HWC).max() <= 6
+    assert np.abs(chat.requests[0].frames[0].astype(int) - frame_HWC).max() <= 6
 
 
 @pytest.mark.parametrize(("size", "sent"), [((400, 1024), (200, 512)), ((2048, 3), (512, 1)), ((512, 300), (512, 300))])
 def test_large_images_are_sent_smaller(size: tuple[int, int], sent: tuple[int, int]) -> None:
-    with serving(lambda asked: completion("Gray.")) as chat:
+    with serving(lambda request: completion("Gray.")) as chat:
         Endpoint(chat.url, "qwen").answer([np.full((*size, 3), 128, np.uint8)], "?")
-    assert chat.asked[0].frames[0].shape == (*sent, 3)
+    assert chat.requests[0].frames[0].shape == (*sent, 3)
     assert max(sent) == MAX_IMAGE_SIDE
 
 
 def test_no_key_is_sent_by_default() -> None:
-    with serving(lambda asked: completion("An arm.")) as chat:
+    with serving(lambda request: completion("An arm.")) as chat:
         Endpoint(chat.url, "qwen").answer(list(film(1)), "?")
-    assert chat.asked[0].key is None
+    assert chat.requests[0].key is None
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_no_key_is_sent_by_default() -> None:
     ],
 )
 def test_endpoint_failures_are_one_line_errors(reply: Reply, message: str) -> None:
-    assert reported(film(1), lambda asked: reply).startswith(message)
+    assert reported(film(1), lambda request: reply).startswith(message)
 
 
 def test_thinking_is_removed_from_an_answer() -> None:
-    with serving(lambda asked: completion("<think>An arm?\nOr two.</think>\nAn arm lifts it.")) as chat:
+    with serving(lambda request: completion("<think>An arm?\nOr two.</think>\nAn arm lifts it.")) as chat:
         assert Endpoint(chat.url, "m").answer(list(film(1)), "What?") == "An arm lifts it."
 
 
 def test_long_endpoint_error_is_shortened() -> None:
-    assert len(reported(film(1), lambda asked: Reply(b"out of memory " * 99, 500))) < 250
+    assert len(reported(film(1), lambda request: Reply(b"out of memory " * 99, 500))) < 250
 
 
 def test_refused_connection_is_a_one_line_error() -> None:
@@ -124,9 +124,9 @@ def test_invalid_key_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_caption_question_contains_task_and_viewpoint() -> None:
-    asked = caption_question(" lift the {cup} ", "left wrist", 6)
-    assert asked.startswith("These are 6 frames, in order, of a video of a robot, seen by the camera 'left wrist'. ")
-    assert "Its task: lift the {cup}. Describe" in asked
+    question = caption_question(" lift the {cup} ", "left wrist", 6)
+    assert question.startswith("These are 6 frames, in order, of a video of a robot, seen by the camera 'left wrist'. ")
+    assert "Its task: lift the {cup}. Describe" in question
     assert caption_question(" ", "", 1).startswith("These are 1 frames, in order, of a video of a robot. Describe")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from worldtune.data.clip import read_clip
 from worldtune.data.episode import Episode
-from worldtune.data.export.lerobot_writer import EpisodeData, write_lerobot
+from worldtune.data.export.lerobot_writer import EpisodeData, Robot, write_lerobot
 from worldtune.data.sources import open_source
 from worldtune.data.sources.lerobot.layouts import Groups
 from worldtune.errors import DataError
@@ -26,7 +26,7 @@ EPISODES = [(9, "lift the cup"), (21, "open the drawer"), (5, "lift the cup")]
 def written(tmp_path: Path) -> Path:
     folder = tmp_path / "written"
     episodes = (trajectory(length, tag, task) for tag, (length, task) in enumerate(EPISODES))
-    write_lerobot(folder, episodes, 16, "sawyer", CAMERA, ["x", "y"], ["dx", "dy", "grip"])
+    write_lerobot(folder, episodes, 16, Robot("sawyer", ["x", "y"], ["dx", "dy", "grip"]), CAMERA)
     return folder
 
 
@@ -105,7 +105,7 @@ def test_statistics_are_those_of_all_frames(written: Path) -> None:
 
 def test_one_dimensional_state_is_a_plain_column(tmp_path: Path) -> None:
     frames_THWC, states_TS, actions_TA, task = trajectory(4)
-    write_lerobot(tmp_path / "d", [(frames_THWC, states_TS[:, :1], actions_TA, task)], 10, "arm", CAMERA)
+    write_lerobot(tmp_path / "d", [(frames_THWC, states_TS[:, :1], actions_TA, task)], 10, Robot("arm"), CAMERA)
     assert (
         str(pq.read_schema(tmp_path / "d/data/chunk-000/file-000.parquet").field("observation.state").type) == "float"
     )
@@ -121,17 +121,17 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_lerobot(tmp_path / "d", episodes(), 16, "arm", CAMERA)
+        write_lerobot(tmp_path / "d", episodes(), 16, Robot("arm"), CAMERA)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_an_older_dataset_is_replaced(tmp_path: Path) -> None:
     for length in (4, 6):
-        write_lerobot(tmp_path / "d", [trajectory(length)], 16, "arm", CAMERA)
+        write_lerobot(tmp_path / "d", [trajectory(length)], 16, Robot("arm"), CAMERA)
     assert json.loads((tmp_path / "d/meta/info.json").read_text())["total_frames"] == 6
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match="exists and is not a dataset"):
-        write_lerobot(tmp_path / "mine", [trajectory(4)], 16, "arm", CAMERA)
+        write_lerobot(tmp_path / "mine", [trajectory(4)], 16, Robot("arm"), CAMERA)
 
 
 FRAMES, STATES, ACTIONS, TASK = trajectory(4)
@@ -152,7 +152,7 @@ FRAMES, STATES, ACTIONS, TASK = trajectory(4)
 )
 def test_episodes_that_do_not_fit_are_errors(tmp_path: Path, episodes: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        write_lerobot(tmp_path / "d", episodes, 16, "arm", CAMERA)
+        write_lerobot(tmp_path / "d", episodes, 16, Robot("arm"), CAMERA)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -164,13 +164,15 @@ def test_groups_that_cannot_be_written_are_errors(tmp_path: Path, version: Any, 
     rows = np.zeros((2, 3), np.float32)
     episodes = [(np.zeros((2, 64, 64, 3), np.uint8), rows, rows, "t")]
     with pytest.raises(DataError, match=message):
-        write_lerobot(tmp_path / "d", episodes, 16, "arm", "cam", version=version, groups={"state": {"arm": (0, end)}})
+        write_lerobot(
+            tmp_path / "d", episodes, 16, Robot("arm"), "cam", version=version, groups={"state": {"arm": (0, end)}}
+        )
     assert not (tmp_path / "d").exists()
 
 
 def test_names_must_match_dimensions(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 names for 2 dimensions"):
-        write_lerobot(tmp_path / "d", [trajectory(4)], 16, "arm", CAMERA, state_names=["x"])
+        write_lerobot(tmp_path / "d", [trajectory(4)], 16, Robot("arm", ["x"]), CAMERA)
 
 
 CAMERAS = [CAMERA, "observation.images.wrist"]
@@ -186,7 +188,7 @@ def written_v2(tmp_path: Path) -> Path:
             yield {CAMERAS[0]: film(length, tag), CAMERAS[1]: film(length, 10 + tag)}, states_TS, actions_TA, task
 
     parts: Groups = {"action": {"arm": (0, 2), "gripper": (2, 3)}}
-    write_lerobot(tmp_path / "v2", episodes(), 16, "sawyer", CAMERAS, version="v2.1", groups=parts)
+    write_lerobot(tmp_path / "v2", episodes(), 16, Robot("sawyer"), CAMERAS, version="v2.1", groups=parts)
     return tmp_path / "v2"
 
 
@@ -230,4 +232,4 @@ def test_version_2_1_has_the_layout_of_lerobot_and_gr00t(written_v2: Path) -> No
 
 def test_episode_with_other_cameras_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its cameras are wrist, not observation\.images\.scene"):
-        write_lerobot(tmp_path / "d", [({"wrist": FRAMES}, STATES, ACTIONS, TASK)], 16, "arm", CAMERA)
+        write_lerobot(tmp_path / "d", [({"wrist": FRAMES}, STATES, ACTIONS, TASK)], 16, Robot("arm"), CAMERA)

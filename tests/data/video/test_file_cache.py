@@ -54,13 +54,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def counting(answer: bytes = b"found") -> tuple[Callable[[], dict[str, bytes]], list[int]]:
-    asked: list[int] = []
+    calls: list[int] = []
 
     def find_out() -> dict[str, bytes]:
-        asked.append(len(asked))
+        calls.append(len(calls))
         return {"what": answer, "besides": answer + b" besides"}
 
-    return find_out, asked
+    return find_out, calls
 
 
 def old_file(path: Path, content: bytes = b"abc") -> Path:
@@ -80,10 +80,10 @@ def test_cache_is_shared_by_processes(tmp_path: Path) -> None:
 
 def test_other_computed_entries_are_cached(tmp_path: Path) -> None:
     path = old_file(tmp_path / "a")
-    find_out, asked = counting()
+    find_out, calls = counting()
     assert cached(path, "what", find_out) == b"found"
     assert cached(path, "besides", find_out) == b"found besides"
-    assert asked == [0]
+    assert calls == [0]
 
 
 @pytest.mark.parametrize("change", ["content", "content alone", "size", "time", "another file"])
@@ -107,10 +107,10 @@ def test_changed_file_is_computed_again(tmp_path: Path, change: str) -> None:
             old_file(tmp_path / "b", b"xyz")
             os.utime(tmp_path / "b", ns=(old, old))
             (tmp_path / "b").replace(path)
-    find_out, asked = counting(b"anew")
+    find_out, calls = counting(b"anew")
     assert cached(path, "what", find_out) == b"anew"
     assert cached(path, "what", find_out) == b"anew"
-    assert asked == [0]
+    assert calls == [0]
 
 
 def test_video_changed_in_place_is_measured_again(tmp_path: Path) -> None:
@@ -123,13 +123,13 @@ def test_video_changed_in_place_is_measured_again(tmp_path: Path) -> None:
 def test_recently_changed_file_is_not_cached(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")
-    find_out, asked = counting()
+    find_out, calls = counting()
     for _ in range(3):
         cached(path, "what", find_out)
-    assert asked == [0, 1, 2]
+    assert calls == [0, 1, 2]
     cached(aged(path), "what", find_out)
     cached(path, "what", find_out)
-    assert asked == [0, 1, 2, 3]
+    assert calls == [0, 1, 2, 3]
 
 
 def test_file_with_a_future_time_is_not_cached(tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_file_with_a_future_time_is_not_cached(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     later = path.stat().st_mtime_ns + 3_600_000_000_000
     os.utime(path, ns=(later, later))
-    find_out, asked = counting()
+    find_out, calls = counting()
     cached(path, "what", find_out)
     cached(path, "what", find_out)
-    assert asked == [0, 1]
+    assert calls == [0, 1]
 
 
 def test_file_change_during_reading_is_an_error(tmp_path: Path) -> None:

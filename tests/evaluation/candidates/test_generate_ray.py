@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.adapters import SPECS, make_card, train_by_hand
-from support.films import write_films
+from support.films import write_square_dataset
 from support.progress import Recorded
 from support.training import small_data, small_recipe
 from worldtune.adapters.folder import remove_adapter, save_adapter
@@ -23,7 +23,7 @@ pytest.importorskip("ray")
 @pytest.mark.slow
 def test_a_cluster_generates_only_missing_videos(tiny_world: Path, tmp_path: Path) -> None:
     world = open_world(str(tiny_world))
-    films = write_films(tmp_path / "data", 12)
+    films = write_square_dataset(tmp_path / "data", 12)
     clips = small_data(world, small_recipe(tiny_world, films), tmp_path / "store").train
     train_by_hand(world.denoiser, SPECS["lora"])
     save_adapter(tmp_path / "adapter", world.denoiser, make_card(SPECS["lora"], world.card.digest))
@@ -49,7 +49,7 @@ def test_a_cluster_generates_only_missing_videos(tiny_world: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_an_error_in_an_actor_is_raised_here(tiny_world: Path, tmp_path: Path) -> None:
     world = open_world(str(tiny_world))
-    films = write_films(tmp_path / "data", 4)
+    films = write_square_dataset(tmp_path / "data", 4)
     clips = small_data(world, small_recipe(tiny_world, films), tmp_path / "store").train[:1]
     generator = VideoGenerator(SamplingPlan(steps=1), VideoCache(tmp_path / "videos"))
     with pytest.raises(DataError, match=r"no adapter\.json"):

@@ -41,7 +41,7 @@ def test_candidates_share_everything_but_the_adapter(
     progress = Recorded()
     videos = generate_candidates(world, {"LoRA": adapter, "again": adapter}, clips[:2], generator, progress)
     assert list(videos) == ["base", "LoRA", "again"]
-    assert progress.told == [*((n, 4, "base") for n in range(5)), *((n, 4, "LoRA") for n in range(5)), (4, 4, "again")]
+    assert progress.calls == [*((n, 4, "base") for n in range(5)), *((n, 4, "LoRA") for n in range(5)), (4, 4, "again")]
     for place, seed in enumerate(PLAN.seeds):
         base = generate_image2world(world, clips[:2], SamplingPlan(steps=2, seeds=(seed,)))
         for name in base:

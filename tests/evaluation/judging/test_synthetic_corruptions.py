@@ -4,7 +4,7 @@ import pytest
 from worldtune.evaluation.judging.synthetic_corruptions import CORRUPTIONS, has_object
 
 from ..clips import moving_square
-from ..test_objects import GREEN, table
+from ..metrics.test_objects import GREEN, table
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -161,15 +161,15 @@ def test_a_dora_s_norm_in_chunks_equals_the_dense_one(
     denoiser.transformer_blocks[0].attn1.to_q = nn.Linear(48, 2 * ROWS + 64, bias=False, dtype=dtype)
     quantize(denoiser, kind)  # type: ignore[arg-type]
     train_by_hand(denoiser, AdapterSpec(method="dora", rank=4, alpha=10))
-    module, asked, own = denoiser.transformer_blocks[0].attn1.to_q, [], QuantizedLinear.rows
+    module, row_ranges, own = denoiser.transformer_blocks[0].attn1.to_q, [], QuantizedLinear.rows
     w, a, b = (t.detach().double() for t in (
         module.base_layer.weight, module.lora_A["default"].weight, module.lora_B["default"].weight,
     ))  # fmt: skip
-    monkeypatch.setattr(QuantizedLinear, "rows", lambda layer, *ends: asked.append(ends) or own(layer, *ends))
+    monkeypatch.setattr(QuantizedLinear, "rows", lambda layer, *ends: row_ranges.append(ends) or own(layer, *ends))
     module.lora_variant["default"].versions = ()
     norm_O = module.lora_variant["default"].norm(module, "default")
     torch.testing.assert_close(norm_O.double(), (w + 2.5 * b @ a).norm(dim=1), rtol=1e-6, atol=0)
-    assert asked == [(0, ROWS), (ROWS, 2 * ROWS), (2 * ROWS, 3 * ROWS)]
+    assert row_ranges == [(0, ROWS), (ROWS, 2 * ROWS), (2 * ROWS, 3 * ROWS)]
 
 
 def test_pissa_uses_the_quantized_weight() -> None:

@@ -52,12 +52,12 @@ def test_sbom_is_valid_against_its_schema(documents: dict[str, bytes]) -> None:
 
 def test_front_matter_is_readable_by_the_hub(documents: dict[str, bytes]) -> None:
     _, head, body = documents["README.md"].decode().split("---\n", 2)
-    told = yaml.safe_load(head)
-    assert told["base_model"] == "nvidia/Cosmos-Predict2.5-2B"
-    assert (told["base_model_relation"], told["library_name"]) == ("adapter", "diffusers")
-    assert (told["license"], told["license_name"]) == ("other", "NVIDIA Open Model License")
-    assert ModelCard(documents["README.md"].decode()).data.to_dict() == told
-    assert told["tags"][:2] == ["worldtune", "world-model"]
+    metadata = yaml.safe_load(head)
+    assert metadata["base_model"] == "nvidia/Cosmos-Predict2.5-2B"
+    assert (metadata["base_model_relation"], metadata["library_name"]) == ("adapter", "diffusers")
+    assert (metadata["license"], metadata["license_name"]) == ("other", "NVIDIA Open Model License")
+    assert ModelCard(documents["README.md"].decode()).data.to_dict() == metadata
+    assert metadata["tags"][:2] == ["worldtune", "world-model"]
     assert "Built on NVIDIA Cosmos." in body
     assert "not a statement of safety or conformity" in body
 

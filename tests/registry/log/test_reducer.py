@@ -74,7 +74,7 @@ def test_theft_voids_what_the_key_let_in(team: Team, story: Callable[[Team], str
     found = verify(team.registry)
     assert found.faults == []
     assert found.voided
-    assert all(state.ignored[sequence_key(int(told.split()[1]))].since == state.head.sequence for told in found.voided)
+    assert all(state.ignored[sequence_key(int(line.split()[1]))].since == state.head.sequence for line in found.voided)
     gone = "there is no adapter" if person == "sam" else "no longer has the channel production"
     with team.registry.view() as view, pytest.raises(RegistryError, match=gone):
         resolve(view, PRODUCTION)
@@ -204,5 +204,5 @@ def test_bytes_of_a_stolen_keys_release_can_be_added_again(local: Team) -> None:
     stolen(local, "sam")
     with local.registry.view() as state:
         assert "x/a" not in state.labels
-        assert taken.digest not in state.names_by_digest or state.names_by_digest[taken.digest] == ()
+        assert state.names_by_digest.get(taken.digest) is None
     assert isinstance(add_release(local.registry, local["ann"], "x/a", source).fact, ReleaseAdded)

@@ -116,7 +116,7 @@ def test_cache_changed_after_verification_is_not_loaded(local: Team, tiny_world:
     world = open_world(str(tiny_world))
     base = world.card.digest
     weighted = WeightedAdapter(path=found.path, release=found.release, card=found.card)
-    asked = GenerationRequest(
+    request = GenerationRequest(
         name="a", inference_type="text2world", prompt="push", adapters=(weighted,), guidance=0, num_steps=1
     )
     assert found.card is not None
@@ -125,7 +125,7 @@ def test_cache_changed_after_verification_is_not_loaded(local: Team, tiny_world:
         lambda: load_adapters([(found.path, 0.5)], world.denoiser, base, [str(found.card)]),
         lambda: read_any_layers(found.path, digest=found.card),
         lambda: CandidateModel("new", found.path, found.card).digest(world),
-        lambda: resolve(world, asked),
+        lambda: resolve(world, request),
     ):
         with pytest.raises(AdapterError, match="has changed since it was verified"):
             load()
@@ -139,10 +139,10 @@ def test_cache_changed_between_requests_is_not_loaded(local: Team, tiny_world: P
     from worldtune.models.load import open_world
 
     folder, world = local.another(), open_world(str(tiny_world))
-    asked = GenerationRequest(
+    request = GenerationRequest(
         name="a", inference_type="text2world", prompt="push", adapter=folder, guidance=0, num_steps=1
     )
-    job = resolve(world, asked)
+    job = resolve(world, request)
     _swap(folder, local.another())
     with pytest.raises(AdapterError, match="has changed since it was verified"):
         load_adapters([(folder, 1.0)], world.denoiser, world.card.digest, job.card_digests)

@@ -53,13 +53,13 @@ def test_svg_is_well_formed_and_holds_only_shapes_and_text(hostile: LineageGraph
 
 
 def test_text_has_one_line_for_each_node(hostile: LineageGraph) -> None:
-    told = list(lines(hostile))
-    assert len(told) == 4
-    assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in told)
+    text_lines = list(lines(hostile))
+    assert len(text_lines) == 4
+    assert all(len(line.splitlines()) == 1 and "\x1b" not in line for line in text_lines)
 
 
 def test_ordinary_names_are_not_escaped() -> None:
-    told = graph("séan-工場")
-    assert any("cell7/séan-工場@1" in line for line in lines(told))
-    assert "cell7/séan-工場@1" in render_mermaid(told)
-    assert "cell7/séan-工場@1" in render_svg(told)
+    drawn = graph("séan-工場")
+    assert any("cell7/séan-工場@1" in line for line in lines(drawn))
+    assert "cell7/séan-工場@1" in render_mermaid(drawn)
+    assert "cell7/séan-工場@1" in render_svg(drawn)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.films import write_films
+from support.films import write_square_dataset
 from support.progress import Recorded
 from support.training import recipe_data, small_data, small_recipe
 from worldtune.core.settings import parse_model
@@ -25,13 +25,13 @@ from worldtune.training.recipe import Recipe
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four videos with another background, to replay."""
-    return write_films(tmp_path_factory.mktemp("data") / "others", 4, (40, 90, 150))
+    return write_square_dataset(tmp_path_factory.mktemp("data") / "others", 4, (40, 90, 150))
 
 
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four videos with a third background, to measure retention."""
-    return write_films(tmp_path_factory.mktemp("data") / "probes", 4, (200, 30, 30))
+    return write_square_dataset(tmp_path_factory.mktemp("data") / "probes", 4, (200, 30, 30))
 
 
 def replaying(tiny_world: Path, videos: Path, others: Path, probes: Path) -> Recipe:

@@ -32,14 +32,21 @@ EpisodeData = tuple[EpisodeFrames, np.ndarray, np.ndarray, str]
 INDEX_COLUMNS = ("frame_index", "episode_index", "index", "task_index")
 
 
+@dataclass(frozen=True)
+class Robot:
+    """What info.json says of the robot: its type, and the names of its states' and actions' dimensions, if known."""
+
+    type: str
+    state_names: Sequence[str] | None = None
+    action_names: Sequence[str] | None = None
+
+
 def write_lerobot(
     folder: Path,
     episodes: Iterable[EpisodeData],
     fps: float,
-    robot_type: str,
+    robot: Robot,
     camera: str | Sequence[str],
-    state_names: Sequence[str] | None = None,
-    action_names: Sequence[str] | None = None,
     version: Version = "v3.0",
     groups: Groups | None = None,
 ) -> None:
@@ -62,7 +69,7 @@ def write_lerobot(
         for frames_by_camera, states_TS, actions_TA, task in episodes:
             videos = frames_by_camera if isinstance(frames_by_camera, Mapping) else {cameras[0]: frames_by_camera}
             writer.add(videos, states_TS, actions_TA, task)
-        writer.finish(robot_type, state_names, action_names)
+        writer.finish(robot)
 
 
 @dataclass
@@ -139,10 +146,10 @@ class _Writer:
             "task_index": np.full_like(frame_index, task_index),
         }
 
-    def finish(self, robot_type: str, state_names: Sequence[str] | None, action_names: Sequence[str] | None) -> None:
+    def finish(self, robot: Robot) -> None:
         if not self.written:
             raise DataError("no episodes to write", where=str(self.root), hint="Give at least one episode.")
-        info = self._info(robot_type, state_names, action_names)
+        info = self._info(robot)
         self.layout.write_metadata(self.root, self.written, self.tasks, info)
         row_totals = {
             name: row_statistics(np.concatenate([camera[name] for camera in self.columns])) for name in self.columns[0]
@@ -151,13 +158,11 @@ class _Writer:
         write_statistics(self.root, row_totals | frames_by_camera)
         write_json(self.root / "meta/info.json", info)
 
-    def _info(
-        self, robot_type: str, state_names: Sequence[str] | None, action_names: Sequence[str] | None
-    ) -> dict[str, Any]:
+    def _info(self, robot: Robot) -> dict[str, Any]:
         fps = int(self.fps) if self.fps == int(self.fps) else self.fps
         return {
             "codebase_version": self.version,
-            "robot_type": robot_type,
+            "robot_type": robot.type,
             "total_episodes": len(self.written),
             "total_frames": self.frames,
             "total_tasks": len(self.tasks),
@@ -167,16 +172,14 @@ class _Writer:
             "splits": {"train": f"0:{len(self.written)}"},
             "data_path": self.layout.data_path,
             "video_path": self.layout.video_path,
-            "features": self._features(fps, state_names, action_names),
+            "features": self._features(fps, robot),
         }
 
-    def _features(
-        self, fps: float, state_names: Sequence[str] | None, action_names: Sequence[str] | None
-    ) -> dict[str, Any]:
+    def _features(self, fps: float, robot: Robot) -> dict[str, Any]:
         *frames_by_camera, (states,), (actions,) = self.size
         return {
-            "observation.state": _vector(states, state_names),
-            "action": _vector(actions, action_names),
+            "observation.state": _vector(states, robot.state_names),
+            "action": _vector(actions, robot.action_names),
             **{
                 camera: _video(size[0], size[1], fps)
                 for camera, size in zip(self.cameras, frames_by_camera, strict=True)

@@ -6,8 +6,9 @@ import numpy as np
 
 from worldtune.core.progress import Progress, silent
 from worldtune.data.episode import Episode, Problem, SkippedRecording
-from worldtune.data.flips import Flip, drop_upside_down_warning, flip_recordings
-from worldtune.data.sources import Source, read_recordings
+from worldtune.data.flips import Flip, drop_upside_down_warning
+from worldtune.data.recordings import read_recordings
+from worldtune.data.sources import Source
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def inspect_source(source: Source, progress: Progress = silent, flip: Flip | Non
     Raise DataError if a data file or caption file cannot be read.
     """
     recordings, usable = [], []
-    for recording in flip_recordings(read_recordings(source, source.cameras, progress), flip):
+    for recording in read_recordings(source, source.cameras, flip, progress):
         recordings.append(_describe(recording))
         if isinstance(recording, Episode):
             usable.append(replace(recording, states=None, actions=None))

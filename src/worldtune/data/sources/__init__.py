@@ -6,7 +6,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
-from worldtune.core.progress import Progress, silent
 from worldtune.data.builtin import resolve_data_path
 from worldtune.data.columns import DEFAULT_COLUMNS, Columns
 from worldtune.data.episode import Episode, Problem, SkippedRecording
@@ -131,16 +130,6 @@ def _suggest_path(root: Path) -> str:
     more = f" and {len(below) - 3} more" if len(below) > 3 else ""
     views = " Put folders of one recording's cameras into videos/." if len(below) > 1 else ""
     return f"Datasets found inside: name {', '.join(map(str, below[:3]))}{more}.{views}"
-
-
-def read_recordings(
-    source: Source, cameras: Sequence[str], progress: Progress = silent
-) -> Iterator[Episode | SkippedRecording]:
-    """Yield `source.recordings(cameras)` and report the progress."""
-    total = source.count * len(cameras)
-    for done, recording in enumerate(source.recordings(cameras), start=1):
-        progress(done, total)
-        yield recording
 
 
 def choose_cameras(source: Source, wanted: Sequence[str] | None) -> list[str]:

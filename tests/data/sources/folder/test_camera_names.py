@@ -26,7 +26,7 @@ def test_name_without_exactly_one_camera_is_not_a_view(name: str) -> None:
     assert parse_view(name) is None
 
 
-def asked(lengths: dict[str, float]) -> bool:
+def is_ambiguous(lengths: dict[str, float]) -> bool:
     return are_views(find_views(lengths), lengths)
 
 
@@ -42,7 +42,7 @@ def asked(lengths: dict[str, float]) -> bool:
     ],
 )
 def test_views_of_one_moment_are_detected(lengths: dict[str, float]) -> None:
-    assert asked(lengths)
+    assert is_ambiguous(lengths)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_views_of_one_moment_are_detected(lengths: dict[str, float]) -> None:
     ],
 )
 def test_independent_videos_are_not_views(lengths: dict[str, float]) -> None:
-    assert not asked(lengths)
+    assert not is_ambiguous(lengths)
 
 
 def test_only_camera_names_are_cameras() -> None:

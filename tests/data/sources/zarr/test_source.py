@@ -159,6 +159,7 @@ def change(path: Path, **values: Any) -> None:
         ({"chunks": [1, 10**6, 10**6, 3]}, "its chunks have 3,000,000,000,000 bytes each"),
         ({"shape": [10**6, 64, 64, 3]}, "it claims 12,288,000,000 bytes, but only "),
         ({"shape": [20, 64, 64, 3]}, "fewer frames than meta/episode_ends states (20 of 41)"),
+        ({"fill_value": 256}, "its metadata are not those of Zarr 2 or 3: Python integer 256 out of bounds for uint8"),
         ({"shape": ["x"]}, "its metadata are not those of Zarr 2 or 3: shape and chunks are not whole numbers"),
         (
             {"chunks": [1, 64, 0, 3]},

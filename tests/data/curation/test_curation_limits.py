@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worldtune.data.curation.curate import MIN_CLIPS, ClipQuality, CurationSpec, curate, measure_quality
 from worldtune.data.video.frame_features import extract_frame_features
 
-from .scenes import scene
+from ..scenes import scene
 
 BASE = measure_quality("front", extract_frame_features(scene(6, 1)), range(6), None, None)
 

@@ -12,7 +12,7 @@ from worldtune.evaluation.metrics.geometry import (
     sampson_ratio,
 )
 
-from .grounds import panned, textured
+from ..grounds import panned, textured
 
 
 def two_views(points: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

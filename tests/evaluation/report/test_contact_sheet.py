@@ -7,7 +7,7 @@ from PIL import Image
 from worldtune.errors import UserError
 from worldtune.evaluation.report.contact_sheet import HEADING_HEIGHT, LABEL_WIDTH, MARGIN, TILE_GAP, write_contact_sheet
 
-from .clips import candidates, cases
+from ..clips import candidates, cases
 
 
 def test_frames_and_labels_are_in_their_places(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from worldtune.evaluation.cases.case import BASE_DOMAIN
 from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import ReportContent, find_results, rebuild_report, write_report
 
-from .clips import candidates, cases
+from ..clips import candidates, cases
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
 

@@ -18,8 +18,8 @@ from worldtune.evaluation.scoring.prompt_sensitivity import PromptScorer, swap_p
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import Entry, LatentStore
 
-from .clips import cases, features, moving_square
-from .grounds import panned, textured
+from ..clips import cases, features, moving_square
+from ..grounds import panned, textured
 
 
 def pair(generated_THWC: Frames, real_THWC: Frames | None = None, camera: str = "top") -> VideoPair:

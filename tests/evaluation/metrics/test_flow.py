@@ -3,8 +3,8 @@ import pytest
 
 from worldtune.evaluation.metrics.flow import flicker_ratio, flow_agreement, warp_error
 
-from .clips import features, moving_square
-from .grounds import panned, textured
+from ..clips import features, moving_square
+from ..grounds import panned, textured
 
 
 def test_flow_finds_a_known_shift() -> None:

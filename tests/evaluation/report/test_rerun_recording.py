@@ -10,7 +10,7 @@ import pytest
 from worldtune.errors import UserError
 from worldtune.evaluation.report.rerun_recording import check_rerun_installed, write_recording
 
-from .clips import candidates, cases
+from ..clips import candidates, cases
 
 HOSTILE = '../"><script>/x y'
 

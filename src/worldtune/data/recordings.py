@@ -1,18 +1,30 @@
-"""Tile the cameras of an episode into one recording, if the spec asks for it.
+"""Read a source's recordings as they are asked for: flipped, and the cameras of an episode tiled into one recording.
 
 Shapes: T frames, D values of a row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 
+from worldtune.core.progress import Progress, silent
 from worldtune.data.camera_grid import Layout, TiledFootage, grid_cameras, grid_name
 from worldtune.data.episode import Episode, SkippedRecording
+from worldtune.data.flips import Flip, flip_episode
+from worldtune.data.sources import Source
 from worldtune.data.spec import DataSpec
-from worldtune.data.video.footage import Footage
+
+
+def read_recordings(
+    source: Source, cameras: Sequence[str], flip: Flip | None = None, progress: Progress = silent
+) -> Iterator[Episode | SkippedRecording]:
+    """Yield `source.recordings(cameras)`, flipped if `flip` is given, and report the progress."""
+    total = source.count * len(cameras)
+    for done, recording in enumerate(source.recordings(cameras), start=1):
+        progress(done, total)
+        yield flip_episode(recording, flip) if flip and isinstance(recording, Episode) else recording
 
 
 def tile_recordings(
@@ -24,13 +36,6 @@ def tile_recordings(
         return
     for _, group in groupby(recordings, key=lambda recording: recording.name):
         yield _tile_episode({recording.camera: recording for recording in group}, spec.tile, spec)
-
-
-def cell_footage(recording: Episode, spec: DataSpec) -> dict[str, Footage]:
-    """Return the recording of each tiled camera; nothing if the spec tiles no cameras."""
-    if spec.tile is None or not isinstance(recording.footage, TiledFootage):
-        return {}
-    return dict(zip(grid_cameras(spec.tile), recording.footage.footages, strict=True))
 
 
 def _tile_episode(

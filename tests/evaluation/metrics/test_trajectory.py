@@ -4,7 +4,7 @@ import torch
 
 from worldtune.evaluation.metrics.trajectory import compare_paths, explained_variance, train_reader
 
-from .clips import moving_square
+from ..clips import moving_square
 
 
 def path_of(seed: int, frames: int) -> np.ndarray:

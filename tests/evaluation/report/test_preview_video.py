@@ -6,7 +6,7 @@ import pytest
 
 from worldtune.evaluation.report.preview_video import enlarge, enlargement, write_report_video
 
-from .clips import moving_square
+from ..clips import moving_square
 
 
 def read(path: Path) -> tuple[np.ndarray, dict[str, object]]:

@@ -3,8 +3,8 @@ import pytest
 
 from worldtune.evaluation.metrics.background import background_drift, still_pixels
 
-from .clips import SQUARE, features, moving_square
-from .grounds import panned, textured
+from ..clips import SQUARE, features, moving_square
+from ..grounds import panned, textured
 
 
 def test_background_pixels_never_change_in_the_real_video() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from worldtune.evaluation.metrics.sharpness import sharpness_ratio
 
-from .clips import features, moving_square
+from ..clips import features, moving_square
 
 
 def test_blur_is_below_one_and_noise_above() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from worldtune.evaluation.metrics.motion import motion_amount, motion_ratio
 
-from .clips import moving_square
+from ..clips import moving_square
 
 
 def test_motion_amount_is_the_mean_absolute_step() -> None:

@@ -15,7 +15,7 @@ from worldtune.evaluation.metrics.fidelity import (
     ssim_by_frame,
 )
 
-from .clips import moving_square
+from ..clips import moving_square
 
 CEILING = 10 * math.log10(255**2 * 12)
 

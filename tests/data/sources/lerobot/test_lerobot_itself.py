@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from worldtune.data.episode import Episode
-from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
 from worldtune.data.sources import open_source
 from worldtune.data.sources.lerobot.layouts import Version
 
-from .tables import EPISODES as EPISODES_FILE
-from .tables import change_column
-from .videos import film, read_back, trajectory
+from ...tables import EPISODES as EPISODES_FILE
+from ...tables import change_column
+from ...videos import film, read_back, trajectory
 
 CAMERAS = ["observation.images.scene", "observation.images.wrist"]
 EPISODES = [(9, "lift the cup"), (21, "open the drawer"), (5, "lift the cup")]
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[3] / "support"
 PYTHON: dict[Version, str] = {"v3.0": "WORLDTUNE_LEROBOT", "v2.1": "WORLDTUNE_LEROBOT_2"}
 
 
@@ -79,7 +79,7 @@ def test_lerobot_reads_it_frame_for_frame(tmp_path: Path, version: Version) -> N
         _, states_TS, actions_TA, _ = trajectory(length, tag, task)
         films = {CAMERAS[0]: film(length, tag), CAMERAS[1]: film(length, 10 + tag)}
         episodes.append((films, states_TS, actions_TA, task))
-    write_lerobot(tmp_path / "written", episodes, 16, "sawyer", CAMERAS, version=version)
+    write_lerobot(tmp_path / "written", episodes, 16, Robot("sawyer"), CAMERAS, version=version)
     rows = read_by_lerobot(python, tmp_path / "written", tmp_path)
     assert rows == [
         [tag, t, task, [t, 0], [tag] * 3, {CAMERAS[0]: [tag, t], CAMERAS[1]: [10 + tag, t]}]

@@ -12,7 +12,7 @@ from worldtune.data.sources import choose_cameras, open_source
 from worldtune.data.video.decode import write_video
 from worldtune.errors import DataError
 
-from ..videos import edit_info, film, read_back, truncate, whole, write_tasks, write_v2
+from ...videos import edit_info, film, read_back, truncate, whole, write_tasks, write_v2
 
 LENGTHS = (6, 9, 4)
 VIDEO = "videos/chunk-000/{}/episode_{:06d}.mp4"

@@ -11,8 +11,8 @@ from worldtune.data.ledger import DEPTH, MASK
 from worldtune.data.sources import open_source
 from worldtune.errors import DataError
 
-from ..reading import build, episode, frames, recordings
-from ..videos import film
+from ...reading import build, episode, frames, recordings
+from ...videos import film
 
 T = 20
 SIM = {"dt": 0.01, "decimation": 5, "render_interval": 5, "num_envs": 1}

@@ -13,7 +13,7 @@ from worldtune.data.sources import choose_cameras, open_source
 from worldtune.data.spec import DataSpec
 from worldtune.errors import DataError
 
-from ..videos import edit_info, read_back, truncate, whole, write_packed_v3
+from ...videos import edit_info, read_back, truncate, whole, write_packed_v3
 
 LENGTHS = (7, 12, 9, 5)
 LAYOUT = {"front": [[0, 1, 2, 3]], "wrist": [[2], [0, 3], [1]]}  # the wrist's files are not in the order of the data
@@ -209,7 +209,8 @@ def test_null_shape_is_a_problem(packed: Path) -> None:
     info = json.loads((packed / "meta" / "info.json").read_text())
     info["features"]["front"]["shape"] = None
     edit_info(packed, features=info["features"])
-    assert any("info.json states None" in problem.what for problem in open_source(str(packed)).problems())
+    text = "front: 64×64 pixels, but info.json states None"
+    assert [problem.what for problem in open_source(str(packed)).problems()] == [text] * 4
 
 
 def test_duplicate_camera_name_is_an_error(packed: Path) -> None:

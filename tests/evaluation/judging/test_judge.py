@@ -17,7 +17,7 @@ from worldtune.evaluation.scores import Scores
 from worldtune.evaluation.scoring.judge_scores import JudgeScorer
 from worldtune.evaluation.scoring.pixel_metrics import VideoPair
 
-from .clips import cases, features, moving_square
+from ..clips import cases, features, moving_square
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +36,13 @@ def judged_case(judge: Judge) -> Scores:
     )
 
 
-def frame_change(asked: ChatRequest) -> float:
+def frame_change(request: ChatRequest) -> float:
     """Return the mean change between neighboring pictures, by which the test's judge decides."""
-    return float(np.abs(np.diff(np.stack(asked.frames).astype(int), axis=0)).mean())
+    return float(np.abs(np.diff(np.stack(request.frames).astype(int), axis=0)).mean())
 
 
 def test_frames_question_seed_and_raw_answer_are_recorded(tmp_path: Path) -> None:
-    with serving(lambda asked: completion("3")) as chat:
+    with serving(lambda request: completion("3")) as chat:
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path, repeats=2)
         assert judge.ask(PHYSICS, shown()) == [3, 3]
     first, second = judge.answers
@@ -50,28 +50,28 @@ def test_frames_question_seed_and_raw_answer_are_recorded(tmp_path: Path) -> Non
     assert first.frames[0] == 0
     assert first.frames[-1] == 10
     assert (first.seed, second.seed) == (0, 1)
-    assert [asked.body["seed"] for asked in chat.asked] == [0, 1]
-    assert all(asked.body["temperature"] > 0 for asked in chat.asked)
-    assert first.question == chat.asked[0].text
-    assert len(chat.asked[0].frames) == len(first.frames) == 8
+    assert [request.body["seed"] for request in chat.requests] == [0, 1]
+    assert [request.body["temperature"] for request in chat.requests] == [0.6, 0.6]
+    assert first.question == chat.requests[0].text
+    assert len(chat.requests[0].frames) == len(first.frames) == 8
 
 
 def test_answers_are_cached(tmp_path: Path) -> None:
-    with serving(lambda asked: completion("3")) as chat:
+    with serving(lambda request: completion("3")) as chat:
         Judge(Endpoint(chat.url, "reason"), tmp_path).ask(PHYSICS, shown())
         again = Judge(Endpoint(chat.url, "reason"), tmp_path)
         assert again.ask(PHYSICS, shown(candidate="the same video")) == [3]
         assert again.answers[0].candidate == "the same video"
         again.ask(PHYSICS, shown(1))
         Judge(Endpoint(chat.url, "another"), tmp_path).ask(PHYSICS, shown())
-    assert len(chat.asked) == 3
+    assert len(chat.requests) == 3
 
 
 @pytest.mark.parametrize(
     "prose", ["It looks quite real to me.", "I'm sorry, I cannot assist with that.", "7", "3 or 4"]
 )
 def test_prose_and_refusals_are_recorded_without_a_value(prose: str, tmp_path: Path) -> None:
-    with serving(lambda asked: completion(prose)) as chat:
+    with serving(lambda request: completion(prose)) as chat:
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path)
         scores = judged_case(judge)
     assert scores.values == {"judge_physics": None, "judge_instruction": None, "judge_anomalies": None}
@@ -80,18 +80,18 @@ def test_prose_and_refusals_are_recorded_without_a_value(prose: str, tmp_path: P
 
 
 def test_a_failing_judge_is_not_asked_again_and_has_no_scores(tmp_path: Path) -> None:
-    with serving(lambda asked: Reply(b"overloaded", 503)) as chat:
+    with serving(lambda request: Reply(b"overloaded", 503)) as chat:
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path)
         assert judge.ask(PHYSICS, shown()) == []
         scores = judged_case(judge)
     assert set(scores.values.values()) == {None}
-    assert len(chat.asked) == MAX_FAILURES
+    assert len(chat.requests) == MAX_FAILURES
     assert [answer.status for answer in judge.answers] == ["failed"] * 3 + ["not asked"] * 4
     assert not any(tmp_path.rglob("*.json")), "failed questions are asked again next time"
 
 
 def test_a_timeout_is_recorded_as_a_failure(tmp_path: Path) -> None:
-    def late(asked: ChatRequest) -> Reply:
+    def late(request: ChatRequest) -> Reply:
         time.sleep(0.6)
         return completion("5")
 
@@ -103,11 +103,11 @@ def test_a_timeout_is_recorded_as_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_score_is_the_mean_of_the_numeric_answers(tmp_path: Path) -> None:
-    def answer(asked: ChatRequest) -> Reply:
-        if "from 1 to 5" in asked.text:
-            return completion("5" if asked.body["seed"] else "4")
+    def answer(request: ChatRequest) -> Reply:
+        if "from 1 to 5" in request.text:
+            return completion("5" if request.body["seed"] else "4")
         return completion(
-            "yes" if "stand still" in asked.text else "no idea" if "shape or come" in asked.text else "no"
+            "yes" if "stand still" in request.text else "no idea" if "shape or come" in request.text else "no"
         )
 
     with serving(answer) as chat:
@@ -118,7 +118,7 @@ def test_a_score_is_the_mean_of_the_numeric_answers(tmp_path: Path) -> None:
 
 
 def test_a_video_under_two_names_is_not_a_repeat(tmp_path: Path) -> None:
-    with serving(lambda asked: completion("3")) as chat:
+    with serving(lambda request: completion("3")) as chat:
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path)
         judge.ask(PHYSICS, shown())
         judge.ask(PHYSICS, shown(candidate="the same video"))
@@ -126,7 +126,7 @@ def test_a_video_under_two_names_is_not_a_repeat(tmp_path: Path) -> None:
 
 
 def test_a_damaged_cached_answer_is_an_error(tmp_path: Path) -> None:
-    with serving(lambda asked: completion("3")) as chat:
+    with serving(lambda request: completion("3")) as chat:
         Judge(Endpoint(chat.url, "reason"), tmp_path).ask(PHYSICS, shown())
         (cached,) = tmp_path.rglob("*.json")
         cached.write_text("{")
@@ -137,9 +137,9 @@ def test_a_damaged_cached_answer_is_an_error(tmp_path: Path) -> None:
 def test_calibration_separates_a_seeing_judge_from_a_constant_one(tmp_path: Path) -> None:
     """One judge flags videos whose pictures change too much or too little; the other always says yes."""
 
-    def sees(asked: ChatRequest) -> Reply:
-        wrong = not 1.0 < frame_change(asked) < 4.5
-        return completion(("1" if wrong else "5") if "from 1 to 5" in asked.text else "yes" if wrong else "no")
+    def sees(request: ChatRequest) -> Reply:
+        wrong = not 1.0 < frame_change(request) < 4.5
+        return completion(("1" if wrong else "5") if "from 1 to 5" in request.text else "yes" if wrong else "no")
 
     real = cases(6)
     with serving(sees) as chat:
@@ -150,7 +150,7 @@ def test_calibration_separates_a_seeing_judge_from_a_constant_one(tmp_path: Path
     assert seeing.clips["real"] == 6
     assert seeing.flagged_share["real"] < 0.4
     assert seeing.flagged_share["frames shuffled"] > 0.8
-    with serving(lambda asked: completion("3" if "from 1 to 5" in asked.text else "yes")) as chat:
+    with serving(lambda request: completion("3" if "from 1 to 5" in request.text else "yes")) as chat:
         constant_judge = Judge(Endpoint(chat.url, "constant"), tmp_path)
         constant = calibrate(constant_judge, real)
     assert constant.accuracy == 0.5
@@ -163,7 +163,7 @@ def test_calibration_separates_a_seeing_judge_from_a_constant_one(tmp_path: Path
 
 
 def test_repeats_give_agreement(tmp_path: Path) -> None:
-    with serving(lambda asked: completion(str(1 + asked.body["seed"] % 2))) as chat:
+    with serving(lambda request: completion(str(1 + request.body["seed"] % 2))) as chat:
         judge = Judge(Endpoint(chat.url, "reason"), tmp_path, repeats=3)
         judge.ask(PHYSICS, shown())
     record = make_record(judge, calibrate(Judge(Endpoint("http://127.0.0.1:9/v1", "gone"), tmp_path), cases(1)))

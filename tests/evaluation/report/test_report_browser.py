@@ -13,8 +13,8 @@ from PIL import Image
 from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.report.folder import rebuild_report, write_report
 
-from .browser import CHROMIUM, Page, chromium
-from .test_report import HOSTILE, content
+from ..browser import CHROMIUM, Page, chromium
+from .test_folder import HOSTILE, content
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 

@@ -31,7 +31,7 @@ from worldtune.evaluation.learned.scorers import consistency, missing_metrics
 from worldtune.evaluation.learned.weights import FeatureExtractor, parse_weights
 from worldtune.evaluation.scoring.pixel_metrics import VideoPair
 
-from .clips import cases, features, moving_square
+from ..clips import cases, features, moving_square
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 READY = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}

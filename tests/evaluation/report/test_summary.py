@@ -12,7 +12,7 @@ from worldtune.evaluation.report.folder import write_report
 from worldtune.evaluation.report.saved_report import read_report
 from worldtune.evaluation.report.summary import summary
 
-from .test_report import HOSTILE, content
+from .test_folder import HOSTILE, content
 
 OUR_TAGS = {"h1", "h2", "p", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "pre", "code"}
 

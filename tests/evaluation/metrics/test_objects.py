@@ -6,7 +6,7 @@ from worldtune.evaluation.cases.case import Frames
 from worldtune.evaluation.metrics.objects import object_permanence, presence, regions
 from worldtune.evaluation.metrics.video_features import VideoFeatures
 
-from .clips import features
+from ..clips import features
 
 T, SIDE = 8, 64
 GREEN, RED = (60, 200, 90), (210, 40, 40)

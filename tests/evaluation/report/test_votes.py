@@ -18,7 +18,7 @@ from worldtune.evaluation.report.votes import (
 )
 from worldtune.evaluation.results import Comparison
 
-from .clips import candidates, cases
+from ..clips import candidates, cases
 
 
 @pytest.fixture(scope="module")
