@@ -83,7 +83,7 @@ def find_long_captions(encoder: PromptEncoder, clips: Iterable[Clip]) -> dict[st
 
 
 def describe_long_captions(found: dict[str, int], length: int) -> str:
-    """Return one line that names every episode: "2 captions are too long: c2, c4: 501 tokens; the base reads 64 tokens"."""
+    """Return one line, such as "2 captions are too long: c2, c4: 501 tokens; the base reads 64 tokens"."""
     by_count: dict[int, list[str]] = {}
     for episode, count in found.items():
         by_count.setdefault(count, []).append(episode)
