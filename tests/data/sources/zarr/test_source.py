@@ -117,7 +117,7 @@ def test_damaged_chunk_skips_its_episode(tmp_path: Path, how: str, damage: str) 
     file.write_bytes({"noise": bytes(20) + data[20:], "cut": data[:-2], "more": data + b"more"}[damage])
     reasons = [recording.reason for recording in recordings(path, fps=16) if isinstance(recording, SkippedRecording)]
     assert 1 <= len(reasons) <= 2  # two may share a chunk
-    assert all(reason.startswith("a chunk cannot be unpacked") for reason in reasons)
+    assert all(reason.startswith("a chunk cannot be decompressed") for reason in reasons)
 
 
 def test_chunk_that_is_not_a_file_is_not_read_as_empty(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_damaged_chunk_skips_only_its_episode(tmp_path: Path, packed: Any) -> No
     found = recordings(path, fps=16)
     skipped = {recording.name: recording.reason for recording in found if not isinstance(recording, Episode)}
     assert sorted(skipped) == (["episode_0"] if packed is None else ["episode_0", "episode_1"])
-    assert all(reason.startswith("a chunk cannot be unpacked (") for reason in skipped.values())
+    assert all(reason.startswith("a chunk cannot be decompressed (") for reason in skipped.values())
 
 
 @pytest.mark.parametrize("side", [1024, 16])
@@ -196,7 +196,7 @@ def test_chunk_of_wrong_size_is_an_error(tmp_path: Path, packed: Any, side: int)
     (path / "data/camera0_rgb/3.0.0.0").write_bytes((larger / "data/camera0_rgb/0.0.0.0").read_bytes())
     skipped = [recording.reason for recording in recordings(path, fps=16) if not isinstance(recording, Episode)]
     assert len(skipped) == 1
-    assert skipped[0].startswith("a chunk cannot be unpacked (")
+    assert skipped[0].startswith("a chunk cannot be decompressed (")
 
 
 def test_damaged_zip_file_is_skipped(tmp_path: Path) -> None:

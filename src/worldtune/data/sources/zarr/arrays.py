@@ -80,7 +80,7 @@ class Array:
             values = decode_chunk(self.metadata.codec, data, self.chunks, self.dtype)
             return values.reshape(self.chunks, order="F" if self.metadata.order == "F" else "C")
         except DECODE_ERRORS as error:
-            what = f"a chunk cannot be unpacked ({self.metadata.codec or 'raw'}): {first_line(error)}"
+            what = f"a chunk cannot be decompressed ({self.metadata.codec or 'raw'}): {first_line(error)}"
             raise DataError(what, where=f"{self.store.root}/{key}", hint="Copy it again.") from error
 
 
