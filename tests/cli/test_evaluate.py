@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -50,11 +51,12 @@ def test_report_compares_the_base_and_the_run(runs: Path, tmp_path: Path, capsys
     ]  # fmt: skip
     codec = comparison["headline"]["results"]["codec round trip"]["means"]["psnr_db"]["mean"]
     assert f"The codec round trip has {codec:.1f} dB, the base has " in out
-    assert "The codec round trip has" in (report / "index.html").read_text()
+    page = (report / "index.html").read_text()
+    assert "The codec round trip has" in page
+    assert set(re.findall(r'href="#(.+?)"', page)) == set(re.findall(r'<section id="(.+?)"', page))
     assert [row["domain"] for row in comparison["rows"]] == ["Held-out clips of view"] * 2 + ["base domain"] * 2
     assert len(comparison["headline"]["cases"]) == 2
     assert results["reproduce"].endswith(f"--out {report} --steps 2 --seed 0 --clips 2")
-    assert (report / "index.html").is_file()
 
 
 def test_runs_of_two_datasets_are_compared_on_the_clips_of_both(runs: Path, tmp_path: Path) -> None:
