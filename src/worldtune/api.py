@@ -183,7 +183,7 @@ def train(
         >>> [row["step"] for row in run.metrics if "loss" in row]
         [1, 2]
         >>> run.card.adapter.method, run.card.adapter.rank, run.card.base
-        ('lora', 16, 'pocket')
+        ('lora', 32, 'pocket')
     """
     from worldtune.evaluation.report.training_pictures import draw_losses, write_preview
     from worldtune.planning.step_speed import Speed
@@ -410,9 +410,9 @@ def blend_adapters(
         AdapterError: An adapter is a DoRA, whose magnitudes cannot be added, or the adapters have different bases.
 
     Example:
-        >>> both = wt.blend_adapters([("runs/first", 0.7), ("runs/first", 0.3)], "both", rank=16)
+        >>> both = wt.blend_adapters([("runs/first", 0.7), ("runs/first", 0.3)], "both", rank=32)
         >>> both.rank, round(both.kept_energy, 3)
-        (16, 1.0)
+        (32, 1.0)
     """
     from worldtune.adapters.alphas import alphas_of
     from worldtune.generation.adapter_exchange import blend_adapters as blend

@@ -361,7 +361,7 @@ def test_all_too_long_captions_are_named_before_encoding(in_process: Verb, new_r
     long = "data.caption='the robot arm {caption} as slowly, carefully and gently as it possibly can'"
     for verb in ("encode", "train"):
         line = fault(in_process, verb, new_recipe, long)
-        assert re.search(r"error: 8 captions are too long: .*000000.*: \d+ tokens, the base reads 64 \[", line), line
+        assert re.search(r"8 captions are too long: .*000000.*: \d+ tokens; the base reads 64 tokens \[", line), line
         assert all(f"00000{number}" in line for number in range(8))
     assert not list(home.rglob("*.safetensors"))
     report = json.loads(in_process("check", new_recipe, long, "--json").out)[0]

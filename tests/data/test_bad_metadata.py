@@ -116,7 +116,7 @@ def test_invalid_episode_index_is_a_one_line_error(v2: Path, index: object) -> N
 def test_negative_start_or_zero_length_is_skipped(v3: Path, start: float, length: int) -> None:
     edit_table(v3 / EPISODES, "videos/front/from_timestamp", lambda values: [0, start, 1])
     edit_table(v3 / EPISODES, "length", lambda values: [8, length, 8])
-    message = f"the metadata state {length} frames, from frame {round(16 * start)} of its video on"
+    message = f"the metadata states {length} frames, from frame {round(16 * start)} of its video on"
     assert reasons(v3) == {"000000": "", "000001": message, "000002": ""}
 
 

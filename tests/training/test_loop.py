@@ -254,7 +254,7 @@ def test_non_finite_loss_stops_the_run(
 ) -> None:
     recipe = small_recipe(tiny_world, videos, lr=1e30, clip_grad=1e30, warmup=0)
     run = start(tmp_path / "run", recipe)
-    with pytest.raises(UserError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+, of .* at σ=0\.\d+"):
+    with pytest.raises(UserError, match=r"the (loss|gradient's norm) is (nan|inf) at step \d+, for .* at σ=0\.\d+"):
         train(world, recipe, data, run)
     assert not run.adapter.exists()
     before, first = run.rows()  # the second step's are not written

@@ -127,3 +127,19 @@ def test_metrics_that_are_a_pipe_are_an_error(run: RunFolder) -> None:
     os.mkfifo(run.metrics)
     with pytest.raises(UserError, match="not a file"):
         run.rows()
+
+
+def test_rows_of_a_live_run_are_read(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run.rows()
+
+    def append_after(descriptor: int) -> os.stat_result:
+        state = fstat(descriptor)
+        with run.metrics.open("a") as file:
+            file.write(metrics_line({"step": 4, "loss": 0.4}))
+        return state
+
+    fstat = os.fstat
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", append_after)
+        assert run.rows() == before
+    assert [row["step"] for row in run.rows()] == [1, 2, 3, 4]

@@ -91,8 +91,11 @@ def read_yaml(path: Path, *, error: ErrorType = DataError, hint: str = HINT, lar
     return parse_yaml(read_bytes(path, largest, error, hint), str(path), error=error, hint=hint)
 
 
-def read_bytes(path: Path, largest: int, error: ErrorType, hint: str) -> bytes:
-    """Return a file's bytes. Raise `error` if it is not a plain file, cannot be read, is too large or a pointer."""
+def read_bytes(path: Path, largest: int, error: ErrorType, hint: str, *, grows: bool = False) -> bytes:
+    """Return a file's bytes. Raise `error` if it is not a plain file, cannot be read, is too large or a pointer.
+
+    If it `grows`, another process may append to it meanwhile: return what it held at first.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         state = os.fstat(descriptor)
@@ -107,6 +110,8 @@ def read_bytes(path: Path, largest: int, error: ErrorType, hint: str) -> bytes:
         raise error("this is not a path", where=repr(str(path)), hint=hint) from fault
     if state.st_size > largest:
         raise error(f"the file is larger than {largest // MIB} MiB", where=str(path), hint=hint)
+    if grows:
+        content = content[: state.st_size]
     if len(content) != state.st_size:
         raise error("the file is being written, or is not on a disk", where=str(path), hint=hint)
     if is_pointer_content(content):

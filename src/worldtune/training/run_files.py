@@ -60,8 +60,11 @@ def _without_nan(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics.jsonl; drop a last line that a crash cut short. Raise UserError if damaged."""
-    *whole, _cut_or_empty = read_bytes(path, MAX_JSON_BYTES, UserError, HINT).split(b"\n")
+    """Return the rows of a metrics.jsonl, of a live run too; drop an incomplete last line.
+
+    Raise UserError if it is damaged.
+    """
+    *whole, _incomplete_or_empty = read_bytes(path, MAX_JSON_BYTES, UserError, HINT, grows=True).split(b"\n")
     lines = [(line, f"{path}, line {number}") for number, line in enumerate(whole, 1)]
     return [_checked(_Row, parse_json(line, where, error=UserError, hint=HINT), where) for line, where in lines]
 
