@@ -124,7 +124,7 @@ def _as_json(checked: "CheckedDataset") -> dict[str, Any]:
     return {
         "name": checked.name,
         "usable": not dataset.faults,
-        "faults": [asdict(fault) for fault in dataset.faults],
+        "faults": [vars(fault) for fault in dataset.faults],
         "data": spec.model_dump(mode="json"),
         "digest": dataset.digest,
         "train": len(dataset.train),
@@ -132,10 +132,10 @@ def _as_json(checked: "CheckedDataset") -> dict[str, Any]:
         "new_task": len(dataset.new_task),
         "new_camera": len(dataset.new_camera),
         "share_lost": dataset.ledger.share_skipped(),
-        "not_used": [asdict(row) for row in dataset.ledger.rows if not row.kept],
-        "same_footage": [asdict(pair) for pair in dataset.same_footage],
+        "not_used": [vars(row) for row in dataset.ledger.rows if not row.kept],
+        "same_footage": [vars(pair) for pair in dataset.same_footage],
         "used_but": dataset.ledger.notes(),
-        "problems": [asdict(problem) for problem in dataset.problems],
+        "problems": [vars(problem) for problem in dataset.problems],
     }
 
 

@@ -24,6 +24,7 @@ UNSAFE_CATEGORIES = {
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
+NOT_PLAIN = re.compile(r"[^\n -~]")  # all but printable ASCII, which is safe, and line feeds
 SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 JOINER, VARIATION_SELECTORS, KEYCAP = "\u200d", "\ufe0e\ufe0f", "\u20e3"
 EMOJI_AMONG_LETTERS = "‼⁉ℹ↔⤴⤵〰"
@@ -77,7 +78,7 @@ def xml_text(text: object) -> str:
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """Return `value` as JSON, with unsafe characters as JSON escapes. It reads back as the same value."""
     dumped = json.dumps(value, indent=indent, ensure_ascii=False)
-    return "".join(_json_escape(char) if char != "\n" and is_unsafe(char) else char for char in dumped)
+    return NOT_PLAIN.sub(lambda match: _json_escape(match[0]) if is_unsafe(match[0]) else match[0], dumped)
 
 
 def _escape_char(char: str) -> str:
