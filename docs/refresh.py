@@ -40,11 +40,11 @@ def refreshed(block: str, folder: str) -> str:
 
 
 def general(text: str, folder: str) -> list[str]:
-    """Return the lines that a command printed, without this machine's folders and kernel."""
+    """Return the lines that a command printed, without progress and without this machine's folders and kernel."""
     here = {f"{PAGE.resolve().parents[1]}/": "", folder: ".", platform.platform(): f"Linux-{platform.machine()}"}
     for local, generic in here.items():
         text = text.replace(local, generic)
-    return [line.rstrip() for line in text.splitlines() if "━" not in line]
+    return [line.rstrip() for line in text.splitlines() if "━" not in line and not line.endswith(" …")]
 
 
 def commands(page: str) -> list[str]:
