@@ -123,7 +123,7 @@ def test_identical_recordings_are_compared_once(monkeypatch: pytest.MonkeyPatch)
             )
             memorized = find_near_duplicates(recordings, SPAN)
             counts[name] = len(calls)
-            patch.setattr(module, "_content", lambda recording: object())
+            patch.setattr(Recording, "content", property(lambda recording: object()))
             assert memorized == find_near_duplicates(recordings, SPAN)
         assert memorized, name
     assert counts["all alike"] == counts["of unknown states"] == 1

@@ -36,25 +36,11 @@ def cached_near_duplicates(recordings: Sequence[Recording], span: float) -> list
 def _key(recordings: Sequence[Recording], span: float) -> str:
     sha = sha256(f"{code_digest(near_duplicates.__name__)} {span!r} {len(recordings)}".encode())
     for recording in recordings:
-        for part in _content(recording):
+        parts = recording.episode.encode(), *recording.content
+        sha.update(f"{len(parts)} ".encode())
+        for part in parts:
             sha.update(f"{len(part)} ".encode() + part)
     return sha.hexdigest()
-
-
-def _content(recording: Recording) -> list[bytes]:
-    rows = [] if recording.rows is None else _bytes_of(recording.rows)
-    return [
-        recording.episode.encode(),
-        recording.compressed,
-        *_bytes_of(recording.times),
-        *_bytes_of(recording.samples),
-        str(len(rows)).encode(),
-        *rows,
-    ]
-
-
-def _bytes_of(array: np.ndarray) -> list[bytes]:
-    return [f"{array.dtype.str} {array.shape}".encode(), array.tobytes()]
 
 
 def _as_json(pair: Pair) -> dict[str, Any]:

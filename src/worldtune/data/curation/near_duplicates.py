@@ -9,7 +9,7 @@ images must agree almost exactly.
 Shapes: n compared frames, C luma cells of a frame, L lags, S state and action dimensions.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,22 +116,14 @@ class _Comparisons:
     def __init__(self, recordings: Sequence[Recording], span: float) -> None:
         self._recordings, self._span = recordings, span
         self._known: dict[tuple[int, int, float], Similarity] = {}
-        numbers: dict[Hashable, int] = {}
-        self._alike = [numbers.setdefault(_content(recording), len(numbers)) for recording in recordings]
+        numbers: dict[tuple[bytes, ...], int] = {}
+        self._alike = [numbers.setdefault(recording.content, len(numbers)) for recording in recordings]
 
     def of(self, first: int, second: int, lag: float) -> Similarity:
         key = self._alike[first], self._alike[second], lag
         if key not in self._known:
             self._known[key] = measure_similarity(self._recordings[first], self._recordings[second], lag, self._span)
         return self._known[key]
-
-
-def _content(recording: Recording) -> Hashable:
-    """Return everything in a recording that `measure_similarity` depends on."""
-    rows = (
-        None if recording.rows is None else (recording.rows.dtype.str, recording.rows.shape, recording.rows.tobytes())
-    )
-    return recording.compressed, recording.times.dtype.str, recording.times.tobytes(), rows
 
 
 def _find_copies(others: dict[int, Similarity]) -> Iterator[tuple[int, float]]:

@@ -46,6 +46,12 @@ class Recording:
         """The average number of frames per second."""
         return (len(self.times) - 1) / self.seconds if self.seconds > 0 else SEARCH_RATE
 
+    @property
+    def content(self) -> tuple[bytes, ...]:
+        """All that it holds except its names; equal for equal recordings."""
+        rows = () if self.rows is None else _array_content(self.rows)
+        return self.compressed, *_array_content(self.times), *_array_content(self.samples), *rows
+
     def frames_at(self, seconds: np.ndarray) -> np.ndarray:
         """Return the numbers of the frames nearest to these times, in seconds after the first frame."""
         return _nearest_frames(self.times, seconds)
@@ -77,6 +83,10 @@ def build_recording(episode: Episode, frame_features: FrameFeatures) -> Recordin
         zlib.compress(steps.tobytes(), 1),
         np.concatenate(rows, axis=1) if rows else None,
     )
+
+
+def _array_content(array: np.ndarray) -> tuple[bytes, bytes]:
+    return f"{array.dtype.str} {array.shape}".encode(), array.tobytes()
 
 
 def _nearest_frames(times: np.ndarray, seconds: np.ndarray) -> np.ndarray:
