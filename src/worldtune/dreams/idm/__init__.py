@@ -1,0 +1,1 @@
+"""Inverse dynamics: read the actions, and the states, from videos."""
