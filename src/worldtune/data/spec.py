@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.ranges import Fps, Frames, PixelSize
 from worldtune.core.settings import StrictModel
 from worldtune.data.augment import AugmentationSpec
@@ -41,6 +42,8 @@ class DataSpec(StrictModel):
     state, action: the columns of a LeRobot dataset that make up states and actions, one or a list; None: LeRobot's own,
     observation.state and action.
 
+    action_space: what the numbers of `action` mean; a model that is conditioned on actions needs it.
+
     held_out: the share of the episodes (or sessions, by split_by) to hold out; split_by=predefined uses the source's
     split. held_out_tasks, held_out_cameras: separate sets, never trained on. not_copies: pairs of episodes, by name,
     that a person declared to be different demonstrations although they look like copies. max_skipped: the largest
@@ -68,6 +71,7 @@ class DataSpec(StrictModel):
     tasks: list[str] | None = None
     state: Names | None = None
     action: Names | None = None
+    action_space: ActionSpace | None = None
     held_out: float = Field(0.0, ge=0, lt=1)
     split_by: Literal["episode", "session", "predefined"] = "episode"
     held_out_tasks: list[str] = Field(default_factory=list)

@@ -15,10 +15,12 @@ from worldtune.data.spec import DataSpec
 from worldtune.diffusion.conditioning import MODES
 from worldtune.errors import RecipeError
 from worldtune.models.memory.activation_checkpoint import CheckpointMode
+from worldtune.training.idm_settings import IdmSettings
 from worldtune.training.optim.ema import Ema
 from worldtune.training.shipped_recipes import recipe_path
 from worldtune.training.tracking.trackers import Tracking
 
+NOT_LEARNED = {"machine", "track", "idm"}  # sections that do not decide what an adapter learns
 RESOLVED = "# resolved by worldtune train: edit the recipe that it was given\n"
 
 
@@ -130,7 +132,10 @@ class Machine(StrictModel):
 
 
 class Recipe(StrictModel):
-    """Every setting of a training run: base, data, adapter, and how to train, validate and track."""
+    """Every setting of a training run: base, data, adapter, and how to train, validate and track.
+
+    `idm` is for `worldtune idm train`, which trains inverse dynamics on the same data.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     base: str
@@ -142,6 +147,7 @@ class Recipe(StrictModel):
     check: Validate = Field(default_factory=Validate, alias="validate")
     machine: Machine = Field(default_factory=Machine)
     track: Tracking = Field(default_factory=Tracking)
+    idm: IdmSettings = Field(default_factory=IdmSettings)
 
     @property
     def datasets(self) -> dict[str, DataSpec]:
@@ -211,14 +217,14 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """Return the digest of all settings that decide what is learned: all except `machine` and `track`."""
-    return digest_json(recipe.model_dump(mode="json", by_alias=True, exclude={"machine", "track"}))
+    """Return the digest of all settings that decide what an adapter learns."""
+    return digest_json(recipe.model_dump(mode="json", by_alias=True, exclude=NOT_LEARNED))
 
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
     """Return the changed settings that decide what is learned, as "train.lr 0.01 → 0.005"."""
     flat = [
-        _flat(recipe.model_dump(mode="json", by_alias=True, exclude={"machine", "track"})) for recipe in (before, after)
+        _flat(recipe.model_dump(mode="json", by_alias=True, exclude=NOT_LEARNED)) for recipe in (before, after)
     ]
     keys = [*flat[0], *(key for key in flat[1] if key not in flat[0])]
     absent = "(absent)"
