@@ -9,13 +9,16 @@
     videos = wt.generate(adapter=run.adapter, prompt="the robot opens the drawer", image="first.png")
     result = wt.evaluate([run], gates="default")                     # compared with the base and two controls
     release = wt.Registry.open().add("cell7/front/pick", run)        # names, evidence, approval, rollback
+    idm = wt.train_idm(recipe, out="runs/idm")                       # reads actions and states from videos
+    labels = wt.label([video.path for video in videos], idm)         # the actions of generated videos
 
 Every function does the same as the command-line verb of its name and raises the same errors: a `UserError` says what is
 wrong, where, and what to do. Long functions take `progress`, a function of (done, total, note=""); the note begins with
 the name of the stage. Notes and warnings go to the logger "worldtune". Large libraries are imported when first needed.
 
-The types of arguments and results are here too: Dataset, EvaluationResult, GeneratedVideo, GenerationRequest, Plan,
-Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
+The types of arguments and results are here too: Dataset, EvaluationResult, GeneratedVideo, GenerationRequest, IdmRun,
+InverseDynamics, Labels, Plan, Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan,
+and so on.
 """
 
 from importlib import import_module
@@ -28,15 +31,21 @@ if TYPE_CHECKING:
         blend_adapters,
         convert_adapter,
         evaluate,
+        evaluate_idm,
         generate,
+        label,
         load_recipe,
         merge_adapter,
         open_base,
         open_dataset,
         plan,
         train,
+        train_idm,
     )
     from worldtune.data.dataset import Dataset as Dataset
+    from worldtune.dreams.idm.labels import Labels as Labels
+    from worldtune.dreams.idm.model import InverseDynamics as InverseDynamics
+    from worldtune.dreams.idm.session import IdmRun as IdmRun
     from worldtune.errors import UserError as UserError
     from worldtune.evaluation.evaluate import EvaluationResult as EvaluationResult
     from worldtune.generation.batch import GeneratedVideo as GeneratedVideo
@@ -52,19 +61,25 @@ __all__ = [
     "blend_adapters",
     "convert_adapter",
     "evaluate",
+    "evaluate_idm",
     "generate",
+    "label",
     "load_recipe",
     "merge_adapter",
     "open_base",
     "open_dataset",
     "plan",
     "train",
+    "train_idm",
 ]
 _CLASSES = {
     "Dataset": "data.dataset",
     "EvaluationResult": "evaluation.evaluate",
     "GeneratedVideo": "generation.batch",
     "GenerationRequest": "generation.request",
+    "IdmRun": "dreams.idm.session",
+    "InverseDynamics": "dreams.idm.model",
+    "Labels": "dreams.idm.labels",
     "Plan": "planning.plan",
     "Recipe": "training.recipe",
     "Registry": "registry.facade",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from worldtune.adapters.alphas import AlphaValue
     from worldtune.adapters.used import Used
     from worldtune.data.dataset import Dataset
+    from worldtune.dreams.idm.labels import Labels
+    from worldtune.dreams.idm.model import InverseDynamics
+    from worldtune.dreams.idm.session import IdmRun
+    from worldtune.dreams.idm.video import VideoToLabel
     from worldtune.evaluation.evaluate import EvaluationResult
     from worldtune.generation.adapter_exchange import BlendedAdapter, ConvertedAdapter, MergedAdapter
     from worldtune.generation.batch import GeneratedVideo
@@ -419,3 +423,95 @@ def blend_adapters(
     from worldtune.registry.named_adapter import located
 
     return blend(located(adapters), Path(out), alphas_of(alpha), to, rank)
+
+
+def train_idm(
+    recipe: Recipe | str | Path,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    base: World | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> IdmRun:
+    """Train inverse dynamics, which reads actions and states from videos, on a recipe's dataset.
+
+    The recipe is that of the adapter; its `idm` section has the settings, and `data.action_space` declares whether
+    `action` holds deltas or targets. Held-out clips stay held out: `.card.held_out` has the figures on them, as
+    recorded and after the base's codec. `out` is the run folder (default: runs/RECIPE_NAME-idm); with `resume`, the
+    networks of the ensemble that are complete are kept. `base` is a base that is already open.
+
+    Raises:
+        RecipeError: The recipe declares no action space.
+        DataError: The dataset cannot be read, has no actions, or the actions do not fit the action space.
+        UserError: The folder contains another run.
+
+    Example:
+        >>> recipe = wt.load_recipe("pocket-new-view", ["data.action_space={kind: delta, commands_per_frame: 5}",
+        ...                                             "idm.steps=2", "idm.members=2"])
+        >>> run = wt.train_idm(recipe, out="runs/idm")
+        >>> run.card.action_size, run.card.state_names
+        (20, ('hand.x', 'hand.y', 'hand.z', 'gripper'))
+        >>> sorted(run.card.held_out)
+        ['codec', 'video']
+    """
+    from worldtune.dreams.idm.session import train_idm as train
+    from worldtune.training.recipe import Recipe, find_recipe
+
+    loaded = recipe if isinstance(recipe, Recipe) else find_recipe(recipe, [])
+    folder = Path("runs") / f"{loaded.name}-idm" if out is None else Path(out)
+    return train(loaded, folder, resume=resume, device=device, base=base, progress=progress or silent)
+
+
+def label(
+    videos: Sequence[VideoToLabel],
+    idm: InverseDynamics | IdmRun | str | Path,
+    *,
+    starts: Sequence[Any] | None = None,
+) -> list[Labels]:
+    """Return the actions, states and uncertainty that an inverse dynamics model reads from each video.
+
+    A video is an mp4 file or uint8 frames_THWC. `idm` is a run of `train_idm`, its folder, or an open model. `starts`
+    are the states in the first frames, if they are known (None in it: unknown). The result of a video of T frames has
+    `.commands_ID`, the mean command of each of the T − 1 frame intervals; `.states_TS`, or None if the model was
+    trained without states; and `.spread_I`, the disagreement of the ensemble.
+
+    Raises:
+        DataError: A file cannot be read, or a video has another rate or size than the model.
+
+    Example:
+        >>> (labels,) = wt.label(["videos/video.mp4"], "runs/idm")
+        >>> labels.commands_ID.shape, labels.states_TS.shape, labels.spread_I.shape
+        ((20, 4), (21, 4), (20,))
+    """
+    from worldtune.dreams.idm.model import InverseDynamics, load_idm
+    from worldtune.dreams.idm.session import IdmRun
+    from worldtune.dreams.idm.video import label_videos
+
+    if isinstance(idm, IdmRun):
+        idm = idm.idm
+    model = idm if isinstance(idm, InverseDynamics) else load_idm(Path(idm))
+    return label_videos(model, videos, starts)
+
+
+def evaluate_idm(
+    idm: IdmRun | str | Path, data: str | None = None, *, base: World | None = None, device: str | None = None
+) -> dict[str, Any]:
+    """Return how well an inverse dynamics model reads clips whose actions are known, by kind of video.
+
+    "video" are the recorded clips, "codec" the same after the base's codec. The clips are the held-out clips of the
+    model's run, or all clips of the dataset `data`. Each kind has the explained variance of the positions' displacement
+    in a frame interval, the slope and error of the end points, and the rank correlation of disagreement and error.
+
+    Raises:
+        DataError: The model cannot be read, the clips do not fit it, or there are none.
+
+    Example:
+        >>> figures = wt.evaluate_idm("runs/idm")
+        >>> figures["video"]["clips"], figures["codec"]["displacement_r2"] < 1
+        (24, True)
+    """
+    from worldtune.dreams.idm.evaluate import evaluate_idm as evaluate
+    from worldtune.dreams.idm.session import IdmRun
+
+    return evaluate(idm.folder if isinstance(idm, IdmRun) else Path(idm), data, device, base)

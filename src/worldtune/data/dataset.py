@@ -184,8 +184,8 @@ def _with_digests(clip: Clip) -> Clip:
 
 
 def _digest(spec: DataSpec, sets: dict[str, list[Clip]]) -> str:
-    """Return the SHA-256 of the spec without its paths and of the name, caption and content of every clip."""
+    """Return the SHA-256 of the spec without its paths, and of the name, caption and content of every clip."""
     identity = {
         name: [[clip.name, clip.caption, content_digest(clip)] for clip in clips] for name, clips in sets.items()
     }
-    return digest_json([spec.model_dump(mode="json", exclude={"path", "captions"}), identity])
+    return digest_json([spec.model_dump(mode="json", exclude={"path", "captions", "action_space"}), identity])

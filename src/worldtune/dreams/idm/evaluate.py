@@ -1,15 +1,48 @@
 """Measure an IDM on clips whose commands and states are known: as recorded, and after the base's video codec."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from worldtune.data.clip import Clip, read_clip
+from worldtune.data.dataset import open_dataset
+from worldtune.data.spec import DataSpec
 from worldtune.dreams.idm.examples import Frames, command_of, through_codec
 from worldtune.dreams.idm.figures import KnownVideo, measure
-from worldtune.dreams.idm.model import InverseDynamics
+from worldtune.dreams.idm.model import InverseDynamics, load_idm
 from worldtune.errors import DataError
-from worldtune.latents.store import LatentStore
+from worldtune.latents.store import LatentStore, default_store
+from worldtune.models.load import open_world_on
 from worldtune.models.world import World
+from worldtune.training.recipe import load_recipe
+
+
+def evaluate_idm(idm: Path, data: str | None, device: str | None = None, base: World | None = None) -> dict[str, Any]:
+    """Return the figures of the IDM in a folder on its run's held-out clips, or on all clips of the dataset `data`.
+
+    Raise DataError if the IDM cannot be read or the clips do not fit it, or if no clips are named.
+    """
+    model = load_idm(idm)
+    recipe = idm / "recipe.yaml"
+    if data is None and not recipe.is_file():
+        hint = "Give the run folder, or a dataset with --data."
+        raise DataError("an IDM without its run names no clips", where=str(idm), hint=hint)
+    known = load_recipe(recipe, []).data if recipe.is_file() else None
+    dataset = open_dataset(_spec_of(model, known, data))
+    world = base or open_world_on(device, model.card.lineage["base"]["source"])
+    clips = dataset.held_out if data is None else dataset.train
+    return evaluate_clips(model, clips, world, default_store())
+
+
+def _spec_of(model: InverseDynamics, known: DataSpec | None, data: str | None) -> DataSpec:
+    """Return the run's own data, or all clips of the dataset `data` with the sizes and columns of the run."""
+    card = model.card
+    if known is None:
+        size = {"frames": card.frames, "fps": card.fps, "height": card.height, "width": card.width, "fit": card.fit}
+        known = DataSpec.model_validate({"path": data, "action_space": card.action_space, **size})
+    if data is None:
+        return known
+    return known.model_copy(update={"path": data, "held_out": 0.0, "split_by": "episode", "captions": None})
 
 
 def evaluate_clips(
