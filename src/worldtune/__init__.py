@@ -15,7 +15,7 @@ wrong, where, and what to do. Long functions take `progress`, a function of (don
 the name of the stage. Notes and warnings go to the logger "worldtune". Large libraries are imported when first needed.
 
 The types of arguments and results are here too: Dataset, EvaluationResult, GeneratedVideo, GenerationRequest, Plan,
-Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
+PolicyEvaluation, Recipe, SavedPolicy, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
 """
 
 from importlib import import_module
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         blend_adapters,
         convert_adapter,
         evaluate,
+        evaluate_policy,
         generate,
         load_recipe,
         merge_adapter,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         open_dataset,
         plan,
         train,
+        train_policy,
     )
     from worldtune.data.dataset import Dataset as Dataset
     from worldtune.errors import UserError as UserError
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from worldtune.generation.request import GenerationRequest as GenerationRequest
     from worldtune.models.world import World as World
     from worldtune.planning.plan import Plan as Plan
+    from worldtune.policy.folder import SavedPolicy as SavedPolicy
+    from worldtune.policy.results import PolicyEvaluation as PolicyEvaluation
     from worldtune.registry.facade import Registry
     from worldtune.training.recipe import Recipe as Recipe
     from worldtune.training.session import TrainingRun as TrainingRun
@@ -52,6 +56,7 @@ __all__ = [
     "blend_adapters",
     "convert_adapter",
     "evaluate",
+    "evaluate_policy",
     "generate",
     "load_recipe",
     "merge_adapter",
@@ -59,6 +64,7 @@ __all__ = [
     "open_dataset",
     "plan",
     "train",
+    "train_policy",
 ]
 _CLASSES = {
     "Dataset": "data.dataset",
@@ -66,8 +72,10 @@ _CLASSES = {
     "GeneratedVideo": "generation.batch",
     "GenerationRequest": "generation.request",
     "Plan": "planning.plan",
+    "PolicyEvaluation": "policy.results",
     "Recipe": "training.recipe",
     "Registry": "registry.facade",
+    "SavedPolicy": "policy.folder",
     "TrainingRun": "training.session",
     "UserError": "errors",
     "World": "models.world",

@@ -51,6 +51,9 @@ VERBS: dict[str, dict[str, str]] = {
         "adapter": "Show, convert, merge, blend and compare adapters.",
         "report": "Rebuild an evaluation's HTML report from its results.json and videos.",
     },
+    "Policy": {
+        "policy": "Train small policies on demonstrations and dreams, and measure their success.",
+    },
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
     },

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.code_commit import code_commit
 from worldtune.core.ranges import Count, Fps, PixelSize
 from worldtune.core.settings import StrictModel
@@ -33,6 +34,7 @@ class PolicyCard(StrictModel):
     format: Literal[1] = FORMAT
     spec: PolicySpec
     prompt: str
+    action_space: ActionSpace
     fps: Fps
     height: PixelSize
     width: PixelSize

@@ -22,9 +22,10 @@ LINEAGE = "lineage/"
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """The episodes of one dataset, and its frame rate."""
+    """The episodes of one task of a dataset, and its frame rate."""
 
     episodes: list[TrainingEpisode]
+    task: str
     fps: float
     is_synthetic: bool
 
@@ -55,7 +56,7 @@ def read_episodes(path: str, space: ActionSpace, task: str | None = None, camera
         if not isinstance(recording, Episode):
             raise DataError(f"episode {recording.name}: {recording.reason}", where=path, hint="Repair the dataset.")
         episodes.append(_read(recording, path, space, synthetic, lineage.get(recording.name, {})))
-    return EpisodeSet(episodes, source.fps, synthetic)
+    return EpisodeSet(episodes, chosen, source.fps, synthetic)
 
 
 def _choose_task(source: LeRobotSource, task: str | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.files import atomic_folder, digest_file, write_json
 from worldtune.core.settings import parse_model
 from worldtune.core.strict_io import read_json_object
@@ -33,14 +34,18 @@ class SavedPolicy:
 
 
 def save_policy(
-    folder: Path, policy: TrainedPolicy, episodes: Sequence[TrainingEpisode], losses: Sequence[float], fps: float
+    folder: Path,
+    policy: TrainedPolicy,
+    episodes: Sequence[TrainingEpisode],
+    losses: Sequence[float],
+    action_space: ActionSpace,
+    fps: float,
 ) -> SavedPolicy:
     """Write the policy's folder, which replaces an older policy there, and return it.
 
     Raise DataError if the folder exists and holds something else.
     """
-    if folder.exists() and not (folder / CARD).is_file():
-        raise DataError("the folder exists and is not a policy", where=str(folder), hint="Name a new folder.")
+    check_replaceable(folder)
     first = episodes[0]
     last = losses[-LAST_STEPS:]
     with atomic_folder(folder) as partial:
@@ -48,6 +53,7 @@ def save_policy(
         card = PolicyCard(
             spec=policy.spec,
             prompt=first.prompt,
+            action_space=action_space,
             fps=fps,
             height=first.frames_THWC.shape[1],
             width=first.frames_THWC.shape[2],
@@ -60,6 +66,12 @@ def save_policy(
         )
         write_json(partial / CARD, card.model_dump(mode="json"))
     return SavedPolicy(folder, card, policy)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise DataError if the folder exists and is not a policy's."""
+    if folder.exists() and not (folder / CARD).is_file():
+        raise DataError("the folder exists and is not a policy", where=str(folder), hint="Name a new folder.")
 
 
 def load_policy(folder: Path) -> SavedPolicy:
