@@ -486,7 +486,7 @@ def evaluate_policy(
     openpi's websocket protocol (extra `policy`). `task` is a scene, such as "button-press", `view` a fixed camera, such
     as "top". An episode fails after `intervals` frame intervals. The seeds of the `resets` layouts are the same for all
     calls, and no demonstration or dream uses them. `out` is a JSON file for the results. `.interval(NAME)` is Wilson's
-    95 % interval, `.difference(NAME, OTHER)` a paired difference; both describe these policies, not their training data.
+    95 % interval, `.difference(NAME, OTHER)` a paired difference; both describe these policies only.
 
     Raises:
         UserError: The simulator is missing, task or view are unknown, or a policy cannot be opened or used.
