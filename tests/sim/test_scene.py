@@ -9,9 +9,9 @@ import pytest
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 pytest.importorskip("mujoco", reason="the extra 'sim' is not installed", exc_type=ImportError)
 
-from worldtune.sim.scene import Scene  # noqa: E402
-from worldtune.sim.tasks import TASKS  # noqa: E402
-from worldtune.sim.views import MOUNTED, VIEWS, Spread  # noqa: E402
+from worldtune.sim.scene import Scene
+from worldtune.sim.tasks import TASKS
+from worldtune.sim.views import MOUNTED, VIEWS, Spread
 
 
 @pytest.fixture(scope="module")
