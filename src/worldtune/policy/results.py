@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from worldtune.core.files import write_json
 from worldtune.core.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference
@@ -34,6 +35,14 @@ class _Saved(StrictModel):
     most_intervals: Count
     seeds: list[Seed]
     policies: list[PolicyRow]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> "_Saved":
+        for row in self.policies:
+            for results in (row.success, row.intervals):
+                if len(results) != len(self.seeds):
+                    raise ValueError(f"{row.name!r} has {len(results)} results for {len(self.seeds)} seeds")
+        return self
 
 
 @dataclass(frozen=True)
