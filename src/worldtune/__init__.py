@@ -16,9 +16,8 @@ Every function does the same as the command-line verb of its name and raises the
 wrong, where, and what to do. Long functions take `progress`, a function of (done, total, note=""); the note begins with
 the name of the stage. Notes and warnings go to the logger "worldtune". Large libraries are imported when first needed.
 
-The types of arguments and results are here too: Dataset, EvaluationResult, GeneratedVideo, GenerationRequest, IdmRun,
-InverseDynamics, Labels, Plan, Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan,
-and so on.
+The types of arguments and results are here too, such as Dataset, Recipe and TrainingRun. `help(worldtune.Plan)` lists
+the fields of a plan, and so on.
 """
 
 from importlib import import_module
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         convert_adapter,
         evaluate,
         evaluate_idm,
+        evaluate_policy,
         generate,
         label,
         load_recipe,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         plan,
         train,
         train_idm,
+        train_policy,
     )
     from worldtune.data.dataset import Dataset as Dataset
     from worldtune.dreams.idm.labels import Labels as Labels
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from worldtune.generation.request import GenerationRequest as GenerationRequest
     from worldtune.models.world import World as World
     from worldtune.planning.plan import Plan as Plan
+    from worldtune.policy.folder import SavedPolicy as SavedPolicy
+    from worldtune.policy.results import PolicyEvaluation as PolicyEvaluation
     from worldtune.registry.facade import Registry
     from worldtune.training.recipe import Recipe as Recipe
     from worldtune.training.session import TrainingRun as TrainingRun
@@ -62,6 +65,7 @@ __all__ = [
     "convert_adapter",
     "evaluate",
     "evaluate_idm",
+    "evaluate_policy",
     "generate",
     "label",
     "load_recipe",
@@ -71,6 +75,7 @@ __all__ = [
     "plan",
     "train",
     "train_idm",
+    "train_policy",
 ]
 _CLASSES = {
     "Dataset": "data.dataset",
@@ -81,8 +86,10 @@ _CLASSES = {
     "InverseDynamics": "dreams.idm.model",
     "Labels": "dreams.idm.labels",
     "Plan": "planning.plan",
+    "PolicyEvaluation": "policy.results",
     "Recipe": "training.recipe",
     "Registry": "registry.facade",
+    "SavedPolicy": "policy.folder",
     "TrainingRun": "training.session",
     "UserError": "errors",
     "World": "models.world",

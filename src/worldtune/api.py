@@ -11,6 +11,7 @@ from worldtune.core.progress import Progress, silent
 if TYPE_CHECKING:
     from worldtune.adapters.alphas import AlphaValue
     from worldtune.adapters.used import Used
+    from worldtune.core.actions.space import ActionSpace
     from worldtune.data.dataset import Dataset
     from worldtune.dreams.idm.labels import Labels
     from worldtune.dreams.idm.model import InverseDynamics
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from worldtune.models.memory.offload import Offload
     from worldtune.models.world import World
     from worldtune.planning.plan import Plan
+    from worldtune.policy.folder import SavedPolicy
+    from worldtune.policy.results import PolicyEvaluation
     from worldtune.training.recipe import Recipe
     from worldtune.training.session import TrainingRun, TrainingStart
 
@@ -515,3 +518,83 @@ def evaluate_idm(
     from worldtune.dreams.idm.session import IdmRun
 
     return evaluate(idm.folder if isinstance(idm, IdmRun) else Path(idm), data, device, base)
+
+
+def train_policy(
+    dataset: str | Path,
+    out: str | Path,
+    *,
+    action_space: ActionSpace | Mapping[str, Any],
+    synthetic: Sequence[str | Path] = (),
+    task: str | None = None,
+    camera: str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> SavedPolicy:
+    """Train a small image policy by behavior cloning, and return it with its card and folder.
+
+    `dataset` is a LeRobot dataset of real demonstrations, `synthetic` are datasets of dreams as `worldtune` exports
+    them: half of each batch. `action_space` says what the numbers of `action` mean: its `kind` is "delta" or
+    "absolute", and `commands_per_frame` counts the commands in a row. A policy learns one `task` (its text) in one
+    `camera`. `settings` are keys of `PolicySpec`, such as steps, seed or output. Idle frames after the last large
+    motion are cut from all episodes. The same data, settings and thread count give the same weights.
+
+    Raises:
+        DataError: A dataset cannot be used, lacks states or actions, has several tasks or cameras, or is synthetic
+            where it must be real, or the reverse.
+        RecipeError: A setting is unknown or wrong.
+
+    Example:
+        >>> saved = wt.train_policy("builtin:pocket-new-view", "runs/policy", steps=20,
+        ...                         action_space={"kind": "delta", "commands_per_frame": 5},
+        ...                         task="Seen from above: the robot arm opens the drawer.")
+        >>> len(saved.card.episodes), saved.card.spec.output
+        (6, 'displacement')
+    """
+    from worldtune.core.actions.space import ActionSpace
+    from worldtune.core.settings import parse_model
+    from worldtune.policy.session import train_on_datasets
+    from worldtune.policy.spec import PolicySpec
+
+    spec = parse_model(PolicySpec, settings, "train_policy")
+    space = (
+        action_space
+        if isinstance(action_space, ActionSpace)
+        else parse_model(ActionSpace, dict(action_space), "action_space")
+    )
+    paths = [str(path) for path in synthetic]
+    return train_on_datasets(str(dataset), paths, Path(out), spec, space, task, camera, progress or silent)
+
+
+def evaluate_policy(
+    policies: Sequence[SavedPolicy | str | Path],
+    *,
+    task: str,
+    view: str,
+    resets: int = 40,
+    intervals: int = 26,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> PolicyEvaluation:
+    """Return the success of policies in a Meta-World scene, from the same layouts (extra `sim`).
+
+    A policy is what `train_policy` returned, its folder, or an address (ws://HOST:PORT) of a server that speaks
+    openpi's websocket protocol (extra `policy`). `task` is a scene, such as "button-press", `view` a fixed camera, such
+    as "top". An episode fails after `intervals` frame intervals. The seeds of the `resets` layouts are the same for all
+    calls, and no demonstration or dream uses them. `out` is a JSON file for the results. `.interval(NAME)` is Wilson's
+    95 % interval, `.difference(NAME, OTHER)` a paired difference; both describe these policies only.
+
+    Raises:
+        UserError: The simulator is missing, task or view are unknown, or a policy cannot be opened or used.
+
+    Example:
+        >>> found = wt.evaluate_policy(["runs/policy"], task="drawer-open", view="top", resets=2, intervals=2)
+        >>> found.successes("runs/policy"), found.seeds
+        (0, [30000000, 30000001])
+    """
+    from worldtune.policy.in_simulator import evaluate_in_simulator
+
+    found = evaluate_in_simulator(policies, task, view, resets, intervals, progress or silent)
+    if out is not None:
+        found.save(Path(out))
+    return found

@@ -75,7 +75,7 @@ def perform(
     Return None if the expert does not succeed before the last frame.
     """
     rng = np.random.default_rng([seed, 7])
-    camera = _camera(view.moved(spread, rng))
+    camera = place_camera(view.moved(spread, rng))
     env.seed(seed)
     observation, _ = env.reset()
     expert = ENV_POLICY_MAP[task.environment]()
@@ -85,7 +85,7 @@ def perform(
     for step in range(FRAMES * STEPS_PER_FRAME):
         index, sub = divmod(step, STEPS_PER_FRAME)
         if sub == 0:
-            frames.append(_film(renderer, env.data, camera))
+            frames.append(film(renderer, env.data, camera))
             states.append(observation[:4].astype(np.float32))
         if 0 <= success_step <= step - SETTLE_STEPS:
             command = np.array([0, 0, 0, actions.reshape(-1, 4)[step - 1, 3]])
@@ -99,18 +99,25 @@ def perform(
             success_step = step
     if not 0 <= success_step < (FRAMES - 1) * STEPS_PER_FRAME:
         return None
-    prompt = f"{view.phrase}: the robot arm {task.phrase}."
-    return Demonstration(prompt, task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions)
+    return Demonstration(
+        scene_prompt(task, view), task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions
+    )
 
 
-def _camera(view: View) -> mujoco.MjvCamera:
+def scene_prompt(task: Task, view: View) -> str:
+    """Return the caption of a clip of the task, seen from the view."""
+    return f"{view.phrase}: the robot arm {task.phrase}."
+
+
+def place_camera(view: View) -> mujoco.MjvCamera:
+    """Return MuJoCo's camera at the view's position."""
     camera = mujoco.MjvCamera()
     camera.lookat[:] = LOOK_AT
     camera.azimuth, camera.elevation, camera.distance = view.azimuth, view.elevation, view.distance
     return camera
 
 
-def _film(renderer: mujoco.Renderer, data: Any, camera: mujoco.MjvCamera) -> np.ndarray:
+def film(renderer: mujoco.Renderer, data: Any, camera: mujoco.MjvCamera) -> np.ndarray:
     """Return one frame at half the renderer's size; averaging 2×2 pixels is the anti-aliasing."""
     renderer.update_scene(data, camera)
     renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0

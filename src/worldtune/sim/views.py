@@ -19,6 +19,7 @@ class Spread:
     distance: tuple[float, float]
 
 
+FIXED = Spread(0, 0, (1, 1))  # a camera that is never moved
 MOUNTED = Spread(4, 3, (0.97, 1.03))  # a camera of a robot cell that is remounted
 ANYWHERE = Spread(18, 14, (0.95, 1.35))  # a camera on a tripod that is moved
 
