@@ -120,7 +120,9 @@ def _nothing_error(chosen: _Chosen, outcome: Outcome, folder: Path) -> DataError
         what = f"none of the {chosen.other_outcomes} kept dreams shows the outcome '{outcome}'"
         return DataError(what, where=str(folder), hint="Export another outcome, into a dataset of its own.")
     what = "all dreams were rejected, so there is nothing to export"
-    return DataError(what, where=str(folder), hint="Read the reasons in the ledger; correct the critics or the adapter.")
+    return DataError(
+        what, where=str(folder), hint="Read the reasons in the ledger; correct the critics or the adapter."
+    )
 
 
 def _annotated(number: int, dream: LabeledEpisode, camera: str | Layout, space: ActionSpace) -> AnnotatedEpisode:
