@@ -44,8 +44,9 @@ def states(length: int, tag: int) -> np.ndarray:
 def dream(length: int = 9, tag: int = 0, task: str = "lift the cup", **changes: Any) -> LabeledEpisode:
     """Return a dream whose frames show `tag` and their number."""
     lineage = LINEAGE | {"seed": str(tag)}
-    parts: dict[str, Any] = {"states_TS": states(length, tag), "lineage": lineage} | changes
-    return LabeledEpisode(film(length, tag), commands_ID=commands(length, tag), task=task, **parts)
+    labels = {"states_TS": states(length, tag), "commands_ID": commands(length, tag)}
+    parts: dict[str, Any] = labels | {"lineage": lineage} | changes
+    return LabeledEpisode(film(length, tag), task=task, **parts)
 
 
 def export(folder: Path, dreams: Sequence[LabeledEpisode], **changes: Any) -> ExportedDreams:
