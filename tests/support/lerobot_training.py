@@ -1,4 +1,4 @@
-"""A script for a Python with lerobot: train ACT from scratch for 20 steps on a mixture, and print what happened as JSON.
+"""A script for a Python with lerobot: train ACT from scratch for 20 steps on a mixture, and print the result as JSON.
 
 It runs with worldtune's `src` on the path, but without worldtune's dependencies: only the sampler is imported.
 """

@@ -35,7 +35,9 @@ def test_mixture_names_datasets_share_and_columns(tmp_path: Path) -> None:
 def test_statistics_follow_the_share(tmp_path: Path, share: float) -> None:
     real, dreams = real_and_dreams(tmp_path)
     statistics = write_mixture(real, dreams, action_space=SPACE, share=share).statistics["action"]
-    first = [np.concatenate([commands(n + 1, tag), commands(n + 1, tag) * [0.5, 1]], 1) for tag, n in enumerate((8, 12))]
+    first = [
+        np.concatenate([commands(n + 1, tag), commands(n + 1, tag) * [0.5, 1]], 1) for tag, n in enumerate((8, 12))
+    ]
     recorded = np.concatenate(first)
     dreamed = np.concatenate([np.tile(commands(9, 0), 2), np.tile(commands(7, 1), 2)])
     weights = np.concatenate([np.full(20, (1 - share) / 20), np.full(14, share / 14)])
@@ -75,7 +77,10 @@ def test_damaged_mixture_is_one_line(tmp_path: Path) -> None:
     real, dreams = real_and_dreams(tmp_path)
     write_mixture(real, dreams, action_space=SPACE)
     content = json.loads((dreams / "mixture.json").read_text())
-    for broken, message in ((content | {"share": 1}, "'share' is 1"), (content | {"shares": 1}, "unknown key 'shares'")):
+    for broken, message in (
+        (content | {"share": 1}, "'share' is 1"),
+        (content | {"shares": 1}, "unknown key 'shares'"),
+    ):
         (dreams / "mixture.json").write_text(json.dumps(broken))
         with pytest.raises(DataError, match=message):
             read_mixture(dreams)
