@@ -27,6 +27,8 @@ VERSIONS = {
     # evaluation
     "results.json": ("evaluation.report.saved_report:FORMAT", "worldtune report 7"),
     "votes": ("evaluation.report.votes:FORMAT", "worldtune votes 1"),
+    # dreams
+    "mixture.json": ("dreams.mixing.mixture:FORMAT", 1),
     # registry
     "registry.json": ("registry.registry:FORMAT", 3),
     "log.db": ("registry.store.schema:SCHEMA_VERSION", "0001"),
@@ -63,6 +65,8 @@ FIELDS = {
     "results.json": ("evaluation.report.saved_report:SavedReport", "acbc1c988f43"),
     "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "47fe6be41262"),
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
+    # dreams
+    "mixture.json": ("dreams.mixing.mixture:Mixture", "dd1e8bef2fe6"),
     # registry
     "registry.json": ("registry.registry:RegistryConfig", "adf492dee824"),
     "log.db": ("registry.store.schema:METADATA", "f2455f651575"),

@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks.data.encoding import write_frames
 from worldtune.data.clip import read_clip
 from worldtune.data.dataset import open_dataset
-from worldtune.data.export.lerobot_writer import EpisodeData, Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import EpisodeData, write_lerobot
 from worldtune.data.spec import DataSpec
 
 FPS = 16

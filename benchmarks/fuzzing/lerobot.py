@@ -18,7 +18,8 @@ from benchmarks.fuzzing.datasets import COUNT, Recording, agree, dataset_reader
 from benchmarks.fuzzing.oracle import parse_json, parse_json_file
 from benchmarks.fuzzing.pictures import FPS, LENGTH, clip, decode_frames
 from benchmarks.fuzzing.reader import Reader, RefusedError
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.data.sources.lerobot.layouts import Version
 
 CAMERA = "observation.images.scene"

@@ -24,7 +24,8 @@ from train_vae import new_vae
 from worldtune.core.files import digest_file
 from worldtune.core.progress import silent
 from worldtune.data.dataset import open_dataset
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.latents.store import default_store
 from worldtune.models.load import open_world
 from worldtune.sim.demonstration import FPS

@@ -128,13 +128,15 @@ def plan(
     steps: int | None = None,
     guidance: int | None = None,
     utilization: float | None = None,
+    dreams: int | None = None,
 ) -> Plan:
     """Return the memory and time that training or generating a video needs, and the settings that fit a GPU.
 
     `what` is a recipe (plans its training) or a base's name (plans a video). The video has `frames` images of
     `height`×`width` pixels (default: the base's size) and takes `steps` (35) with `guidance`. `gpu` is a GPU's name,
     such as "rtx4090"; or give its `memory`, such as "24GB". The time assumes that the GPU reaches `utilization` (0.4)
-    of its peak speed. The plan is computed from shapes in bfloat16, without a GPU or weights.
+    of its peak speed. The plan is computed from shapes in bfloat16, without a GPU or weights. With `dreams`, the plan's
+    `.dreams` has the time, GPU-hours and disk of that many such videos, labeled with actions.
 
     Raises:
         RecipeError: The base cannot be trained, or cannot make the video, with these settings.
@@ -150,7 +152,7 @@ def plan(
     """
     from worldtune.planning.plan import UTILIZATION, VideoSettings, card_of, plan_what
 
-    video = VideoSettings(frames, height, width, steps, guidance)
+    video = VideoSettings(frames, height, width, steps, guidance, dreams)
     card = card_of(gpu, memory, utilization)
     return plan_what(what, video, card, UTILIZATION if utilization is None else utilization)
 

@@ -37,6 +37,17 @@ def test_video_plan_has_every_phase_for_every_offload(in_process: Verb) -> None:
     assert lines[-1] == "fits rtx4090 (23.0 GiB usable) with --offload none"
 
 
+def test_dreams_have_a_line_of_gpu_hours_and_disk(in_process: Verb) -> None:
+    line = in_process("plan", "pocket", "--gpu", "l4", "--steps", "11", "--dreams", "1000").out.splitlines()[-1]
+    assert line.startswith("1000 dreams of 12 evaluations: ")
+    assert "GPU-hours on l4 at 40% of its speed (read the prompt " in line
+    assert line.endswith("GiB of videos and 0.0035 GiB of labels")
+    result = json.loads(in_process("plan", "pocket", "--guidance", "3", "--dreams", "2", "--json").out)["dreams"]
+    assert (result["count"], result["evaluations"], result["guided"], result["seconds"]) == (2, 36, True, None)
+    assert list(result["petaflop"]) == ["read the prompt", "encode the input", "denoise", "decode", "label"]
+    assert "does not take dreams" in fault(in_process, "plan", "pocket-new-view", "--dreams", "3")
+
+
 def test_json_contains_the_plan(in_process: Verb) -> None:
     done = in_process("plan", "pocket", "--memory", "2GB", "--guidance", "0", "--steps", "9", "--json")
     result = json.loads(done.out)

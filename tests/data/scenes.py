@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from worldtune.data.dataset import build_dataset
-from worldtune.data.export.lerobot_writer import EpisodeData, EpisodeFrames, Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import EpisodeData, EpisodeFrames, write_lerobot
 from worldtune.data.ledger import Row
 from worldtune.data.spec import DataSpec
 from worldtune.data.video.decode import read_frames

@@ -7,7 +7,8 @@ import pytest
 
 from worldtune.data.clip import read_clip
 from worldtune.data.dataset import build_dataset, open_dataset
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.data.spec import DataSpec
 from worldtune.errors import DataError
 

@@ -14,6 +14,7 @@ from worldtune.models.quantization.linear import Kind
 from worldtune.models.vae import codec
 from worldtune.planning import memory_tracker, training
 from worldtune.planning.few_chunks import repeat_chunks
+from worldtune.planning.flops import count_flops, with_flops
 from worldtune.planning.generation import measure_peak
 from worldtune.planning.memory_tracker import without_data
 from worldtune.planning.meta_models import meta_codec, with_layers
@@ -56,7 +57,7 @@ def test_few_slices_measure_the_same_as_all_slices(monkeypatch: pytest.MonkeyPat
 def test_few_chunks_measure_the_same_as_a_whole_clip(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     monkeypatch.setattr(codec, "WHOLE_CLIP_PIXELS", 0)
 
-    def measure(few: bool) -> tuple[int, int, int]:
+    def measure(few: bool) -> tuple[object, ...]:
         computed: list[None] = []
         with torch.no_grad(), without_data() as tracker:
             made = meta_codec(POCKET, torch.bfloat16)
@@ -65,10 +66,11 @@ def test_few_chunks_measure_the_same_as_a_whole_clip(monkeypatch: pytest.MonkeyP
                 repeat_chunks(made.vae, tracker)
             pictures = torch.empty(1, frames, 64, 64, 3, dtype=torch.uint8)
             latents = torch.empty(1, 16, 1 + frames // 4, 8, 8)
-            encoding, _ = measure_peak(tracker, lambda: made.encode(pictures))
-            decoding, decoded = measure_peak(tracker, lambda: made.decode(latents))
+            encoding = measure_peak(tracker, lambda: count_flops(lambda: made.encode(pictures)))
+            decoding, (flops, decoded) = measure_peak(tracker, lambda: with_flops(lambda: made.decode(latents)))
             assert decoded.shape == pictures.shape
-        return encoding, decoding, len(computed)
+            assert flops > 0
+        return encoding, decoding, flops, len(computed)
 
     *few, computed = measure(True)
     *every, total_chunks = measure(False)

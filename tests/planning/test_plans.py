@@ -12,7 +12,7 @@ from worldtune.planning.plans import EncodingPlan, GenerationPlan, TrainingPlan,
 from worldtune.training.recipe import find_recipe
 
 STEP = TrainingPlan(base=100, block=10, adapter=5, moments=10, step=50, flops=10**18)
-OTHERS = (EncodingPlan(1, 2, 3, 4, 5), GenerationPlan({"none": {"decode": 3}}, 7))
+OTHERS = (EncodingPlan(1, 2, 3, 4, 5), GenerationPlan({"none": {"decode": 3}}, 7, {"decode": 2}))
 REAL = BY_NAME["predict2.5-2b/post-trained"]
 
 

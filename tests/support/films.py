@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
 
 SIZE, FRAMES, FPS = 32, 9, 16
 TASKS = {"the square goes right": (0, 2), "the square goes down": (2, 0)}

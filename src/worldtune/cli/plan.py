@@ -26,6 +26,7 @@ def plan(
         float | None,
         typer.Option(min=0.01, max=1.0, help="With --gpu: the share of peak speed that is reached (default: 0.4)."),
     ] = None,
+    dreams: Annotated[int | None, typer.Option(min=1, help="Plan this many labeled videos of a base too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict the memory and time of a training run or a video, and the settings that fit a GPU.
@@ -56,6 +57,7 @@ def plan(
         steps=steps,
         guidance=guidance,
         utilization=utilization,
+        dreams=dreams,
     )
     if as_json:
         echo_json(result.as_json())

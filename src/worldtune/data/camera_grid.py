@@ -14,6 +14,7 @@ from worldtune.data.video.decode import Fit, fit_frame
 from worldtune.data.video.file_cache import file_state
 from worldtune.data.video.footage import Footage, Location
 from worldtune.data.video.frame_features import FrameFeatures, cached_frame_features
+from worldtune.errors import DataError
 
 Layout = tuple[tuple[str, ...], ...]
 """Rows of cameras, all of one length; "" is a black cell."""
@@ -27,6 +28,21 @@ def grid_name(layout: Layout) -> str:
 def grid_cameras(layout: Layout) -> list[str]:
     """Return the cameras of the layout, row by row."""
     return [camera for row in layout for camera in row if camera]
+
+
+def split_grid(frames_THWC: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
+    """Return the frames of each camera of a tiled video, (T, H/rows, W/columns, 3).
+
+    Raise DataError if the sides do not divide into the cells, or a camera has two cells.
+    """
+    rows, columns = len(layout), len(layout[0])
+    T, H, W, C = frames_THWC.shape
+    cameras = grid_cameras(layout)
+    if H % rows or W % columns or len(set(cameras)) < len(cameras):
+        what = f"frames of {H}×{W} cannot be split into the {rows}×{columns} cameras"
+        raise DataError(what, where=grid_name(layout), hint="Name the rows of cameras of which the video is tiled.")
+    cells = frames_THWC.reshape(T, rows, H // rows, columns, W // columns, C)
+    return {camera: cells[:, r, :, c] for r, row in enumerate(layout) for c, camera in enumerate(row) if camera}
 
 
 @dataclass(frozen=True)

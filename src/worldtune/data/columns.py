@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 STATE, ACTION = "observation.state", "action"
+IS_SYNTHETIC = "is_synthetic"
+"""A column of booleans: true for a frame that a model generated."""
 
 
 @dataclass(frozen=True)

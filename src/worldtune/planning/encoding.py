@@ -25,9 +25,10 @@ def plan_encoding(
     with without_data() as tracker:
         world = meta_world(base, meta_denoiser(with_layers(base, 1), dtype))
         world.check_size(frames, height, width, base.name)
-        text, reading, _ = read_prompt(tracker, base, world, dtype)
-        codec, encoding, decoding = measure_codec(tracker, base, frames, (frames, height, width), dtype)
+        text, reading, *_ = read_prompt(tracker, base, world, dtype)
+        codec = measure_codec(tracker, base, frames, (frames, height, width), dtype)
         block = bytes_of(world.denoiser.transformer_blocks)
         resident = bytes_of(world.denoiser) - block
     blocks = base.architecture.layers * block  # all blocks have the same size
-    return EncodingPlan(blocks, resident, codec + encoding, text.on_gpu("group") + reading, codec + decoding)
+    encoding, decoding = codec.weights + codec.encoding, codec.weights + codec.decoding
+    return EncodingPlan(blocks, resident, encoding, text.on_gpu("group") + reading, decoding)

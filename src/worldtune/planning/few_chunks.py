@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from worldtune.planning.flops import FlopCounter
 from worldtune.planning.memory_tracker import MemoryTracker
 
 
@@ -21,19 +22,23 @@ class _Chunks:
 
     def __init__(self, compute: Callable[..., Tensor], tracker: MemoryTracker) -> None:
         self._compute, self._meter = compute, tracker
-        self._known: dict[Any, tuple[int, torch.Size, torch.dtype]] = {}  # peak bytes, and the output's shape and type
+        self._known: dict[Any, tuple[int, int, torch.Size, torch.dtype]] = {}  # peak bytes, FLOPs, the output's form
 
     def __call__(self, x: Tensor, feat_cache: list[Any] | None = None, **rest: Any) -> Tensor:
-        shapes = (_shape_of(x), *map(_shape_of, feat_cache or ()), str(rest.get("first_chunk")))
+        counter = FlopCounter.current
+        shapes = (_shape_of(x), *map(_shape_of, feat_cache or ()), f"{rest.get('first_chunk')} {counter is None}")
         if shapes in self._known:
-            needed, shape, dtype = self._known[shapes]
+            needed, flops, shape, dtype = self._known[shapes]
             self._meter.peak = max(self._meter.peak, self._meter.live + needed)
+            if counter:
+                counter.total += flops
             return torch.empty(shape, dtype=dtype)
-        peak, before = self._meter.peak, self._meter.mark()
+        peak, before, counted = self._meter.peak, self._meter.mark(), counter.total if counter else 0
         out = self._compute(x, feat_cache=feat_cache, **rest)
         needed, self._meter.peak = self._meter.peak - before, max(peak, self._meter.peak)
         if shapes[1:-1] == tuple(map(_shape_of, feat_cache or ())) and out.untyped_storage().nbytes() == out.nbytes:
-            self._known[shapes] = needed, out.shape, out.dtype
+            flops = counter.total - counted if counter else 0
+            self._known[shapes] = needed, flops, out.shape, out.dtype
         return out
 
 

@@ -4,7 +4,7 @@ A product of (n, m) and (m, k) is 2·n·m·k. As usual, only products, convoluti
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 ATEN: Any = torch.ops.aten
 Shape = tuple[int, ...]
+Result = TypeVar("Result")
 
 
 class FlopCounter(TorchDispatchMode):
@@ -35,13 +36,18 @@ class FlopCounter(TorchDispatchMode):
 
 def count_flops(compute: Callable[[], object]) -> int:
     """Return the FLOPs of one call of `compute`."""
+    return with_flops(compute)[0]
+
+
+def with_flops(compute: Callable[[], Result]) -> tuple[int, Result]:
+    """Return the FLOPs of one call of `compute`, and its result."""
     with FlopCounter() as counter:
         FlopCounter.current = counter
         try:
-            compute()
+            result = compute()
         finally:
             FlopCounter.current = None
-    return counter.total
+    return counter.total, result
 
 
 def _addmm(sums: Shape, left: Shape, right: Shape, *_: Any) -> int:

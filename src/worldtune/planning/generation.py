@@ -21,7 +21,7 @@ from worldtune.models.transformer.denoiser import project_text
 from worldtune.models.vae.shapes import SPATIAL, TEMPORAL, latent_frames
 from worldtune.models.world import World
 from worldtune.planning.few_chunks import repeat_chunks
-from worldtune.planning.flops import count_flops
+from worldtune.planning.flops import count_flops, with_flops
 from worldtune.planning.memory_tracker import MemoryTracker, without_data
 from worldtune.planning.meta_models import MetaTextEncoder, meta_codec, meta_denoiser, meta_world, with_layers
 from worldtune.planning.plans import GenerationPlan
@@ -31,6 +31,17 @@ FEW = 2  # blocks in the smaller of two measured denoisers; the larger has one m
 INPUT_FRAMES = 1 + TEMPORAL  # frames of an input video that video2world continues
 HELD_LATENTS = 8  # fp32: noise, known frames, their velocity, x, and a second-order solver's history
 GUIDANCE = 3
+
+
+@dataclass(frozen=True)
+class CodecNeeds:
+    """Bytes of a codec, those that it needs beyond them to encode an input and to decode a clip, and both's FLOPs."""
+
+    weights: int
+    encoding: int
+    decoding: int
+    encoding_flops: int
+    decoding_flops: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ def plan_generation(
     with without_data() as tracker:
         world = meta_world(base, meta_denoiser(with_layers(base, FEW), dtype))
         world.check_size(frames, height, width, base.name)
-        text, reading, text_1ND = read_prompt(tracker, base, world, dtype)
+        text, reading, text_flops, text_1ND = read_prompt(tracker, base, world, dtype)
         larger = meta_world(base, meta_denoiser(with_layers(base, FEW + 1), dtype))
         size = (frames, height, width)
         first, second = (_denoise(tracker, model, text_1ND, size, guidance) for model in (world, larger))
@@ -63,26 +74,30 @@ def plan_generation(
         block = bytes_of(world.denoiser.transformer_blocks[0])
         denoiser = Weights(whole, base.architecture.layers * block, block)
         resident = whole - denoiser.layers  # always on the GPU
-        codec, encoding, decoding = measure_codec(tracker, base, min(INPUT_FRAMES, frames), size, dtype)
+        codec = measure_codec(tracker, base, min(INPUT_FRAMES, frames), size, dtype)
 
     def phases(offload: Offload) -> dict[str, int]:
         if offload == "none":
             always = denoiser.all
             return {
                 "read the prompt": always + text.all + reading,
-                "encode the input": always + codec + encoding,
-                "denoise": always + codec + denoising,
-                "decode": always + codec + decoding,
+                "encode the input": always + codec.weights + codec.encoding,
+                "denoise": always + codec.weights + denoising,
+                "decode": always + codec.weights + codec.decoding,
             }
         return {
             "read the prompt": resident + text.on_gpu(offload) + reading,
-            "encode the input": resident + codec + encoding,
+            "encode the input": resident + codec.weights + codec.encoding,
             "denoise": denoiser.on_gpu(offload) + denoising,
-            "decode": resident + codec + decoding,
+            "decode": resident + codec.weights + codec.decoding,
         }
 
     evaluations = 2 if guidance else 1
-    return GenerationPlan({offload: phases(offload) for offload in get_args(Offload)}, flops // evaluations)
+    return GenerationPlan(
+        {offload: phases(offload) for offload in get_args(Offload)},
+        flops // evaluations,
+        {"read the prompt": text_flops, "encode the input": codec.encoding_flops, "decode": codec.decoding_flops},
+    )
 
 
 def _denoise(
@@ -113,31 +128,29 @@ def _velocity(
 
 def read_prompt(
     tracker: MemoryTracker, base: KnownBase, world: World, dtype: torch.dtype
-) -> tuple[Weights, int, Tensor]:
-    """Return the text encoder's weights, the bytes that reading a prompt needs beyond them, and the result."""
+) -> tuple[Weights, int, int, Tensor]:
+    """Return the text encoder's weights, the bytes beyond them and the FLOPs to read a prompt, and the result."""
     reader = MetaTextEncoder(base, dtype)
     weights = Weights(bytes_of(reader.model), bytes_of(reader.layers), max(map(bytes_of, reader.layers)))
 
     def read() -> Tensor:
         return project_text(world.denoiser, reader.read().to(dtype)).float()
 
-    return weights, *measure_peak(tracker, read)
+    peak, (flops, text_1ND) = measure_peak(tracker, lambda: with_flops(read))
+    return weights, peak, flops, text_1ND
 
 
 def measure_codec(
     tracker: MemoryTracker, base: KnownBase, pictures: int, size: tuple[int, int, int], dtype: torch.dtype
-) -> tuple[int, int, int]:
-    """Return the codec's bytes, and those that encoding `pictures` frames and decoding a whole clip need beyond them.
-
-    `size` is the clip's (frames, height, width).
-    """
+) -> CodecNeeds:
+    """Return what encoding `pictures` frames and decoding a whole clip need. `size` is (frames, height, width)."""
     codec, (frames, height, width) = meta_codec(base, dtype), size
     repeat_chunks(codec.vae, tracker)
     frames_BTHWC = torch.empty(1, pictures, height, width, 3, dtype=torch.uint8)
     latents = torch.empty(1, 16, latent_frames(frames), height // SPATIAL, width // SPATIAL)
-    encoding, _ = measure_peak(tracker, lambda: codec.encode(frames_BTHWC))
-    decoding, _ = measure_peak(tracker, lambda: codec.decode(latents))
-    return bytes_of(codec.vae), encoding, decoding
+    encoding, encoding_flops = measure_peak(tracker, lambda: count_flops(lambda: codec.encode(frames_BTHWC)))
+    decoding, decoding_flops = measure_peak(tracker, lambda: count_flops(lambda: codec.decode(latents)))
+    return CodecNeeds(bytes_of(codec.vae), encoding, decoding, encoding_flops, decoding_flops)
 
 
 def measure_peak(tracker: MemoryTracker, compute: Callable[[], Result]) -> tuple[int, Result]:

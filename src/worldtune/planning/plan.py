@@ -11,6 +11,7 @@ from typing import Any
 from worldtune.errors import RecipeError, UserError, did_you_mean
 from worldtune.models.catalog import BY_NAME, KnownBase
 from worldtune.planning.bases import known_base
+from worldtune.planning.dreams import DreamsPlan, plan_dreams
 from worldtune.planning.gpus import GIB, Gpu, find_gpu, first_that_fits, gpu_with
 from worldtune.planning.measured import encoding_plan, step_plan, video_plan
 from worldtune.planning.plans import OPTIMIZER_STATE_RATIO, TrainingPlan
@@ -28,7 +29,8 @@ class Plan:
 
     `gib` has the peak memory in GiB by way and phase, `petaflop` the operations of all steps by way, in 10¹⁵. For a
     card, `fits_with` is the first way that fits it (None: no way fits), `usable_gib` the memory that tensors may take,
-    and `seconds` the time at `utilization` of the card's speed. `disk_gib` is what a run's checkpoints need.
+    and `seconds` the time at `utilization` of the card's speed. `disk_gib` is what a run's checkpoints need. `dreams`
+    is what many labeled videos need.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Plan:
     fits_with: str | None = None
     utilization: float = UTILIZATION
     seconds: float | None = None
+    dreams: DreamsPlan | None = None
 
     @property
     def least_gib(self) -> float:
@@ -47,8 +50,9 @@ class Plan:
         return min(max(phases.values()) for phases in self.gib.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as JSON values; a video's has no `disk_gib`."""
-        return {name: value for name, value in asdict(self).items() if name != "disk_gib" or value is not None}
+        """Return the plan as JSON values; `disk_gib` is only a training run's, `dreams` is only there if planned."""
+        optional = ("disk_gib", "dreams")
+        return {name: value for name, value in asdict(self).items() if name not in optional or value is not None}
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -56,13 +60,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """The video to plan; None means the base's own value, and 35 steps."""
+    """The video to plan; None means the base's own value, and 35 steps. `dreams`: plan that many labeled videos too."""
 
     frames: int | None = None
     height: int | None = None
     width: int | None = None
     steps: int | None = None
     guidance: int | None = None
+    dreams: int | None = None
 
 
 def card_of(gpu: str | None, memory: str | None, utilization: float | None) -> Gpu | None:
@@ -107,10 +112,12 @@ def _plan_video(base: KnownBase, video: VideoSettings) -> Plan:
     planned = video_plan(base, frames, height, width, guided=guided)
     evaluations = base.schedule.evaluations(_or(video.steps, VIDEO_STEPS))
     operations = planned.flops * (2 if guided else 1) * evaluations / 1e15
+    dreams = video.dreams and plan_dreams(planned, video.dreams, evaluations, (frames, height, width), guided=guided)
     return Plan(
         f"a video of {base.name}, {frames} frames of {height}×{width}",
         {f"--offload {name}": _gib(phases) for name, phases in planned.phases.items()},
         {f"--offload {name}": operations for name in planned.phases},
+        dreams=dreams or None,
     )
 
 
@@ -208,6 +215,7 @@ def _on_card(plan: Plan, card: Gpu | None, utilization: float) -> Plan:
         fits_with=fits,
         utilization=utilization,
         seconds=plan.petaflop[fits] * 1e3 / (speed * utilization) if speed and fits else None,
+        dreams=plan.dreams.at_speed(speed * utilization) if plan.dreams and speed and fits else plan.dreams,
     )
 
 
@@ -228,7 +236,21 @@ def _lines(plan: Plan) -> list[str]:
     if plan.fits_with and plan.usable_gib is not None:
         way = plan.fits_with if plan.fits_with == AS_IT_IS else f"with {plan.fits_with}"
         lines.append(f"fits {plan.gpu} ({short(plan.usable_gib)} GiB usable) {way}")
+    if plan.dreams is not None:
+        lines.append(_dreams_line(plan.dreams, plan))
     return lines
+
+
+def _dreams_line(dreams: DreamsPlan, plan: Plan) -> str:
+    """Return the line about dreams: the time of each phase if the card is known, else operations; and the disk."""
+    evaluations = f"{dreams.evaluations} evaluations{' with guidance' if dreams.guided else ''}"
+    if dreams.seconds is not None and dreams.gpu_hours is not None:
+        phases = ", ".join(f"{phase} {_time(seconds)}" for phase, seconds in dreams.seconds.items())
+        needs = f"{short(dreams.gpu_hours)} GPU-hours on {plan.gpu} at {plan.utilization:.0%} of its speed ({phases})"
+    else:
+        needs = ", ".join(f"{phase} {short(petaflop)}" for phase, petaflop in dreams.petaflop.items()) + " PFLOP"
+    disk = " and ".join(f"{short(gib)} GiB of {name}" for name, gib in dreams.disk_gib.items())
+    return f"{dreams.count} dreams of {evaluations}: {needs}; {disk}"
 
 
 def short(value: float) -> str:

@@ -61,10 +61,14 @@ class EncodingPlan:
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """Peak bytes of each phase for each way of offloading, and the operations of one denoiser evaluation."""
+    """Peak bytes of each phase for each way of offloading, and operations.
+
+    `flops` are those of one denoiser evaluation, `once` those of the phases that a video runs once.
+    """
 
     phases: dict[str, dict[str, int]]
     flops: int
+    once: dict[str, int]
 
 
 def find_plan(kind: type[Plan], inputs: Mapping[str, Any]) -> Plan | None:

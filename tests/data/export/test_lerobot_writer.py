@@ -11,7 +11,8 @@ import pytest
 
 from worldtune.data.clip import read_clip
 from worldtune.data.episode import Episode
-from worldtune.data.export.lerobot_writer import EpisodeData, Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import EpisodeData, write_lerobot
 from worldtune.data.sources import open_source
 from worldtune.data.sources.lerobot.layouts import Groups
 from worldtune.errors import DataError

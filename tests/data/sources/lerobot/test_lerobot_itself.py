@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from worldtune.data.episode import Episode
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.data.sources import open_source
 from worldtune.data.sources.lerobot.layouts import Version
 

@@ -6,7 +6,7 @@ Format: github.com/huggingface/lerobot, `features` of `meta/info.json`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worldtune.data.columns import Columns
+from worldtune.data.columns import IS_SYNTHETIC, Columns
 from worldtune.errors import DataError
 
 INDEX_COLUMNS = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index", "subtask_index"})
@@ -18,7 +18,7 @@ def numeric_columns(features: Mapping[str, Any]) -> dict[str, int]:
     found = {}
     for name, feature in features.items():
         is_number = str(feature.get("dtype")).startswith(NUMERIC_DTYPES)
-        if is_number and name not in INDEX_COLUMNS and not name.startswith("annotation."):
+        if is_number and name not in (*INDEX_COLUMNS, IS_SYNTHETIC) and not name.startswith("annotation."):
             found[name] = _element_count(feature.get("shape"))
     return found
 

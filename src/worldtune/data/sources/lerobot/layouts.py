@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldtune.core.files import write_json
+from worldtune.data.columns import ACTION, STATE
 from worldtune.data.sources.lerobot.feature_statistics import Statistics
 from worldtune.errors import DataError
 
@@ -27,13 +28,17 @@ Groups = Mapping[Literal["state", "action"], Mapping[str, tuple[int, int]]]
 
 @dataclass(frozen=True)
 class WrittenEpisode:
-    """A written episode: its rows are `first` … first + length - 1 of the dataset's."""
+    """A written episode: its rows are `first` … first + length - 1 of the dataset's.
+
+    `annotation` are texts by name, further columns of the list of episodes; readers keep columns that they do not know.
+    """
 
     index: int
     first: int
     length: int
     task: str
     statistics: dict[str, Statistics]
+    annotation: dict[str, str]
 
 
 class Version3:
@@ -72,7 +77,7 @@ class Version3:
             record |= {f"videos/{camera}/from_timestamp": 0.0, f"videos/{camera}/to_timestamp": episode.length / fps}
         for name, values in episode.statistics.items():
             record |= {f"stats/{name}/{key}": value.tolist() for key, value in values.items()}
-        return record
+        return episode.annotation | record
 
     def totals(self, episodes: int, cameras: int) -> dict[str, int]:
         """Return the entries that this version adds to info.json."""
@@ -96,7 +101,7 @@ class Version2:
         self, root: Path, episodes: Sequence[WrittenEpisode], tasks: Mapping[str, int], info: dict[str, Any]
     ) -> None:
         """Write the metadata files other than info.json."""
-        listed = [{"episode_index": e.index, "tasks": [e.task], "length": e.length} for e in episodes]
+        listed = [e.annotation | {"episode_index": e.index, "tasks": [e.task], "length": e.length} for e in episodes]
         _write_jsonl(root / "meta/episodes.jsonl", listed)
         _write_jsonl(root / "meta/tasks.jsonl", [{"task_index": n, "task": task} for task, n in tasks.items()])
         statistics = [
@@ -106,7 +111,8 @@ class Version2:
         write_json(root / "meta/modality.json", self._modality(info["features"]))
 
     def _modality(self, features: dict[str, Any]) -> dict[str, Any]:
-        dimensions = {"state": features["observation.state"]["shape"][0], "action": features["action"]["shape"][0]}
+        columns = {"state": STATE, "action": ACTION}
+        dimensions = {kind: features[name]["shape"][0] for kind, name in columns.items() if name in features}
         parts = {kind: self._groups.get(kind, {kind: (0, end)}) for kind, end in dimensions.items()}  # type: ignore[call-overload]
         for kind, part in parts.items():
             if wrong := [name for name, (start, end) in part.items() if not 0 <= start < end <= dimensions[kind]]:
@@ -120,7 +126,7 @@ class Version2:
         }
         video = {camera.split(".")[-1]: {"original_key": camera} for camera in _cameras({"features": features})}
         annotation = {"human.task_description": {"original_key": "task_index"}}
-        return {**ranges, "video": video, "annotation": annotation}
+        return {"state": {}, **ranges, "video": video, "annotation": annotation}
 
     def totals(self, episodes: int, cameras: int) -> dict[str, int]:
         """Return the entries that this version adds to info.json."""

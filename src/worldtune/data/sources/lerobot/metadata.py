@@ -101,6 +101,13 @@ def read_episode_metadata(root: Path, info: Record, version: int, cameras: list[
     return sorted(_with_available_frames(episode_metadata), key=lambda metadata: metadata.index)
 
 
+def read_episode_records(root: Path, version: int) -> list[Record]:
+    """Return the list of episodes with all its columns but the statistics. Raise DataError if it cannot be read."""
+    if version == 2:
+        return read_jsonl(root / "meta" / "episodes.jsonl", "episode_index")
+    return read_records(_episode_files(root), "episode_index")
+
+
 def _with_available_frames(episode_metadata: list[EpisodeMetadata]) -> list[EpisodeMetadata]:
     starts: dict[Path, set[int]] = defaultdict(set)
     for span in (span for metadata in episode_metadata for span in metadata.spans.values()):

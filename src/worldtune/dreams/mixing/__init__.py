@@ -1,0 +1,1 @@
+"""Mix a real and a synthetic dataset."""
