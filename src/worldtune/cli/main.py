@@ -53,7 +53,6 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Dreams": {
         "idm": "Train inverse dynamics, label videos with it, and measure it.",
-    "Policy": {
         "policy": "Train small policies on demonstrations and dreams, and measure their success.",
     },
     "Registry": {
