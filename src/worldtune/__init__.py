@@ -14,8 +14,8 @@ Every function does the same as the command-line verb of its name and raises the
 wrong, where, and what to do. Long functions take `progress`, a function of (done, total, note=""); the note begins with
 the name of the stage. Notes and warnings go to the logger "worldtune". Large libraries are imported when first needed.
 
-The types of arguments and results are here too: Dataset, EvaluationResult, GeneratedVideo, GenerationRequest, Plan,
-Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
+The types of arguments and results are here too: Dataset, DreamRequest, DreamSet, EvaluationResult, GeneratedVideo,
+GenerationRequest, Plan, Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
 """
 
 from importlib import import_module
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from worldtune.api import (
         blend_adapters,
         convert_adapter,
+        dream,
         evaluate,
         generate,
         load_recipe,
         merge_adapter,
         open_base,
         open_dataset,
+        open_dreams,
         plan,
         train,
     )
     from worldtune.data.dataset import Dataset as Dataset
+    from worldtune.dreams.dream_set import DreamSet as DreamSet
+    from worldtune.dreams.request import DreamRequest as DreamRequest
     from worldtune.errors import UserError as UserError
     from worldtune.evaluation.evaluate import EvaluationResult as EvaluationResult
     from worldtune.generation.batch import GeneratedVideo as GeneratedVideo
@@ -51,17 +55,21 @@ __all__ = [
     "Registry",
     "blend_adapters",
     "convert_adapter",
+    "dream",
     "evaluate",
     "generate",
     "load_recipe",
     "merge_adapter",
     "open_base",
     "open_dataset",
+    "open_dreams",
     "plan",
     "train",
 ]
 _CLASSES = {
     "Dataset": "data.dataset",
+    "DreamRequest": "dreams.request",
+    "DreamSet": "dreams.dream_set",
     "EvaluationResult": "evaluation.evaluate",
     "GeneratedVideo": "generation.batch",
     "GenerationRequest": "generation.request",

@@ -7,49 +7,31 @@ Shape letters: T frames, H×W pixels, C colors.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from worldtune.adapters.used import Used
 from worldtune.core.files import lock_folder, make_folder
 from worldtune.core.progress import Progress, silent, stage
-from worldtune.core.settings import parse_model
-from worldtune.data.dataset import Dataset, build_dataset, check_faults
 from worldtune.data.made_with import MadeWith, MadeWithAdapter
-from worldtune.data.spec import DataSpec
-from worldtune.dreams.budget import Budget, OnBudget, check_disk, measured
 from worldtune.dreams.critics.calibrate import Calibration, calibrate, choose_real_clips
+from worldtune.dreams.critics.select import select
 from worldtune.dreams.dream_folder import DreamFolder, DreamPlanRecord
 from worldtune.dreams.dream_set import DreamSet
-from worldtune.dreams.embodiment import check_reads_cameras, check_reads_robot, check_reads_videos
-from worldtune.dreams.first_frames import FirstFrame, choose_clips, read_dataset_frames, read_image_folder
 from worldtune.dreams.labeler import Labeler
 from worldtune.dreams.ledger import DreamRow, append_rows, read_rows, write_rows
-from worldtune.dreams.make_ray import make_on_ray
-from worldtune.dreams.plan import Dream, DreamModel, DreamSize, count_dreams, plan_dreams, resolve_models
+from worldtune.dreams.making.budget import Budget, OnBudget, check_disk, measured
+from worldtune.dreams.making.plan import Dream, DreamModel
+from worldtune.dreams.making.prepare import Prepared, prepare
+from worldtune.dreams.making.ray import make_on_ray
+from worldtune.dreams.making.sample import SamplingSettings, Texts
+from worldtune.dreams.making.worker import LABELS, VIDEOS, DreamWorker
 from worldtune.dreams.request import DreamRequest
-from worldtune.dreams.sample import SamplingSettings, Texts
-from worldtune.dreams.select import select
-from worldtune.dreams.worker import LABELS, VIDEOS, DreamWorker
-from worldtune.errors import DataError, RecipeError
+from worldtune.errors import DataError
 from worldtune.latents.encode import encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore, default_store
 from worldtune.models.world import World
 
 FIRST_DREAMS = 8  # after which the time and disk of the others are planned
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request whose models, data and first frames are open. `reference` is None without critics."""
-
-    models: list[DreamModel]
-    size: DreamSize
-    frames: list[FirstFrame]
-    dreams: list[Dream]
-    total: int
-    reference: Dataset | None
 
 
 def dream(
@@ -93,32 +75,6 @@ def dream(
     return result
 
 
-def prepare(request: DreamRequest, world: World, adapters: Mapping[str, Used], progress: Progress = silent) -> Prepared:
-    """Return the planned dreams of a request. Raise as `dream` does."""
-    models, size = resolve_models(world, adapters)
-    check_reads_videos(labeler, world, size)
-    data = None if request.data is None else _open(request.data, size, "data", stage(progress, "data"))
-    reference = None
-    if request.critics:
-        given = request.reference
-        reference = data if given is None else _open(given, size, "reference", stage(progress, "reference"))
-    for dataset, section in ((data, request.data), (reference, request.reference)):
-        if dataset is not None and section is not None:
-            check_reads_robot(labeler, dataset, str(section["path"]))
-    advance = stage(progress, "first frames")
-    if request.images is not None:
-        frames = read_image_folder(request.images, size.height, size.width, size.fit, advance)
-    else:
-        assert data is not None
-        assert request.data is not None
-        frames = read_dataset_frames(choose_clips(data, request.episodes, str(request.data["path"])), advance)
-    check_reads_cameras(labeler, frames)
-    dreams = plan_dreams(request, models, frames)
-    for prompt in dict.fromkeys(dream.prompt for dream in dreams):
-        world.text.check(prompt)
-    return Prepared(models, size, frames, dreams, count_dreams(request, models, frames), reference)
-
-
 def make_missing(
     worker: DreamWorker,
     prepared: Prepared,
@@ -130,7 +86,7 @@ def make_missing(
     """Make the dreams without a row, and append the row of each to the ledger."""
     made = {row.name for row in rows}
     missing = [dream for dream in prepared.dreams if dream.name not in made]
-    outcomes = dict(Counter(dream.outcome for dream in prepared.dreams))
+    outcomes = dict(Counter[str](dream.outcome for dream in prepared.dreams))
     count = len(prepared.dreams)
     budget = Budget(count, prepared.total, count - len(missing), outcomes, ray_workers or 1)
     on_budget(budget)
@@ -155,27 +111,6 @@ def _files(worker: DreamWorker, rows: Sequence[DreamRow]) -> list[Path]:
         for row in rows
         for file in (worker.out / VIDEOS / f"{row.name}.mp4", worker.out / LABELS / f"{row.name}.npz")
     ]
-
-
-def _open(section: Mapping[str, Any], size: DreamSize, name: str, progress: Progress) -> Dataset:
-    """Return a dataset at the model's size. Raise RecipeError if the section or the dataset has another frame rate."""
-    defaults = {"frames": size.frames, "fps": size.fps, "height": size.height, "width": size.width, "fit": size.fit}
-    tile = {} if size.tile is None else {"tile": size.tile}
-    spec = parse_model(DataSpec, defaults | tile | dict(section), name)
-    found = DreamSize(spec.frames, spec.fps, spec.height, spec.width, spec.fit, spec.tile)
-    if found != size:
-        what = f"{name} asks for {found}, the model makes {size}"
-        raise RecipeError(
-            what, where=spec.path, hint="Remove frames, fps, height, width, fit and tile: they follow it."
-        )
-    dataset = build_dataset(spec, progress)
-    rates = sorted({row.fps_in for row in dataset.ledger.rows if row.kept and row.fps_in})
-    if other := [rate for rate in rates if abs(rate / size.fps - 1) > 1e-3]:
-        what = f"the dataset has {other[0]:g} frames per second, the model {size.fps:g}"
-        hint = f"Export the dataset at {size.fps:g} fps, or train an adapter at {other[0]:g} fps."
-        raise RecipeError(what, where=spec.path, hint=hint)
-    check_faults(dataset, spec)
-    return dataset
 
 
 def _made_with(world: World, models: Sequence[DreamModel], labeler: Labeler) -> MadeWith:

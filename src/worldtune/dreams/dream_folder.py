@@ -13,11 +13,11 @@ from worldtune.core.strict_io import read_json
 from worldtune.data.action_space import ActionSpace
 from worldtune.data.made_with import MADE_WITH, MadeWith, read_made_with, write_made_with
 from worldtune.dreams.critics.calibrate import Calibration
-from worldtune.dreams.first_frames import FirstFrame, frames_by_source
 from worldtune.dreams.labeler import LabelerCard
 from worldtune.dreams.ledger import LEDGER
-from worldtune.dreams.plan import DreamSize
-from worldtune.dreams.request import DreamRequest, load_request
+from worldtune.dreams.making.first_frames import FirstFrame, frames_by_source
+from worldtune.dreams.making.plan import DreamSize
+from worldtune.dreams.request import DreamRequest, read_request
 from worldtune.errors import DataError, RecipeError, UserError
 
 REQUEST, PLAN, CALIBRATION = "request.yaml", "plan.json", "calibration.json"
@@ -98,7 +98,7 @@ class DreamFolder:
         if not (self.path / REQUEST).is_file():
             what = "this is not a folder of dreams: it has no request.yaml"
             raise DataError(what, where=str(self.path), hint="Name the folder that `worldtune dream` wrote.")
-        return load_request(self.path / REQUEST)
+        return read_request(self.path / REQUEST, {})
 
     def made_with(self) -> MadeWith:
         """Return the models. Raise DataError if the file is missing or damaged."""

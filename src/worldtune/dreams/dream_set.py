@@ -18,6 +18,7 @@ from worldtune.dreams.export_set import ExportSettings, export_again, export_set
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
 from worldtune.dreams.request import DreamRequest, Outcome
 from worldtune.dreams.withdraw import Withdrawal, withdraw_adapter
+from worldtune.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class DreamSet:
         """
         withdrawal = withdraw_adapter(self.folder, adapter)
         self.__dict__.pop("ledger", None)
+        if datasets and not withdrawal.kept:
+            what = "no dream is left, but this dataset still has the withdrawn ones"
+            raise DataError(what, where=str(datasets[0]), hint="Delete the dataset.")
         for dataset in datasets:
             export_again(self.folder, Path(dataset))
         return withdrawal
@@ -92,6 +96,13 @@ class DreamSet:
             yield f"  {count} rejected: {reason}"
         if (calibration := self.calibration) is not None:
             yield str(calibration)
+
+
+def open_set(folder: Path) -> DreamSet:
+    """Return the dream set in `folder`. Raise DataError if the folder does not contain dreams, or is damaged."""
+    dreams = DreamSet(folder)
+    _ = dreams.request, dreams.ledger
+    return dreams
 
 
 def _counted(rows: Sequence[DreamRow]) -> str:

@@ -5,6 +5,7 @@ Shapes: T frames, H×W pixels, C colors, D numbers of a command, S numbers of a 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from worldtune.core.files import digest_json, write_json
 from worldtune.core.settings import StrictModel, parse_model
@@ -16,8 +17,8 @@ from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.export import ExportedDreams, LabeledEpisode, export_dreams
 from worldtune.dreams.labeler import read_labels
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
+from worldtune.dreams.making.worker import LABELS, VIDEOS, read_video
 from worldtune.dreams.request import Outcome
-from worldtune.dreams.worker import LABELS, VIDEOS, read_video
 from worldtune.errors import DataError, RecipeError
 
 EXPORT = "meta/dreams.json"
@@ -58,6 +59,14 @@ def export_set(folder: Path, out: Path, settings: ExportSettings) -> ExportedDre
     write_json(out / EXPORT, settings.model_dump(mode="json"))
     write_made_with(out / "meta" / MADE_WITH, dreams.made_with())
     return exported
+
+
+def check_options(version: str, outcome: str) -> None:
+    """Raise DataError unless version and outcome are known."""
+    for option, given, known in (("--version", version, get_args(Version)), ("--outcome", outcome, get_args(Outcome))):
+        if given not in known:
+            what = f"{given!r} is not known"
+            raise DataError(what, where=option, hint=f"Use one of {', '.join(known)}.")
 
 
 def export_again(folder: Path, out: Path) -> ExportedDreams:

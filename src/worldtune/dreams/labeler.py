@@ -56,11 +56,11 @@ class Labeler(Protocol):
 
 def write_labels(path: Path, labels: Labels) -> None:
     """Write the labels as .npz, atomically."""
-    arrays = {"commands_ID": labels.commands_ID, "spread_I": labels.spread_I}
-    if labels.states_TS is not None:
-        arrays["states_TS"] = labels.states_TS
     with atomic_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
+        if labels.states_TS is None:
+            np.savez(file, commands_ID=labels.commands_ID, spread_I=labels.spread_I)
+        else:
+            np.savez(file, commands_ID=labels.commands_ID, states_TS=labels.states_TS, spread_I=labels.spread_I)
 
 
 def read_labels(path: Path) -> Labels:

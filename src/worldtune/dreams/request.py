@@ -1,5 +1,6 @@
 """What to dream: first frames × instructions × seeds × adapters, from a YAML file or from options."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,11 +87,26 @@ class DreamRequest(StrictModel):
         return self
 
 
-def load_request(path: Path) -> DreamRequest:
-    """Return the request in a YAML file. Raise RecipeError if it is missing, not YAML, or has an unknown key."""
+def read_request(request: "DreamRequest | str | Path | None", settings: Mapping[str, Any]) -> DreamRequest:
+    """Return the request, or that in a YAML file, with `settings` in place of its keys.
+
+    `data` and `reference` may be a path alone. Raise RecipeError for a missing file and unknown or wrong keys.
+    """
+    if isinstance(request, DreamRequest):
+        keys, where = request.model_dump(mode="json", exclude_defaults=True), "dream"
+    else:
+        keys, where = ({}, "dream") if request is None else (_read_keys(Path(request)), str(request))
+    keys = keys | dict(settings)
+    paths = {
+        name: {"path": str(keys[name])} for name in ("data", "reference") if isinstance(keys.get(name), str | Path)
+    }
+    return parse_model(DreamRequest, keys | paths, where)
+
+
+def _read_keys(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError("there is no such request", where=str(path), hint="Correct the path.")
     content = read_yaml(path, error=RecipeError)
     if not isinstance(content, dict):
         raise RecipeError("a request must be a mapping", where=str(path), hint="See `worldtune dream --help`.")
-    return parse_model(DreamRequest, content, str(path))
+    return content

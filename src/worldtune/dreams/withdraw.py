@@ -6,10 +6,10 @@ from pathlib import Path
 
 from worldtune.core.files import lock_folder
 from worldtune.data.made_with import MADE_WITH, write_made_with
+from worldtune.dreams.critics.select import mark_duplicates
 from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.ledger import DreamRow, read_rows, write_rows
-from worldtune.dreams.select import mark_duplicates
-from worldtune.dreams.worker import LABELS, VIDEOS
+from worldtune.dreams.making.worker import LABELS, VIDEOS
 from worldtune.errors import DataError
 
 WITHDRAWN = "withdrawn: its adapter"

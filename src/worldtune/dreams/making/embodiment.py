@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from worldtune.data.dataset import Dataset
-from worldtune.dreams.first_frames import FirstFrame
 from worldtune.dreams.labeler import Labeler, LabelerCard
-from worldtune.dreams.plan import DreamSize
+from worldtune.dreams.making.first_frames import FirstFrame
+from worldtune.dreams.making.plan import DreamSize
 from worldtune.errors import DataError
 from worldtune.models.world import World
 

@@ -13,9 +13,9 @@ from worldtune.core.ray_tasks import TaskFunction, run_on_ray
 from worldtune.core.settings import parse_model
 from worldtune.core.strict_io import parse_json
 from worldtune.dreams.ledger import DreamRow
-from worldtune.dreams.plan import Dream
-from worldtune.dreams.sample import batch_size
-from worldtune.dreams.worker import DreamWorker
+from worldtune.dreams.making.plan import Dream
+from worldtune.dreams.making.sample import batch_size
+from worldtune.dreams.making.worker import DreamWorker
 from worldtune.models.load import open_world
 
 

@@ -9,9 +9,9 @@ from worldtune.data.video.footage import VideoFootage
 from worldtune.dreams.critics.duplicates import dream_recording, find_duplicates
 from worldtune.dreams.critics.vlm import judge_video
 from worldtune.dreams.ledger import DreamRow, read_rows, write_rows
-from worldtune.dreams.plan import DreamSize
+from worldtune.dreams.making.plan import DreamSize
+from worldtune.dreams.making.worker import VIDEOS, read_video
 from worldtune.dreams.request import JudgeSettings
-from worldtune.dreams.worker import VIDEOS, read_video
 from worldtune.evaluation.cases.case import Video
 from worldtune.evaluation.judging.judge import Judge
 from worldtune.evaluation.judging.named_judge import open_judge

@@ -17,8 +17,8 @@ from worldtune.data.video.decode import read_frames, write_video
 from worldtune.dreams.critics.chain import Chain, Verdict, measure
 from worldtune.dreams.labeler import Labeler, write_labels
 from worldtune.dreams.ledger import DreamRow
-from worldtune.dreams.plan import Dream
-from worldtune.dreams.sample import SamplingSettings, Texts, batch_size, loaded, sample_batch
+from worldtune.dreams.making.plan import Dream
+from worldtune.dreams.making.sample import SamplingSettings, Texts, batch_size, loaded, sample_batch
 from worldtune.evaluation.cases.case import Frames, Video
 from worldtune.evaluation.metrics.video_features import VideoFeatures
 from worldtune.models.world import World

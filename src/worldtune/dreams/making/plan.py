@@ -8,8 +8,9 @@ from pathlib import Path
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.checkpoint import read_card_and_digest_for
 from worldtune.adapters.used import Used
+from worldtune.data.camera_grid import Layout
 from worldtune.data.video.decode import Fit
-from worldtune.dreams.first_frames import FirstFrame
+from worldtune.dreams.making.first_frames import FirstFrame
 from worldtune.dreams.request import DreamRequest, Instruction, Outcome
 from worldtune.errors import DataError, RecipeError
 from worldtune.models.world import World
@@ -37,7 +38,7 @@ class DreamSize:
     height: int
     width: int
     fit: Fit
-    tile: list[list[str]] | None
+    tile: Layout | None
 
     def __str__(self) -> str:
         return f"{self.frames} frames of {self.height}×{self.width} at {self.fps:g} fps"
@@ -81,7 +82,8 @@ def _size(world: World, card: AdapterCard | None) -> DreamSize:
     base = world.card
     if card is None or card.frames is None or card.fps is None or card.height is None or card.width is None:
         return DreamSize(base.frames, base.fps, base.height, base.width, "cover", None)
-    return DreamSize(card.frames, card.fps, card.height, card.width, card.fit or "cover", card.tile)
+    tile = None if card.tile is None else tuple(tuple(row) for row in card.tile)
+    return DreamSize(card.frames, card.fps, card.height, card.width, card.fit or "cover", tile)
 
 
 def plan_dreams(request: DreamRequest, models: Sequence[DreamModel], frames: Sequence[FirstFrame]) -> list[Dream]:

@@ -14,7 +14,7 @@ import torch
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.core.seeds import derive_seed
 from worldtune.diffusion.conditioning import conditioning_mask
-from worldtune.dreams.plan import Dream, DreamModel, DreamSize
+from worldtune.dreams.making.plan import Dream, DreamModel, DreamSize
 from worldtune.errors import DataError
 from worldtune.generation.sampler import Guidance, sample
 from worldtune.latents.store import Entry, load_tensor
