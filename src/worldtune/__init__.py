@@ -15,7 +15,8 @@ wrong, where, and what to do. Long functions take `progress`, a function of (don
 the name of the stage. Notes and warnings go to the logger "worldtune". Large libraries are imported when first needed.
 
 The types of arguments and results are here too: Dataset, DreamRequest, DreamSet, EvaluationResult, GeneratedVideo,
-GenerationRequest, Plan, Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and so on.
+GenerationRequest, Plan, Recipe, TrainingRun, UserError, World. `help(worldtune.Plan)` lists the fields of a plan, and
+so on.
 """
 
 from importlib import import_module

@@ -438,10 +438,10 @@ def dream(
     """Make videos with actions from first frames × instructions × seeds × adapters: `.kept`, `.ledger`, `.export()`.
 
     `request` is a DreamRequest or its YAML file; `settings` are keys of it, and take precedence: `images` or `data`
-    (first frames), `instructions`, `adapters`, `seeds`, `idm` and others. Each video is labeled by the inverse dynamics model
-    `idm`, measured by critics that are calibrated on real clips, and gets a row in the ledger. `out` may contain dreams
-    of the same request: the missing ones are made. `base` is a base that is already open. `on_budget` is called before
-    the first dream, and again with seconds and bytes after the first dreams.
+    (first frames), `instructions`, `adapters`, `seeds`, `idm` and others. Each video is labeled by the inverse dynamics
+    model `idm`, measured by critics that are calibrated on real clips, and gets a row in the ledger. `out` may contain
+    dreams of the same request: the missing ones are made. `base` is a base that is already open. `on_budget` is called
+    before the first dream, and again with seconds and bytes after the first dreams.
 
     Raises:
         RecipeError: The request is malformed, or does not fit the models or the data.

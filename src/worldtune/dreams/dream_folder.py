@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import yaml
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.files import LOCK_FILE, atomic_file, digest_json, is_leftover, write_json
 from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import read_json
-from worldtune.data.action_space import ActionSpace
 from worldtune.data.made_with import MADE_WITH, MadeWith, read_made_with, write_made_with
 from worldtune.dreams.critics.calibrate import Calibration
 from worldtune.dreams.labeler import LabelerCard

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.files import atomic_file
-from worldtune.data.action_space import ActionSpace
 from worldtune.dreams.idm.labels import Labels
 from worldtune.errors import DataError
 

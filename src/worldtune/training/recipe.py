@@ -223,9 +223,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 def recipe_changes(before: Recipe, after: Recipe) -> list[str]:
     """Return the changed settings that decide what is learned, as "train.lr 0.01 → 0.005"."""
-    flat = [
-        _flat(recipe.model_dump(mode="json", by_alias=True, exclude=NOT_LEARNED)) for recipe in (before, after)
-    ]
+    flat = [_flat(recipe.model_dump(mode="json", by_alias=True, exclude=NOT_LEARNED)) for recipe in (before, after)]
     keys = [*flat[0], *(key for key in flat[1] if key not in flat[0])]
     absent = "(absent)"
     return [
