@@ -20,10 +20,10 @@ from worldtune.dreams.dream_set import DreamSet
 from worldtune.dreams.labeler import Labeler
 from worldtune.dreams.ledger import DreamRow, append_rows, read_rows, write_rows
 from worldtune.dreams.making.budget import Budget, OnBudget, check_disk, measured
-from worldtune.dreams.making.plan import Dream, DreamModel
+from worldtune.dreams.making.plan import Dream, DreamModel, missing_batches
 from worldtune.dreams.making.prepare import Prepared, prepare
 from worldtune.dreams.making.ray import make_on_ray
-from worldtune.dreams.making.sample import SamplingSettings, Texts
+from worldtune.dreams.making.sample import SamplingSettings, Texts, batch_size
 from worldtune.dreams.making.worker import LABELS, VIDEOS, DreamWorker
 from worldtune.dreams.request import DreamRequest
 from worldtune.errors import DataError
@@ -85,24 +85,25 @@ def make_missing(
 ) -> None:
     """Make the dreams without a row, and append the row of each to the ledger."""
     made = {row.name for row in rows}
-    missing = [dream for dream in prepared.dreams if dream.name not in made]
+    batches = missing_batches(prepared.dreams, made, batch_size(worker.world, prepared.size))
+    missing = sum(len(batch.missing) for batch in batches)
     outcomes = dict(Counter[str](dream.outcome for dream in prepared.dreams))
     count = len(prepared.dreams)
-    budget = Budget(count, prepared.total, count - len(missing), outcomes, ray_workers or 1)
+    budget = Budget(count, prepared.total, count - missing, outcomes, ray_workers or 1)
     on_budget(budget)
     advance = stage(progress, "dream")
     advance(budget.done, count)
     fresh: list[DreamRow] = []
-    for row in worker.make(missing) if ray_workers is None else make_on_ray(worker, missing, ray_workers):
+    for row in worker.make(batches) if ray_workers is None else make_on_ray(worker, batches, ray_workers):
         append_rows(worker.out, [row])
         fresh.append(row)
-        if len(fresh) == min(FIRST_DREAMS, len(missing)):
+        if len(fresh) == min(FIRST_DREAMS, missing):
             budget = measured(
                 budget, budget.done + len(fresh), sum(row.seconds for row in fresh) / len(fresh), _files(worker, fresh)
             )
             on_budget(budget)
             check_disk(budget, worker.out)
-        advance(count - len(missing) + len(fresh), count, row.reason or row.name)
+        advance(count - missing + len(fresh), count, row.reason or row.name)
 
 
 def _files(worker: DreamWorker, rows: Sequence[DreamRow]) -> list[Path]:

@@ -1,6 +1,6 @@
 """The planned dreams of a request, in an order that covers first frames and adapters before further seeds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -55,6 +55,35 @@ class Dream:
     task: str
     outcome: Outcome
     seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Dreams of one model that are sampled at once; only those in `missing` are written.
+
+    Rounding depends on a batch's size, so a resumed batch is sampled whole: its dreams are the same bit for bit.
+    """
+
+    dreams: tuple[Dream, ...]
+    missing: frozenset[str]
+
+    @property
+    def model(self) -> DreamModel:
+        return self.dreams[0].model
+
+
+def missing_batches(dreams: Sequence[Dream], made: Collection[str], size: int) -> list[Batch]:
+    """Return batches of up to `size` dreams, those of one model together, in which a dream is not yet made."""
+    by_model: dict[str, list[Dream]] = {}
+    for dream in dreams:
+        by_model.setdefault(dream.model.name, []).append(dream)
+    batches = []
+    for group in by_model.values():
+        for first in range(0, len(group), size):
+            batch = tuple(group[first : first + size])
+            if missing := frozenset(dream.name for dream in batch if dream.name not in made):
+                batches.append(Batch(batch, missing))
+    return batches
 
 
 def resolve_models(world: World, adapters: Mapping[str, Used]) -> tuple[list[DreamModel], DreamSize]:

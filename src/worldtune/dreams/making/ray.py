@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -13,8 +12,7 @@ from worldtune.core.ray_tasks import TaskFunction, run_on_ray
 from worldtune.core.settings import parse_model
 from worldtune.core.strict_io import parse_json
 from worldtune.dreams.ledger import DreamRow
-from worldtune.dreams.making.plan import Dream
-from worldtune.dreams.making.sample import batch_size
+from worldtune.dreams.making.plan import Batch
 from worldtune.dreams.making.worker import DreamWorker
 from worldtune.models.load import open_world
 
@@ -29,9 +27,9 @@ class _Start:
     threads: int
 
 
-def make_on_ray(worker: DreamWorker, dreams: Sequence[Dream], workers: int) -> Iterator[DreamRow]:
-    """Yield the row of each dream as it is made by `workers` actors. Raise UserError as `run_on_ray` does."""
-    if not dreams:
+def make_on_ray(worker: DreamWorker, batches: Sequence[Batch], workers: int) -> Iterator[DreamRow]:
+    """Yield the row of each missing dream as it is made by `workers` actors. Raise UserError as `run_on_ray` does."""
+    if not batches:
         return
     world = worker.world
     source = Path(world.card.source)
@@ -39,8 +37,7 @@ def make_on_ray(worker: DreamWorker, dreams: Sequence[Dream], workers: int) -> I
     start = _Start(
         str(source.absolute()) if source.exists() else world.card.source, str(world.device), world.dtype, cpus
     )
-    absolute = [_with_absolute_path(dream) for dream in dreams]
-    tasks = list(_tasks(absolute, batch_size(world, worker.settings.size)))
+    tasks = [_with_absolute_path(batch) for batch in batches]
     gpus = 1 if start.device.startswith("cuda") else 0
     opened = partial(_open_worker, start, _Parts.of(worker))
     for text in run_on_ray(opened, tasks, workers, gpus=gpus, cpus=cpus, to="dream"):
@@ -58,25 +55,18 @@ class _Parts:
         return cls({name: value for name, value in vars(worker).items() if name != "world"})
 
 
-def _tasks(dreams: Sequence[Dream], batch: int) -> Iterator[list[Dream]]:
-    """Yield batches, each of one adapter."""
-    by_model = sorted(dreams, key=lambda dream: dream.model.name)
-    for _, group in groupby(by_model, key=lambda dream: dream.model.name):
-        model_dreams = list(group)
-        for first in range(0, len(model_dreams), batch):
-            yield model_dreams[first : first + batch]
-
-
-def _with_absolute_path(dream: Dream) -> Dream:
-    path = dream.model.path
-    return dream if path is None else replace(dream, model=replace(dream.model, path=path.absolute()))
+def _with_absolute_path(batch: Batch) -> Batch:
+    if batch.model.path is None:
+        return batch
+    model = replace(batch.model, path=batch.model.path.absolute())
+    return replace(batch, dreams=tuple(replace(dream, model=model) for dream in batch.dreams))
 
 
 def _open_worker(start: _Start, parts: _Parts) -> TaskFunction:
     torch.set_num_threads(start.threads)
     worker = DreamWorker(open_world(start.base, start.device, start.dtype), **parts.fields)  # type: ignore[arg-type]
 
-    def work(dreams: list[Dream]) -> list[str]:
-        return [row.model_dump_json() for row in worker.make(dreams)]
+    def work(batch: Batch) -> list[str]:
+        return [row.model_dump_json() for row in worker.make([batch])]
 
     return work

@@ -3,7 +3,6 @@
 Shapes: T frames, H×W pixels, C colors.
 """
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from worldtune.data.video.decode import read_frames, write_video
 from worldtune.dreams.critics.chain import Chain, Verdict, measure
 from worldtune.dreams.labeler import Labeler, write_labels
 from worldtune.dreams.ledger import DreamRow
-from worldtune.dreams.making.plan import Dream
-from worldtune.dreams.making.sample import SamplingSettings, Texts, batch_size, loaded, sample_batch
+from worldtune.dreams.making.plan import Batch, Dream
+from worldtune.dreams.making.sample import SamplingSettings, Texts, loaded, sample_batch
 from worldtune.evaluation.cases.case import Frames, Video
 from worldtune.evaluation.metrics.video_features import VideoFeatures
 from worldtune.models.world import World
 
 VIDEOS, LABELS = "videos", "labels"
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,24 +37,24 @@ class DreamWorker:
     settings: SamplingSettings
     out: Path
 
-    def make(self, dreams: Sequence[Dream]) -> Iterator[DreamRow]:
-        """Make the dreams, those of one adapter together, and yield the row of each once its files are written.
+    def make(self, batches: Sequence[Batch]) -> Iterator[DreamRow]:
+        """Make the batches' missing dreams, and yield the row of each once its files are written.
 
         Raise AdapterError if an adapter does not fit the base, DataError if a video is not finite.
         """
-        by_model = sorted(dreams, key=lambda dream: dream.model.name)
-        batch = batch_size(self.world, self.settings.size)
-        for _, group in groupby(by_model, key=lambda dream: dream.model.name):
-            model_dreams = list(group)
-            with loaded(self.world, model_dreams[0].model):
-                for first in range(0, len(model_dreams), batch):
-                    yield from self._make_batch(model_dreams[first : first + batch])
+        for _, group in groupby(batches, key=lambda batch: batch.model):
+            model_batches = list(group)
+            with loaded(self.world, model_batches[0].model):
+                for batch in model_batches:
+                    yield from self._make_batch(batch)
 
-    def _make_batch(self, dreams: Sequence[Dream]) -> Iterator[DreamRow]:
+    def _make_batch(self, batch: Batch) -> Iterator[DreamRow]:
         started = time.perf_counter()
-        videos = sample_batch(self.world, dreams, self.texts, self.settings)
-        sampling = (time.perf_counter() - started) / len(dreams)
-        for dream, frames_THWC in zip(dreams, videos, strict=True):
+        videos = sample_batch(self.world, batch.dreams, self.texts, self.settings)
+        sampling = (time.perf_counter() - started) / len(batch.dreams)
+        for dream, frames_THWC in zip(batch.dreams, videos, strict=True):
+            if dream.name not in batch.missing:
+                continue
             started = time.perf_counter()
             video = self.out / VIDEOS / f"{dream.name}.mp4"
             with atomic_file(video) as partial:
