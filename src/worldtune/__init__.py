@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worldtune.api import (
         blend_adapters,
         convert_adapter,
+        dream,
         evaluate,
         evaluate_idm,
         evaluate_policy,
@@ -38,15 +39,18 @@ if TYPE_CHECKING:
         merge_adapter,
         open_base,
         open_dataset,
+        open_dreams,
         plan,
         train,
         train_idm,
         train_policy,
     )
     from worldtune.data.dataset import Dataset as Dataset
+    from worldtune.dreams.dream_set import DreamSet as DreamSet
     from worldtune.dreams.idm.labels import Labels as Labels
     from worldtune.dreams.idm.model import InverseDynamics as InverseDynamics
     from worldtune.dreams.idm.session import IdmRun as IdmRun
+    from worldtune.dreams.request import DreamRequest as DreamRequest
     from worldtune.errors import UserError as UserError
     from worldtune.evaluation.evaluate import EvaluationResult as EvaluationResult
     from worldtune.generation.batch import GeneratedVideo as GeneratedVideo
@@ -63,6 +67,7 @@ __all__ = [
     "Registry",
     "blend_adapters",
     "convert_adapter",
+    "dream",
     "evaluate",
     "evaluate_idm",
     "evaluate_policy",
@@ -72,6 +77,7 @@ __all__ = [
     "merge_adapter",
     "open_base",
     "open_dataset",
+    "open_dreams",
     "plan",
     "train",
     "train_idm",
@@ -79,6 +85,8 @@ __all__ = [
 ]
 _CLASSES = {
     "Dataset": "data.dataset",
+    "DreamRequest": "dreams.request",
+    "DreamSet": "dreams.dream_set",
     "EvaluationResult": "evaluation.evaluate",
     "GeneratedVideo": "generation.batch",
     "GenerationRequest": "generation.request",

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from worldtune.adapters.used import Used
     from worldtune.core.actions.space import ActionSpace
     from worldtune.data.dataset import Dataset
+    from worldtune.dreams.dream_set import DreamSet
     from worldtune.dreams.idm.labels import Labels
     from worldtune.dreams.idm.model import InverseDynamics
     from worldtune.dreams.idm.session import IdmRun
     from worldtune.dreams.idm.video import VideoToLabel
+    from worldtune.dreams.making.budget import OnBudget
+    from worldtune.dreams.request import DreamRequest
     from worldtune.evaluation.evaluate import EvaluationResult
     from worldtune.generation.adapter_exchange import BlendedAdapter, ConvertedAdapter, MergedAdapter
     from worldtune.generation.batch import GeneratedVideo
@@ -600,3 +603,73 @@ def evaluate_policy(
     if out is not None:
         found.save(Path(out))
     return found
+
+
+def dream(
+    request: DreamRequest | str | Path | None = None,
+    *,
+    out: str | Path,
+    base: World | None = None,
+    ray_workers: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+    on_budget: OnBudget | None = None,
+    **settings: Any,
+) -> DreamSet:
+    """Make videos with actions from first frames × instructions × seeds × adapters: `.kept`, `.ledger`, `.export()`.
+
+    `request` is a DreamRequest or its YAML file; `settings` are keys of it, and take precedence: `images` or `data`
+    (first frames), `instructions`, `adapters`, `seeds`, `idm` and others. Each video is labeled by the inverse dynamics
+    model `idm`, measured by critics that are calibrated on real clips, and gets a row in the ledger. `out` may contain
+    dreams of the same request: the missing ones are made. `base` is a base that is already open. `on_budget` is called
+    before the first dream, and again with seconds and bytes after the first dreams.
+
+    Raises:
+        RecipeError: The request is malformed, or does not fit the models or the data.
+        DataError: There are no first frames, the inverse dynamics model is for other videos or another robot, or all
+            dreams are rejected; the ledger then has the reasons.
+        AdapterError: An adapter was made for another base.
+        UserError: `out` contains dreams of another request, or the disk is too small.
+
+    Example:
+        >>> data = {"path": "builtin:pocket-new-view", "held_out": 0.5}
+        >>> dreams = wt.dream(out="dreams/first", data=data, idm="runs/idm", adapters=["runs/first"], steps=2,
+        ...                   max_dreams=2, critics=["motion", "path"])
+        >>> len(dreams.ledger), dreams.ledger[0].prompt
+        (2, 'Seen from above: the robot arm reaches the red ball.')
+    """
+    from worldtune.dreams.dream import dream as make_dreams
+    from worldtune.dreams.idm.model import load_idm
+    from worldtune.dreams.request import read_request
+    from worldtune.models.load import open_world_on
+    from worldtune.registry.named_adapter import locate_adapter
+
+    if base is not None:
+        settings.setdefault("base", base.card.source)
+    wanted = read_request(request, settings)
+    return make_dreams(
+        wanted,
+        Path(out),
+        world=base or open_world_on(device, wanted.base),
+        adapters={name: locate_adapter(name) for name in wanted.adapters},
+        labeler=load_idm(Path(wanted.idm)),
+        ray_workers=ray_workers,
+        progress=progress or silent,
+        on_budget=on_budget or (lambda budget: None),
+    )
+
+
+def open_dreams(folder: str | Path) -> DreamSet:
+    """Return the dreams that `dream` made in `folder`: `.ledger`, `.kept`, `.calibration`, `.export()`, `.withdraw()`.
+
+    Raises:
+        DataError: The folder does not contain dreams, or its ledger is damaged.
+
+    Example:
+        >>> dreams = wt.open_dreams("dreams/first")
+        >>> [row.adapter_name for row in dreams.ledger]
+        ['runs/first', 'runs/first']
+    """
+    from worldtune.dreams.dream_set import open_set
+
+    return open_set(Path(folder))

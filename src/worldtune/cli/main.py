@@ -54,6 +54,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Dreams": {
         "idm": "Train inverse dynamics, label videos with it, and measure it.",
         "policy": "Train small policies on demonstrations and dreams, and measure their success.",
+        "dream": "Make videos with actions from first frames and instructions, and judge them.",
     },
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
@@ -84,9 +85,19 @@ class Verb(TyperCommand):
 
 
 class VerbWithParts(TyperGroup):
-    """A verb with sub-verbs, such as `bases` with `bases convert`."""
+    """A verb with sub-verbs, such as `bases` with `bases convert`.
 
+    If it has a `default_part`, arguments that do not begin with a sub-verb are arguments of that one.
+    """
+
+    default_part: str | None = None
     format_help_text = Verb.format_help_text
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Insert the default sub-verb if none is named."""
+        if self.default_part and args and args[0] not in (*self.list_commands(ctx), *ctx.help_option_names):
+            args = [self.default_part, *args]
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         return super().resolve_command(ctx, _known_name(args, self.list_commands(ctx), ctx.command_path))
@@ -124,7 +135,8 @@ def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
 def load_verb(name: str) -> TyperCommand | TyperGroup:
     """Import `worldtune/cli/<name>.py` and return the command of its function `name`.
 
-    If that file has `PARTS`, a mapping from names to functions, they become sub-verbs.
+    If that file has `PARTS`, a mapping from names to functions, they become sub-verbs; `DEFAULT_PART` names the one
+    that may be omitted.
     """
     module = import_module(f"worldtune.cli.{name}")
     function, parts = getattr(module, name), getattr(module, "PARTS", {})
@@ -137,6 +149,8 @@ def load_verb(name: str) -> TyperCommand | TyperGroup:
             app.command(part, cls=Verb)(part_function)
     command = get_command(app)
     command.name = name
+    if isinstance(command, VerbWithParts):
+        command.default_part = getattr(module, "DEFAULT_PART", None)
     assert isinstance(command, TyperCommand | TyperGroup)
     return command
 

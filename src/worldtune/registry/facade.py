@@ -230,14 +230,19 @@ class Registry:
 
         return revoke_base(self.log, self.signer, digest, reason)
 
-    def derive(self, kind: str, path: str | Path, sources: Iterable[str | Path]) -> Event[ArtifactDerived]:
-        """Record that episodes, a dataset or a policy at `path` was made with releases or with data made from them."""
+    def derive(self, kind: str, path: str | Path, sources: Iterable[str | Path] = ()) -> Event[ArtifactDerived]:
+        """Record that episodes, a dataset or a policy at `path` was made with releases or with data made from them.
+
+        Without sources, they are the releases of the adapters that the data states: dreams and their exports do.
+        """
         from worldtune.registry.releases.lineage import digest_content, record_derivation
+        from worldtune.registry.releases.made_with import find_sources
 
         references = tuple(
             digest_content(Path(source)) if "@" not in str(source) and Path(source).exists() else str(source)
             for source in sources
         )
+        references = references or find_sources(self.log, Path(path))
         return record_derivation(self.log, self.signer, kind, Path(path).name, digest_content(Path(path)), references)
 
     def verify(self, progress: Progress | None = None) -> Verification:

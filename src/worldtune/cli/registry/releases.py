@@ -149,18 +149,26 @@ def lineage(
 def derive(
     kind: Annotated[str, typer.Argument(help="episodes, dataset or policy.")],
     path: Annotated[Path, typer.Argument(help="The file or folder that was made.")],
-    source: Annotated[list[str], typer.Option("--from", help="A release it was made with, or data made with one.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", help="A release it was made with, or data made with one (default: what the data states)."
+        ),
+    ] = None,
     place: Place = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Record what was made with a release, so that an adapter's data can be found and withdrawn.
 
+    Dreams and the datasets exported from them state which adapters made them; name the releases of other data.
+
     Example:
 
-        worldtune registry derive dataset dreams/pick --from cell7/front/pick@12
+        worldtune registry derive episodes dreams/pick
+        worldtune registry derive policy policies/pick --from cell7/front/pick@12
     """
-    print_event(registry_at(place, key).derive(kind, path, source), as_json)
+    print_event(registry_at(place, key).derive(kind, path, source or ()), as_json)
 
 
 def _channel_text(adapter: "AdapterSummary", channel: str) -> str:

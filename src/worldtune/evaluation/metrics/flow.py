@@ -40,14 +40,17 @@ def flicker_ratio(features: VideoFeatures, reference: VideoFeatures) -> float:
     return max(warp_error(features), 0.5) / max(warp_error(reference), 0.5)
 
 
+def flow_speed(features: VideoFeatures) -> float:
+    """Return the root mean square of the blurred flow, in pixels a step: noise hardly counts as motion."""
+    return float(np.sqrt(np.square(_smooth_flow(features)).mean(dtype=np.float64)))
+
+
 def has_motion(features: VideoFeatures, reference: VideoFeatures) -> float | None:
     """Return 1 if the root mean square flow is at least `MIN_FLOW_RATIO` of the real video's, else 0.
 
     Noise does not count as motion. Return None if the reference does not move.
     """
-    own, real = (
-        float(np.sqrt(np.square(_smooth_flow(video)).mean(dtype=np.float64))) for video in (features, reference)
-    )
+    own, real = flow_speed(features), flow_speed(reference)
     if real < MIN_FLOW:
         return None
     return float(own >= MIN_FLOW_RATIO * real)

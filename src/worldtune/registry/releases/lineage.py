@@ -7,7 +7,7 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 
-from worldtune.core.files import digest_file, digest_json
+from worldtune.core.files import LOCK_FILE, digest_file, digest_json
 from worldtune.errors import RegistryError
 from worldtune.registry.events.events import ArtifactDerived, ReleaseAdded, make_fact
 from worldtune.registry.log.event_log import Event
@@ -186,10 +186,13 @@ def _materials(registry: Registry, release: ReleaseAdded) -> Iterator[LineageNod
 
 
 def digest_content(path: Path) -> str:
-    """Return the digest of a file, or of a folder's file names and digests. Raise RegistryError if it is missing."""
+    """Return the digest of a file, or of a folder's file names and digests, without its lock.
+
+    Raise RegistryError if it is missing.
+    """
     if path.is_file():
         return digest_file(path)
     if not path.is_dir():
         raise RegistryError("there is no such file or folder", where=str(path), hint="Correct the path.")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != LOCK_FILE)
     return digest_json({str(file.relative_to(path)): digest_file(file) for file in files})
