@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.videos import film
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.data.sources.lerobot.layouts import Version

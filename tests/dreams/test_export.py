@@ -9,7 +9,7 @@ import pytest
 
 from data.videos import film, read_back, trajectory
 from dreams.exported import CAMERA, FPS, LINEAGE, ROBOT, SPACE, commands, dream, export, states
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.episode import Episode
 from worldtune.data.export.lerobot_info import Robot, robot_of_dataset
 from worldtune.data.export.lerobot_writer import write_lerobot

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.camera_grid import Layout, grid_cameras, grid_name, split_grid
 from worldtune.data.columns import ACTION, IS_SYNTHETIC, STATE
 from worldtune.data.export.lerobot_info import ColumnInfo, Robot

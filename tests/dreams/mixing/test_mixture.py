@@ -9,7 +9,7 @@ import pytest
 
 from data.videos import edit_info
 from dreams.exported import CAMERA, SPACE, commands, dream, export, write_real
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.export.lerobot_info import Robot
 from worldtune.dreams.mixing.mixture import read_mixture, write_mixture
 from worldtune.errors import DataError, RecipeError

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldtune.core.settings import parse_model
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.columns import ACTION, STATE
 from worldtune.dreams.export import ACTION_SPACE
 from worldtune.dreams.mixing.dataset_facts import DatasetFacts

@@ -13,7 +13,7 @@ from pydantic import Field
 from worldtune.core.files import write_json
 from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import read_json_object
-from worldtune.data.action_space import ActionSpace
+from worldtune.core.actions.space import ActionSpace
 from worldtune.dreams.mixing.dataset_facts import DatasetFacts, digest_dataset, read_dataset_facts
 from worldtune.dreams.mixing.fit import check_datasets_fit
 from worldtune.errors import DataError, RecipeError
