@@ -32,8 +32,7 @@ class SmallEncoder(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            nn.Conv2d(3, WIDTH, 5, stride=2, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
-            nn.Conv2d(WIDTH, WIDTH, 5, stride=2, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
+            nn.Conv2d(3, WIDTH, 8, stride=4, padding=2), nn.GroupNorm(4, WIDTH), nn.SiLU(),
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GroupNorm(4, WIDTH), nn.SiLU(),
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GroupNorm(4, WIDTH), nn.SiLU(),
         )  # fmt: skip
