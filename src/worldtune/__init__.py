@@ -30,10 +30,12 @@ if TYPE_CHECKING:
         blend_adapters,
         convert_adapter,
         dream,
+        dream_study,
         evaluate,
         evaluate_idm,
         evaluate_policy,
         generate,
+        join_dream_studies,
         label,
         load_recipe,
         merge_adapter,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from worldtune.dreams.idm.model import InverseDynamics as InverseDynamics
     from worldtune.dreams.idm.session import IdmRun as IdmRun
     from worldtune.dreams.request import DreamRequest as DreamRequest
+    from worldtune.dreams.study.study import DreamStudy as DreamStudy
     from worldtune.errors import UserError as UserError
     from worldtune.evaluation.evaluate import EvaluationResult as EvaluationResult
     from worldtune.generation.batch import GeneratedVideo as GeneratedVideo
@@ -68,10 +71,12 @@ __all__ = [
     "blend_adapters",
     "convert_adapter",
     "dream",
+    "dream_study",
     "evaluate",
     "evaluate_idm",
     "evaluate_policy",
     "generate",
+    "join_dream_studies",
     "label",
     "load_recipe",
     "merge_adapter",
@@ -87,6 +92,7 @@ _CLASSES = {
     "Dataset": "data.dataset",
     "DreamRequest": "dreams.request",
     "DreamSet": "dreams.dream_set",
+    "DreamStudy": "dreams.study.study",
     "EvaluationResult": "evaluation.evaluate",
     "GeneratedVideo": "generation.batch",
     "GenerationRequest": "generation.request",

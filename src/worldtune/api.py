@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from worldtune.dreams.idm.video import VideoToLabel
     from worldtune.dreams.making.budget import OnBudget
     from worldtune.dreams.request import DreamRequest
+    from worldtune.dreams.study.study import DreamStudy
     from worldtune.evaluation.evaluate import EvaluationResult
     from worldtune.generation.adapter_exchange import BlendedAdapter, ConvertedAdapter, MergedAdapter
     from worldtune.generation.batch import GeneratedVideo
@@ -673,3 +674,53 @@ def open_dreams(folder: str | Path) -> DreamSet:
     from worldtune.dreams.dream_set import open_set
 
     return open_set(Path(folder))
+
+
+def dream_study(
+    out: str | Path = "runs/dream-study",
+    *,
+    target: Literal["camera", "known", "task"] = "camera",
+    settings: Sequence[str] = (),
+    smoke: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> DreamStudy:
+    """Measure in a simulator whether dreams help a policy: `.results`, `.verdict` and `.report`.
+
+    Policies are trained on a few real demonstrations, alone and with dreams of the base, of LoRA and of DoRA, with
+    dreams that the critics keep, with shuffled labels (a control), and with the true clips of the same first frames (an
+    upper bound). `target` is a new `camera`, a `known` camera or a new `task`. Each of `settings` is key=value of
+    `StudySettings`, such as "draws=1". `smoke` tries every stage in minutes and proves nothing. `workers` are processes
+    (default: one per core). `out` may hold the same study: what is missing is run. Needs the extra `sim`.
+
+    Raises:
+        UserError: The folder holds another study, a task or view is unknown, or the simulator is missing.
+
+    Example:
+        >>> tiny = ["draws=1", "dreams=2", "resets=2", "demonstrations=4", "tasks=[plate-slide]",
+        ...         "adapter_tasks=[plate-slide, button-press]", "arms=[real, oracle]", "policy.steps=2"]
+        >>> study = wt.dream_study("runs/study", smoke=True, settings=tiny)
+        >>> study.verdict
+        'plate-slide: no dreams were tested.'
+    """
+    from worldtune.dreams.study.settings import study_settings
+    from worldtune.dreams.study.study import run_study
+
+    wanted = study_settings(target, settings, smoke=smoke)
+    return run_study(wanted, Path(out), workers, progress or silent)
+
+
+def join_dream_studies(studies: Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write the report of finished studies again, as one page in `out` (default: the first study's folder).
+
+    Raises:
+        UserError: A folder has no results.
+
+    Example:
+        >>> wt.join_dream_studies(["runs/study"])
+        PosixPath('runs/study/report/index.html')
+    """
+    from worldtune.dreams.study.report.write import write_report
+
+    folders = [Path(study) for study in studies]
+    return write_report(folders, folders[0] / "report" if out is None else Path(out))

@@ -53,6 +53,7 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Dreams": {
         "idm": "Train inverse dynamics, label videos with it, and measure it.",
+        "dream-study": "Measure whether dreams help a policy, in a simulator.",
         "policy": "Train small policies on demonstrations and dreams, and measure their success.",
         "dream": "Make videos with actions from first frames and instructions, and judge them.",
     },
@@ -133,13 +134,14 @@ def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
 
 
 def load_verb(name: str) -> TyperCommand | TyperGroup:
-    """Import `worldtune/cli/<name>.py` and return the command of its function `name`.
+    """Import `worldtune/cli/<name>.py` and return the command of its function `name`; a hyphen is an underscore there.
 
     If that file has `PARTS`, a mapping from names to functions, they become sub-verbs; `DEFAULT_PART` names the one
     that may be omitted.
     """
-    module = import_module(f"worldtune.cli.{name}")
-    function, parts = getattr(module, name), getattr(module, "PARTS", {})
+    identifier = name.replace("-", "_")
+    module = import_module(f"worldtune.cli.{identifier}")
+    function, parts = getattr(module, identifier), getattr(module, "PARTS", {})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if not parts:
         app.command(name, cls=Verb)(function)

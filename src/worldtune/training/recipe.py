@@ -197,11 +197,12 @@ def load_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
     if not isinstance(data, dict):
         raise RecipeError("a recipe must be a mapping of sections", where=str(path), hint="See `worldtune recipes`.")
     for override in overrides:
-        _override(data, override)
+        apply_override(data, override)
     return parse_model(Recipe, data, " with ".join([str(path), *overrides]))
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set a key of nested settings by `section.key=value`; the value is YAML. Raise RecipeError if it is malformed."""
     key, equals, value = override.partition("=")
     if not key or not equals:
         raise RecipeError(f"'{override}' is not an override", where="command line", hint="Write section.key=value.")

@@ -1,11 +1,14 @@
 """The settings of a study, from which every result follows."""
 
-from typing import Literal, get_args
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from worldtune.core.settings import StrictModel
+from worldtune.core.settings import StrictModel, parse_model
 from worldtune.policy.spec import PolicySpec
+from worldtune.training.recipe import apply_override
 
 Target = Literal["camera", "known", "task"]
 Arm = Literal[
@@ -74,16 +77,33 @@ class StudySettings(StrictModel):
         return tuple(arm for arm in self.arms if arm in ("base", "lora", "dora"))
 
 
-SMOKE = {
-    "tasks": ["plate-slide"],
+TARGETS: dict[str, dict[str, Any]] = {
+    "camera": {},
+    "known": {"view": "left", "demonstrations": 2},
+    "task": {"view": "left", "tasks": ["handle-press-side"], "adapter_tasks": ["handle-press-side"]},
+}
+SMOKE: dict[str, Any] = {
     "adapter_tasks": ["plate-slide", "button-press"],
+    "tasks": ["plate-slide"],
     "dreams": 8,
     "draws": 1,
     "policy_seeds": 1,
     "resets": 10,
     "min_room": 0.0,
     "arms": ["real", "lora", "shuffled", "oracle"],
-    "overrides": ["train.steps=60", "idm.steps=60", "idm.members=2"],
+    "overrides": ["train.steps=60", "validate.every=60", "idm.steps=60", "idm.members=2"],
     "policy": {"steps": 200},
 }
-"""Settings that exercise every stage in minutes, and prove nothing."""
+"""Settings that try every stage in minutes, and prove nothing."""
+
+
+def study_settings(target: Target, changes: Sequence[str], *, smoke: bool) -> StudySettings:
+    """Return the settings of a target with changes such as "draws=1" or "policy.gain=40".
+
+    Raise RecipeError if a key is unknown or a value is wrong.
+    """
+    data: dict[str, Any] = {"target": target} | TARGETS.get(target, {}) | (SMOKE if smoke else {})
+    data = copy.deepcopy(data)
+    for change in changes:
+        apply_override(data, change)
+    return parse_model(StudySettings, data, " with ".join([f"the study of target {target}", *changes]))

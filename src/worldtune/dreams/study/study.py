@@ -1,5 +1,7 @@
 """Run a study: bounds first, then the draws with their dreams, then the policies of all arms, then the results."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from worldtune.dreams.study.draw import timed
 from worldtune.dreams.study.folder import StudyFolder
 from worldtune.dreams.study.policies import PolicyResult, jobs_of
 from worldtune.dreams.study.replay import run_replay
+from worldtune.dreams.study.report.write import write_report
 from worldtune.dreams.study.results import write_results
 from worldtune.dreams.study.room import find_room
 from worldtune.dreams.study.scenes import check_names, render
@@ -19,13 +22,31 @@ from worldtune.sim.seeds import RESETS
 from worldtune.training.recipe import find_recipe
 
 
-def run_study(settings: StudySettings, out: Path, workers: int = 1, progress: Progress = silent) -> dict[str, Any]:
-    """Run what is missing of the study in `out`, and return its results, which are also in results.json.
+@dataclass(frozen=True)
+class DreamStudy:
+    """A finished study: its folder, the content of results.json, and its report."""
+
+    folder: Path
+    results: dict[str, Any]
+    report: Path
+
+    @property
+    def verdict(self) -> str:
+        """One sentence about each task."""
+        verdict: str = self.results["verdict"]
+        return verdict
+
+
+def run_study(
+    settings: StudySettings, out: Path, workers: int | None = None, progress: Progress = silent
+) -> DreamStudy:
+    """Run what is missing of the study in `out`, and return it. `workers` are processes, None: one per core.
 
     Raise UserError if the folder holds another study, a task or view is unknown, or the simulator is missing.
     """
     check_names(settings.adapter_tasks, settings.view)
     recipe = find_recipe(settings.recipe, settings.overrides)
+    workers = workers or os.cpu_count() or 1
     folder = StudyFolder(out)
     folder.begin(settings)
     with lock_folder(out):
@@ -44,7 +65,8 @@ def run_study(settings: StudySettings, out: Path, workers: int = 1, progress: Pr
             jobs = jobs_of(settings, tasks, settings.arms)
             results = run_policies(settings, folder, jobs, workers, stage(progress, "policies: all arms"))
         replay = {task: run_replay(settings, folder, task) for task in settings.tasks}
-        return write_results(settings, folder, room, results or bounds, replay)
+        content = write_results(settings, folder, room, results or bounds, replay)
+    return DreamStudy(out, content, write_report([out], out / "report"))
 
 
 def _render_resets(settings: StudySettings, folder: StudyFolder, progress: Progress) -> None:
