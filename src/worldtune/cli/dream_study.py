@@ -1,7 +1,7 @@
 """`worldtune dream-study`: measure whether dreams help a policy."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,9 @@ from worldtune.cli.terminal.output import echo, say_first
 def dream_study(
     context: typer.Context,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as draws=1.")] = None,
-    target: Annotated[str, typer.Option(help="camera: a new camera; known: a known one; task: a new task.")] = "camera",
+    target: Annotated[
+        Literal["camera", "known", "task"], typer.Option(help="A new camera, a known camera or a new task.")
+    ] = "camera",
     out: Annotated[Path | None, typer.Option(help="The folder (default: runs/dream-study-<target>).")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Try every stage in minutes; it proves nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
