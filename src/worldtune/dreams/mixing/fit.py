@@ -6,8 +6,8 @@ Shapes: N rows, D numbers of a row.
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.core.settings import parse_model
 from worldtune.core.actions.space import ActionSpace
+from worldtune.core.settings import parse_model
 from worldtune.data.columns import ACTION, STATE
 from worldtune.data.sources.lerobot.columns import feature_names
 from worldtune.dreams.export import ACTION_SPACE

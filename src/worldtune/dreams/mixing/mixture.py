@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.core.files import write_json
 from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import read_json_object
-from worldtune.core.actions.space import ActionSpace
 from worldtune.dreams.mixing.dataset_facts import DatasetFacts, digest_dataset, read_dataset_facts
 from worldtune.dreams.mixing.fit import check_datasets_fit
 from worldtune.errors import DataError, RecipeError
