@@ -139,29 +139,48 @@ def export(
     version: Annotated[str, typer.Option(help="LeRobot v3.0, or v2.1 with modality.json.")] = "v3.0",
     outcome: Annotated[str, typer.Option(help="success, failure or rare: a dataset holds one of them.")] = "success",
     camera: Annotated[str | None, typer.Option(help="The camera, such as observation.images.front.")] = None,
-    robot_type: Annotated[str, typer.Option(help="The robot's type, for info.json.")] = "unknown",
+    robot_type: Annotated[str | None, typer.Option(help="The robot's type, for info.json (default: --real's).")] = None,
+    real: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="A recorded dataset to train on as well: write mixture.json.")
+    ] = None,
+    share: Annotated[float | None, typer.Option(help="With --real: the share of dreams (default: 0.5).")] = None,
 ) -> None:
     """Write the kept dreams as a LeRobot dataset with actions, states and the lineage of every episode.
 
+    With `--real`, the names of the robot and its actions are those of that dataset, and mixture.json says in which
+    share a policy is trained on both; it is written only if the two datasets fit.
+
     Example:
 
-        worldtune dream export dreams/pick --out data/pick-dreams
+        worldtune dream export dreams/pick --out data/pick-dreams --real data/pick
     """
     import worldtune
+    from worldtune.data.builtin import resolve_data_path
+    from worldtune.data.export.lerobot_info import Robot, robot_of_dataset
     from worldtune.data.sources.lerobot.layouts import Version
     from worldtune.dreams.export_set import check_options
+    from worldtune.dreams.mixing.mixture import EQUAL_SHARES, MIXTURE
     from worldtune.dreams.request import Outcome
+    from worldtune.errors import UserError
 
     check_options(version, outcome)
-    exported = worldtune.open_dreams(folder).export(
+    if share is not None and real is None:
+        raise UserError("--share needs a real dataset", where="--share", hint="Add --real, or omit --share.")
+    robot = robot_of_dataset(resolve_data_path(real)) if real is not None else Robot("unknown")
+    dreams = worldtune.open_dreams(folder)
+    exported = dreams.export(
         out,
         version=cast("Version", version),
         outcome=cast("Outcome", outcome),
         camera=camera,
-        robot_type=robot_type,
+        robot_type=robot_type or robot.type,
+        action_names=robot.action_names,
     )
     others = f"; {exported.other_outcomes} of other outcomes are left out" if exported.other_outcomes else ""
     echo(f"{exported.episodes} episodes, {exported.frames} frames{others}: {exported.folder}")
+    if real is not None:
+        mixture = dreams.mix(out, real, share=EQUAL_SHARES if share is None else share)
+        echo(f"{mixture.share:.0%} of the rows dreams, the others of {real}: {out / MIXTURE}")
 
 
 def withdraw(

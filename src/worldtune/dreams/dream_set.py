@@ -16,6 +16,7 @@ from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.export import ExportedDreams
 from worldtune.dreams.export_set import ExportSettings, export_again, export_set
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
+from worldtune.dreams.mixing.mixture import EQUAL_SHARES, Mixture, write_mixture
 from worldtune.dreams.request import DreamRequest, Outcome
 from worldtune.dreams.withdraw import Withdrawal, withdraw_adapter
 from worldtune.errors import DataError
@@ -73,6 +74,13 @@ class DreamSet:
             version=version, outcome=outcome, camera=camera, robot_type=robot_type, action_names=names, groups=groups
         )
         return export_set(self.folder, Path(out), settings)
+
+    def mix(self, dataset: str | Path, real: str | Path, *, share: float = EQUAL_SHARES) -> Mixture:
+        """Write `mixture.json` into `dataset`, an export of these dreams, to train a policy on it and on `real`.
+
+        `share` of the drawn rows are dreams. Raise DataError if the two datasets do not fit, as `write_mixture` does.
+        """
+        return write_mixture(real, dataset, action_space=DreamFolder(self.folder).plan().action_space, share=share)
 
     def withdraw(self, adapter: str, datasets: Sequence[str | Path] = ()) -> Withdrawal:
         """Remove the dreams of an adapter (its name, release or card digest), and export `datasets` again without them.

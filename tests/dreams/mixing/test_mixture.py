@@ -194,6 +194,15 @@ def test_datasets_that_do_not_fit_are_errors(
     assert not (dreams / "mixture.json").exists()
 
 
+def test_names_under_one_key_are_the_same_names(tmp_path: Path) -> None:
+    """lerobot's robots write the names as {"motors": [...]}."""
+    real, dreams = real_and_dreams(tmp_path)
+    features = json.loads((real / "meta/info.json").read_text())["features"]
+    features["action"]["names"] = {"motors": features["action"]["names"]}
+    edit_info(real, features=features)
+    assert write_mixture(real, dreams, action_space=SPACE).real.frames == 20
+
+
 def test_declared_action_space_must_fit_the_rows(tmp_path: Path) -> None:
     real, dreams = real_and_dreams(tmp_path)
     with pytest.raises(DataError, match="4 numbers in a row of `action` are not 3 commands"):

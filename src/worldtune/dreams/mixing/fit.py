@@ -9,6 +9,7 @@ import numpy.typing as npt
 from worldtune.core.actions.space import ActionSpace
 from worldtune.core.settings import parse_model
 from worldtune.data.columns import ACTION, STATE
+from worldtune.data.sources.lerobot.columns import feature_names
 from worldtune.dreams.export import ACTION_SPACE
 from worldtune.dreams.mixing.dataset_facts import DatasetFacts
 from worldtune.errors import DataError, RecipeError
@@ -58,8 +59,8 @@ def _check_dimensions(real: DatasetFacts, synthetic: DatasetFacts, name: str) ->
     if sizes[0] != sizes[1]:
         what = f"a row of {name} has {sizes[0]} numbers in the real dataset and {sizes[1]} in the dreams"
         raise DataError(what, where=str(synthetic.folder), hint=OWN_IDM)
-    names = [facts.features.get(name, {}).get("names") for facts in (real, synthetic)]
-    if None not in names and names[0] != names[1]:
+    names = [feature_names(facts.features, [name]) for facts in (real, synthetic)]
+    if all(names) and names[0] != names[1]:
         what = f"the dimensions of {name} are {names[0]} in the real dataset and {names[1]} in the dreams"
         raise DataError(what, where=str(synthetic.folder), hint=OWN_IDM)
 
