@@ -13,6 +13,7 @@ from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.comparison.recompute import check_comparison, recompute
 from worldtune.evaluation.metrics.end_points import end_point_statistics
 from worldtune.evaluation.metrics.paths import ReaderAccuracy
+from worldtune.evaluation.report.verdict import remarks
 from worldtune.evaluation.results import CaseRow, Comparison
 from worldtune.evaluation.scores import EndPoint, Scores
 from worldtune.evaluation.scoring.gripper_path import GripperPathScorer, make_path_scorer
@@ -75,6 +76,7 @@ def comparison() -> Comparison:
     seeds = [pulled(ends_mm, share) for share in (0.5, 0.7)]
     two_seeds = {str(i): [film(seeds[0][i]), film(seeds[1][i])] for i in range(len(ends_mm))}
     candidates = {"base": videos_of(pulled(ends_mm, 0.2)), "LoRA": two_seeds, "perfect": videos_of(ends_mm)}
+    candidates["pulled"] = candidates["base"]
     return compare(make_cases(ends_mm), candidates, seeds=(0, 1), baselines=[], scorers=[scorer()])
 
 
@@ -122,6 +124,16 @@ def test_candidates_are_compared_by_the_distance_from_1(comparison: Comparison) 
 def test_results_are_recomputed_from_the_end_points(comparison: Comparison) -> None:
     assert recompute(comparison) == comparison
     check_comparison(comparison, "results.json")
+
+
+def test_the_remarks_say_how_much_end_points_differ(comparison: Comparison) -> None:
+    (statement,) = [remark for remark in remarks(comparison, "LoRA") if "end points" in remark.text]
+    assert statement.text.startswith("Its end points differ between a task's clips 0.6")
+    assert "times as much as the real ones, in the same direction (1.00 is right; the base: 0.2" in statement.text
+    assert statement.text.endswith("and their error is 0.36 of the real ones' spread.")
+    assert statement.tone == "good"
+    (statement,) = [remark for remark in remarks(comparison, "pulled") if "end points" in remark.text]
+    assert statement.tone == "bad"
 
 
 def replace_scores(comparison: Comparison, clip: int, candidate: str, scores: Scores) -> Comparison:

@@ -87,7 +87,7 @@ def end_point_terms(
         square_ND=np.where(varies_ND, true_deviation_ND**2, 0.0),
         error_N=np.linalg.norm(read - true, axis=1),
         distance_N=np.linalg.norm(true_deviation_ND, axis=1) * few_G[group_N],
-        counts_N=varies_ND.any(1),
+        counts_N=np.asarray(varies_ND.any(1)),
     )
 
 
