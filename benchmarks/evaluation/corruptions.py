@@ -13,7 +13,7 @@ from benchmarks.evaluation.pulled_to_mean import pull_to_mean
 from worldtune.core.files import atomic_file
 from worldtune.core.progress import Progress, silent
 from worldtune.core.statistics import estimate_mean
-from worldtune.evaluation.cases.case import Case, Video
+from worldtune.evaluation.cases.case import Case, Video, video_from_frames
 from worldtune.evaluation.judging.synthetic_corruptions import CORRUPTIONS, has_object
 from worldtune.evaluation.metrics.end_points import MAX_ERROR_OVER_SPREAD
 from worldtune.evaluation.metrics.video_features import VideoFeatures
@@ -99,7 +99,8 @@ def corruption_table(cases: Sequence[Case], scorers: Sequence[Scorer], progress:
                 real = VideoFeatures(case.reference)
                 if name.startswith("object") and not has_object(real.frames_THWC):
                     return None
-                pair = VideoPair(case, name, 0, VideoFeatures(videos[case.name]), real, None)
+                corrupted = video_from_frames(videos[case.name].read())  # read it here: features share locks
+                pair = VideoPair(case, name, 0, VideoFeatures(corrupted), real, None)
                 return joined([scorer.score(pair) for scorer in scorers])
 
             scored = [

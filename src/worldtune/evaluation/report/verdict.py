@@ -156,14 +156,16 @@ def _layout_statements(comparison: Comparison, subject: str) -> list[Statement]:
     if slope is None or slope.mean is None:
         return []
     base_slope = comparison.headline.results[base].means["end_point_slope"].mean
-    text = (
-        f"Its end points differ between a task's clips {slope.mean:.2f} {interval(slope.low, slope.high, 2)}".rstrip()
-    )
-    text += " times as much as the real ones, in the same direction (1.00 is right"
-    text += f"; {_display_name(base)}: {base_slope:.2f})" if base_slope is not None else ")"
+    shown = f"{_number(slope.mean)} {interval(slope.low, slope.high, 2)}".rstrip()
+    known = f"; {_display_name(base)}: {_number(base_slope)}" if base_slope is not None else ""
+    text = f"Its end points differ between a task's clips {shown} times as much as the real ones, in the same direction"
     error = means["end_point_over_spread"].mean
-    text += f", and their error is {error:.2f} of the real ones' spread." if error is not None else "."
-    return [Statement(text.replace("-", "−") if slope.mean < 0 else text, "good" if slope.mean >= MIN_SLOPE else "bad")]
+    spread = f", and their error is {_number(error)} of the real ones' spread" if error is not None else ""
+    return [Statement(f"{text} (1.00 is right{known}){spread}.", "good" if slope.mean >= MIN_SLOPE else "bad")]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _display_name(candidate: str) -> str:
