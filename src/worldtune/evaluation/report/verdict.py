@@ -14,7 +14,7 @@ MIN_MOTION = 0.5
 MAX_MOTION = 2.0
 """A larger motion ratio is reported as bad."""
 MIN_SLOPE = 0.5
-"""A smaller end-point slope is reported as bad: the motions are more alike than different."""
+"""If the whole interval of the end-point slope is smaller, it is reported as bad."""
 CODEC_MARGIN_DB = 3.0
 """If a candidate is this close to the codec round trip, more than half of its squared error is the codec's."""
 
@@ -161,7 +161,10 @@ def _layout_statements(comparison: Comparison, subject: str) -> list[Statement]:
     text = f"Its end points differ between a task's clips {shown} times as much as the real ones, in the same direction"
     error = means["end_point_over_spread"].mean
     spread = f", and their error is {_number(error)} of the real ones' spread" if error is not None else ""
-    return [Statement(f"{text} (1.00 is right{known}){spread}.", "good" if slope.mean >= MIN_SLOPE else "bad")]
+    tone: Tone = "good" if slope.mean >= MIN_SLOPE else "unsure"
+    if slope.high is not None and slope.high < MIN_SLOPE:
+        tone = "bad"
+    return [Statement(f"{text} (1.00 is right{known}){spread}.", tone)]
 
 
 def _number(value: float) -> str:
