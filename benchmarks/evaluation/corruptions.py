@@ -54,7 +54,6 @@ MARGINS: Mapping[str, tuple[Margin, ...]] = {
         Margin("moving_psnr_db", "most", 25.0),
         Margin("motion_ratio", "most", 0.6),
         Margin("path_slope", "most", 0.6),
-        Margin("end_point_slope", "most", 0.6),
     ),
     "jitter": _visible(
         Margin("motion_ratio", "least", 2.0),
@@ -76,7 +75,6 @@ MARGINS: Mapping[str, tuple[Margin, ...]] = {
         Margin("flow_agreement", "most", 0.5),
         Margin("path_slope", "most", 0.6),
         Margin("end_point_mm", "least", 100.0),
-        Margin("end_point_slope", "most", 0.6),
     ),
     PULLED: _visible(
         Margin("path_slope", "least", 0.9),  # blind to this fault: the motion that all layouts share dominates it
