@@ -25,7 +25,7 @@ VERSIONS = {
     "file_cache.sqlite: what decoding showed": ("data.video.video_index:INDEX_FORMAT", "video index 4"),
     "file_cache.sqlite: a LeRobot episode's rows": ("data.sources.lerobot.rows:FORMAT", "rows 5"),
     # evaluation
-    "results.json": ("evaluation.report.saved_report:FORMAT", "worldtune report 7"),
+    "results.json": ("evaluation.report.saved_report:FORMAT", "worldtune report 8"),
     "votes": ("evaluation.report.votes:FORMAT", "worldtune votes 1"),
     # dreams
     "mixture.json": ("dreams.mixing.mixture:FORMAT", 1),
@@ -57,12 +57,12 @@ FIELDS = {
     "file_cache.sqlite": ("data.video.file_cache:CREATE_TABLE", "0c64e9b2f8bd"),
     "file_cache.sqlite: what decoding showed": ("data.video.video_index:VideoInfo", "106d46c5b393"),
     "file_cache.sqlite: what frames look like": ("data.video.frame_features:FrameFeatures", "a5dc487775b3"),
-    "a cached score": ("evaluation.scores:Scores", "dd875ab925c1"),
+    "a cached score": ("evaluation.scores:Scores", "3a924ffca403"),
     "a judge's cached answer": ("evaluation.judging.judge:JudgeAnswer", "8bbac94891ee"),
     # generation, evaluation
     "a video's manifest": ("generation.manifest:manifest", "fdb3c8e616fe"),
     "a video's manifest: what was asked": ("generation.request:GenerationRequest", "5b290b057041"),
-    "results.json": ("evaluation.report.saved_report:SavedReport", "acbc1c988f43"),
+    "results.json": ("evaluation.report.saved_report:SavedReport", "e7a59e8e37ae"),
     "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "47fe6be41262"),
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
     # dreams

@@ -23,7 +23,7 @@ from worldtune.data.spec import DataSpec
 from worldtune.evaluation.cases.case import Case, Video
 from worldtune.evaluation.cases.clip_cases import make_cases, recorded_video
 from worldtune.evaluation.cases.gripper_columns import find_gripper_columns
-from worldtune.evaluation.judging.synthetic_corruptions import CORRUPTIONS, shrink_motion
+from worldtune.evaluation.judging.synthetic_corruptions import shrink_motion
 from worldtune.evaluation.metrics.anomaly import find_anomalies, fit_normal_ranges, measure_statistics
 from worldtune.evaluation.metrics.video_features import VideoFeatures
 from worldtune.evaluation.report.figures import Figure, figure
@@ -45,16 +45,16 @@ def measure(
     world: World, store: LatentStore, *, quick: bool, plot: Path | None, on_part: Progress = silent
 ) -> list[Figure]:
     """Return all figures; `quick` is a small version without goals. Write table and picture to the folder `plot`."""
-    table, case = run_corruptions(world, store, 2 if quick else None, on_part)
+    table, cases = run_corruptions(world, store, 2 if quick else None, on_part)
     if plot:
         write_table(plot / "faults.md", table)
-        write_corruption_sheet(plot / "faults.png", case)
+        write_corruption_sheet(plot / "faults.png", cases)
     gates = gates_on_bad_candidates(world, store, quick=quick)
     return [*measure_speed(quick), *_corruption_figures(table), *false_anomaly_rates(quick), *gates]
 
 
-def run_corruptions(world: World, store: LatentStore, clips: int | None, on_part: Progress) -> tuple[Table, Case]:
-    """Return the table of corruptions on held-out clips of the new camera, and one of its cases."""
+def run_corruptions(world: World, store: LatentStore, clips: int | None, on_part: Progress) -> tuple[Table, list[Case]]:
+    """Return the table of corruptions on held-out clips of the new camera, and its cases."""
     found = prepare_held_out(world, find_recipe(RECIPE, []), store, clips)
     columns = find_gripper_columns(found.dataset.state_names)
     cases = make_cases(found.clips, "held out", columns)
@@ -65,12 +65,12 @@ def run_corruptions(world: World, store: LatentStore, clips: int | None, on_part
     ]
     if not isinstance(path, str):
         scorers.append(path)
-    return corruption_table(cases, scorers, on_part), cases[0]
+    return corruption_table(cases, scorers, on_part), cases
 
 
 def _corruption_figures(table: Table) -> Iterator[Figure]:
-    for corruption in CORRUPTIONS:
-        for margin in MARGINS[corruption]:
+    for corruption, margins in MARGINS.items():
+        for margin in margins:
             metric, value = METRICS[margin.metric], table[corruption].get(margin.metric)
             plain = table[NO_CORRUPTION].get(margin.metric)
             reference = "" if plain is None else f" (without: {plain:.{metric.digits}f})"

@@ -302,8 +302,9 @@ def evaluate(
     `runs` are trained runs of one base; the verdict is about the first. `candidates` maps names to other candidates: an
     adapter or release, a base model, or a folder of mp4 files. `incumbent` names the candidate in use now. Every
     candidate starts from the same first frame, prompt and noise: `seeds` videos for each of the `clips` (None: all),
-    `steps` denoiser evaluations each, with the base's default guidance if `guidance` is None. `gates` is a gates file
-    or "default"; without it `.outcome` covers three basic checks, not quality.
+    `steps` denoiser evaluations each, with the base's default guidance if `guidance` is None. `gates` is a gates file,
+    "default", or "dreams" (to ask before a policy is trained on generated videos); without it `.outcome` covers three
+    basic checks, not quality.
     `gripper_columns` names the state columns that hold the gripper's x, y, z. `judge` is a vision-language model: its
     name at `judge_endpoint`, or its folder. `weights` maps learned metrics (lpips, dino, clip, videomae) to folders.
     The HTML report is in `out` (default: RUN/report). Videos and scores are cached: a second call resumes.

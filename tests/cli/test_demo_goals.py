@@ -51,3 +51,4 @@ def test_path_slope_and_end_point_have_goals(comparison: Comparison) -> None:
     found = rows(replace(comparison, headline=replace(comparison.headline, results=results)), None)
     assert (found["path slope"]["value"], found["path slope"]["reached"]) == (0.8, True)
     assert (found["end point"]["value"], found["end point"]["reached"]) == (120.0, False)
+    assert (found["end-point slope"]["value"], found["end-point slope"]["why"]) == (None, "no states")

@@ -48,10 +48,14 @@ def new_view_figures(
             name = f"{run}: share of full fine-tuning's gain in {metric}"
             figures.append(figure(name, share, "×", "higher", SHARE_OF_FULL, why))
         means = comparison.headline.results[run].means
-        slope, end_mm = (means[metric].mean if metric in means else None for metric in ("path_slope", "end_point_mm"))
+        slope, end_mm, layouts = (
+            means[metric].mean if metric in means else None
+            for metric in ("path_slope", "end_point_mm", "end_point_slope")
+        )
         absent = comparison.not_run.get("path_slope", "not measured")
         figures += [
             figure(f"{run}: path slope", slope, "×", "higher", PATH_SLOPE, absent if slope is None else None),
             figure(f"{run}: end point", end_mm, "mm", "lower", END_POINT_MM, absent if end_mm is None else None),
+            figure(f"{run}: end-point slope", layouts, "×", "higher", None, absent if layouts is None else None),
         ]
     return figures

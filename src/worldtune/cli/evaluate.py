@@ -25,7 +25,7 @@ def evaluate(
     incumbent: Annotated[str | None, typer.Option(help="The candidate that is in use now.")] = None,
     gates: Annotated[
         Path | None,
-        typer.Option(help="A gates file, or `default`: exit code 3 for fail, 4 for not enough evidence."),
+        typer.Option(help="A gates file, `default` or `dreams`: exit code 3 for fail, 4 for not enough evidence."),
     ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Use only this many held-out clips of each dataset.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Videos per clip, each with its own seed.")] = 1,

@@ -6,7 +6,8 @@ episodes, each value is its own episode.
 
 With few episodes a percentile interval is too narrow: it underestimates their spread by √((n − 1)/n), and uses a normal
 distribution's quantiles. The interval is corrected by that factor and Student's t (Hesterberg 2015, "What teachers
-should know about the bootstrap", §4.5.3).
+should know about the bootstrap", §4.5.3). Means of groups that were subtracted before are counted too: n − 1
+becomes n − 1 − groups, as in an analysis of covariance.
 """
 
 import math
@@ -65,15 +66,18 @@ def bootstrap_interval(
     episodes: Sequence[str] | None = None,
     seed: int = SEED,
     weights: Sequence[float] | None = None,
+    estimated: int = 1,
 ) -> tuple[float, float]:
     """Return the 95 % interval of the (weighted) mean, from 10,000 resamples of episodes (Efron 1979), widened if few.
 
-    Raise ValueError for fewer than two episodes, because one has no spread.
+    `estimated` is the number of parameters that were estimated from these episodes: the mean itself, and the means that
+    were subtracted from the values before. Raise ValueError unless there are more episodes than these, because the
+    others have no spread.
     """
     sums, counts = _sum_by_episode(_existing_values(values, episodes, weights))
     n = sums.size
-    if n < 2:
-        raise ValueError(f"an interval needs two episodes or more, not {n}")
+    if n <= estimated:
+        raise ValueError(f"an interval needs {estimated + 1} episodes or more, not {n}")
     drawn = _cached_resamples(n, seed) if n * RESAMPLES <= BLOCK_SIZE else _draw_resamples(n, seed)
     equal_counts = float(counts[0]).is_integer() and bool(
         (counts == counts[0]).all()
@@ -83,15 +87,15 @@ def bootstrap_interval(
     )
     tail = (1.0 - CONFIDENCE_LEVEL) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
-    mean, factor = float(sums.sum() / counts.sum()), _small_sample_factor(n)
+    mean, factor = float(sums.sum() / counts.sum()), _small_sample_factor(n, estimated)
     return mean - factor * (mean - float(low)), mean + factor * (float(high) - mean)
 
 
 @cache
-def _small_sample_factor(n: int) -> float:
-    """Return the factor that widens the interval of `n` episodes."""
-    share = (1.0 + CONFIDENCE_LEVEL) / 2.0
-    return float(stdtrit(n - 1, share) / ndtri(share) * math.sqrt(n / (n - 1)))
+def _small_sample_factor(n: int, estimated: int) -> float:
+    """Return the factor that widens the interval of `n` episodes, from which `estimated` parameters were estimated."""
+    share, freedom = (1.0 + CONFIDENCE_LEVEL) / 2.0, n - estimated
+    return float(stdtrit(freedom, share) / ndtri(share) * math.sqrt(n / freedom))
 
 
 def _draw_resamples(n: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
@@ -115,15 +119,21 @@ def estimate_mean(
     episodes: Sequence[str] | None = None,
     seed: int = SEED,
     weights: Sequence[float] | None = None,
+    estimated: int = 1,
 ) -> MeanEstimate:
-    """Return mean and interval of the values that are not None; `n` and `episodes` count them."""
+    """Return mean and interval of the values that are not None; `n` and `episodes` count them.
+
+    There is no interval unless the episodes are more than the `estimated` parameters (see `bootstrap_interval`).
+    """
     known = _existing_values(values, episodes, weights)
     if not known:
         return MeanEstimate(None, None, None, 0, 0)
     numbers, episode_names, known_weights = zip(*known, strict=True)
     mean = math.fsum(value * weight for value, _, weight in known) / math.fsum(known_weights)
     count = len(set(episode_names))
-    low, high = bootstrap_interval(numbers, episode_names, seed, known_weights) if count >= 2 else (None, None)
+    if count <= estimated:
+        return MeanEstimate(mean, None, None, len(numbers), count)
+    low, high = bootstrap_interval(numbers, episode_names, seed, known_weights, estimated)
     return MeanEstimate(mean, low, high, len(numbers), count)
 
 
@@ -162,14 +172,17 @@ def compare_paired(
     episodes: Sequence[str] | None = None,
     seed: int = SEED,
     weights: Sequence[float] | None = None,
+    estimated: int = 1,
 ) -> PairedComparison:
     """Compare two candidates clip by clip. A pair counts if neither value is None; weights apply to the mean.
+
+    `estimated` is as in `bootstrap_interval`.
 
     Raise ValueError if the lengths differ.
     """
     pairs = list(zip(candidate, baseline, strict=True))
     differences = [None if a is None or b is None else a - b for a, b in pairs]
-    gain = estimate_mean(differences, episodes, seed, weights)
+    gain = estimate_mean(differences, episodes, seed, weights, estimated)
     known = _existing_values(differences, episodes, weights)
     wins, losses = sum(d > 0 for d, _, _ in known), sum(d < 0 for d, _, _ in known)
     sums, _ = _sum_by_episode(known)

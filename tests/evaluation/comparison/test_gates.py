@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from benchmarks.evaluation.bad_candidates import smear
+from worldtune.core.statistics import MeanEstimate
 from worldtune.errors import RecipeError
 from worldtune.evaluation.candidates.baselines import frozen_video
 from worldtune.evaluation.cases.case import BASE_DOMAIN, Case, Video, video_from_frames
 from worldtune.evaluation.comparison.compare import compare
 from worldtune.evaluation.comparison.gates import (
     DEFAULT,
-    DEFAULT_FILE,
+    DREAMS,
     EXIT_CODES,
     MANDATORY,
     NO_GATES,
+    SHIPPED,
     Gate,
     GatePolicy,
     GateResult,
@@ -29,6 +31,7 @@ from worldtune.evaluation.comparison.gates import (
     read_gate_policy,
 )
 from worldtune.evaluation.comparison.recompute import recompute
+from worldtune.evaluation.metrics.end_points import MAX_ERROR_OVER_SPREAD
 from worldtune.evaluation.results import Comparison
 
 from ..clips import candidates, cases, moving_square
@@ -297,4 +300,46 @@ def test_passed_checks_are_not_reported_as_passed_gates(comparison: Comparison) 
 
 def test_the_documentation_shows_the_shipped_gates() -> None:
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
-    assert f"```yaml\n{DEFAULT_FILE.read_text()}```" in page
+    for file in SHIPPED.values():
+        assert f"```yaml\n{file.read_text()}```" in page
+
+
+def test_the_gates_of_dreams_ask_for_end_points_that_follow_the_layout() -> None:
+    gates = {gate.metric: gate for gate in read_gate_policy(DREAMS).gates}
+    assert gates["end_point_over_spread"].at_most == MAX_ERROR_OVER_SPREAD
+    assert not gates["end_point_over_spread"].optional
+    assert not gates["end_point_slope"].optional
+
+
+def measured(outcome: Comparison, slopes: dict[str, float], ratios: dict[str, float]) -> Comparison:
+    """Return the comparison with narrow intervals around the given end-point slopes and errors over spread."""
+    results = {
+        name: replace(
+            result,
+            means=result.means
+            | {
+                metric: MeanEstimate(value[name], value[name] - 0.05, value[name] + 0.05, 12, 12)
+                for metric, value in (("end_point_slope", slopes), ("end_point_over_spread", ratios))
+                if name in value
+            },
+        )
+        for name, result in outcome.headline.results.items()
+    }
+    not_run = {metric: why for metric, why in outcome.not_run.items() if not metric.startswith("end_point")}
+    return replace(outcome, headline=replace(outcome.headline, results=results), not_run=not_run)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "outcome"), [(0.39, "pass"), (0.47, "pass"), (0.62, "not enough evidence"), (0.78, "fail")]
+)
+def test_the_known_dreams_are_told_apart(comparison: Comparison, ratio: float, outcome: str) -> None:
+    names = comparison.candidates
+    found = measured(comparison, dict.fromkeys(names, 0.88), dict.fromkeys(names, ratio))
+    results = {result.gate: result.outcome for result in apply_gates(found, "LoRA", read_gate_policy(DREAMS), LOADED)}
+    assert results["end point over spread ≤ 0.6 ×"] == outcome
+    assert results["end-point slope ≥ 0.5 ×"] == "pass"
+
+
+def test_dreams_without_a_reader_of_paths_do_not_pass(comparison: Comparison) -> None:
+    results = apply_gates(comparison, "LoRA", read_gate_policy(DREAMS), LOADED)
+    assert overall_outcome(results) == "not enough evidence"

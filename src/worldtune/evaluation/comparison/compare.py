@@ -16,7 +16,7 @@ from worldtune.evaluation.candidates.baselines import frozen_video
 from worldtune.evaluation.cases.case import CandidateVideos, Case, Video
 from worldtune.evaluation.comparison.grouping import ComparisonSetup, build_comparison
 from worldtune.evaluation.results import FROZEN, NEAREST, REFERENCE, CaseRow, Comparison
-from worldtune.evaluation.scoring.metric_definitions import ACROSS_SEEDS, METRICS
+from worldtune.evaluation.scoring.metric_definitions import ACROSS_CASES, ACROSS_SEEDS, METRICS
 from worldtune.evaluation.scoring.pixel_metrics import PixelScorer, Scorer
 from worldtune.evaluation.scoring.score_case import Scoring, score_case
 
@@ -51,6 +51,7 @@ def compare(
     rows = list(_score_cases(cases, candidates, order, scoring, progress))
     against = [BASE, *(name for name in baselines if name in order), FROZEN]
     run = {name for scorer in scoring.scorers for name in scorer.names} | (ACROSS_SEEDS if len(seeds) > 1 else set())
+    run |= set(ACROSS_CASES) if "end_point_mm" in run else set()
     setting = ComparisonSetup(order, against, [name for name in METRICS if name in run])
     unknown = {name: (not_run or {}).get(name, "not requested") for name in METRICS if name not in run}
     return build_comparison(rows, setting, unknown)

@@ -12,7 +12,8 @@
 
 With `over`, the value is the improvement: decibels, levels, or the base-2 logarithm of a ratio whose right value is 1.
 Three checks always run: all base tensors were loaded, the candidate differs from the base, and its videos move. They do
-not measure quality; the gates shipped with the package do (`gates.yaml`, `--gates default`).
+not measure quality; the gates shipped with the package do: `--gates default`, and `--gates dreams` before a policy is
+trained on generated videos.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,8 +96,10 @@ MANDATORY = {
 }
 NO_GATES = GatePolicy()
 DEFAULT: Final = Path("default")
-"""The name of the gates shipped with the package."""
-DEFAULT_FILE = Path(str(files("worldtune"))) / "evaluation" / "gates.yaml"
+DREAMS: Final = Path("dreams")
+_FOLDER = Path(str(files("worldtune"))) / "evaluation"
+SHIPPED = {DEFAULT: _FOLDER / "gates.yaml", DREAMS: _FOLDER / "gates-dreams.yaml"}
+"""The files of the gates shipped with the package, by name."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,12 @@ class GateResult:
 
 
 def read_gate_policy(path: Path) -> GatePolicy:
-    """Return the policy of a gates file; the path `default` means the policy shipped with the package.
+    """Return the policy of a gates file; the paths `default` and `dreams` are policies shipped with the package.
 
     Raise RecipeError if the file cannot be read or is not a policy.
     """
-    file = DEFAULT_FILE if path == DEFAULT else path
-    content = read_yaml(file, error=RecipeError, hint="Write gates as in docs/evaluation.md, or use --gates default.")
+    hint = "Write gates as in docs/evaluation.md, or use --gates default or dreams."
+    content = read_yaml(SHIPPED.get(path, path), error=RecipeError, hint=hint)
     return parse_model(GatePolicy, content, str(path))
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from worldtune.core.statistics import PairedComparison, compare_paired, estimate_mean
 from worldtune.evaluation.cases.case import BASE_DOMAIN
 from worldtune.evaluation.results import CandidateResult, CaseRow, Comparison, Group
-from worldtune.evaluation.scoring.metric_definitions import METRICS
+from worldtune.evaluation.scoring.layouts import count_means, score_layouts
+from worldtune.evaluation.scoring.metric_definitions import ACROSS_CASES, METRICS
 from worldtune.evaluation.scoring.score_case import pool_curves
 
 Values = Mapping[str, Sequence[float | None]]
@@ -26,8 +27,10 @@ def build_comparison(rows: Sequence[CaseRow], setup: ComparisonSetup, not_run: M
     """Return the comparison of the rows. This is a pure function: the bootstrap always uses the same seed.
 
     The first of `setup.order` is the reference candidate. Each set of clips is computed once, even if it is a task, a
-    camera and a domain at the same time.
+    camera and a domain at the same time. Metrics across clips are computed from the rows' end points.
     """
+    if set(ACROSS_CASES) <= set(setup.metrics):
+        rows = score_layouts(rows)
     headline = [row for row in rows if row.domain == rows[0].domain]
     target_rows = [row for row in rows if row.domain != BASE_DOMAIN]
     several = len({row.domain for row in target_rows}) > 1
@@ -70,14 +73,20 @@ def build_group(name: str, rows: Sequence[CaseRow], setup: ComparisonSetup) -> G
         for metric in dict.fromkeys(metric for row in rows for metric in row.scores[order[0]].weights)
     }
     episodes = [row.episode for row in rows]
+    estimated = {metric: 1 + count_means(rows, weights[metric]) for metric in ACROSS_CASES if metric in weights}
     results = {
         candidate: CandidateResult(
             means={
-                metric: estimate_mean(values[candidate][metric], episodes, weights=weights.get(metric))
+                metric: estimate_mean(
+                    values[candidate][metric],
+                    episodes,
+                    weights=weights.get(metric),
+                    estimated=estimated.get(metric, 1),
+                )
                 for metric in metrics
             },
             against={
-                baseline: _compare_with(values[candidate], values[baseline], episodes, weights)
+                baseline: _compare_with(values[candidate], values[baseline], episodes, weights, estimated)
                 for baseline in setup.baselines
                 if baseline != candidate
             },
@@ -92,13 +101,17 @@ def build_group(name: str, rows: Sequence[CaseRow], setup: ComparisonSetup) -> G
 
 
 def _compare_with(
-    candidate: Values, baseline: Values, episodes: Sequence[str], weights: Weights
+    candidate: Values, baseline: Values, episodes: Sequence[str], weights: Weights, estimated: Mapping[str, int]
 ) -> dict[str, PairedComparison]:
     """Return how much better a candidate is than a baseline, by metric, without metrics that are only shown."""
     goodness = {metric: METRICS[metric].goodness for metric in candidate if METRICS[metric].better != "shown"}
     return {
         metric: compare_paired(
-            list(map(good, candidate[metric])), list(map(good, baseline[metric])), episodes, weights=weights.get(metric)
+            list(map(good, candidate[metric])),
+            list(map(good, baseline[metric])),
+            episodes,
+            weights=weights.get(metric),
+            estimated=estimated.get(metric, 1),
         )
         for metric, good in goodness.items()
     }

@@ -27,7 +27,8 @@ class EndPointTerms:
 
     `along_ND` is the product of the deviations read · true, `square_ND` the true deviation squared. Both are 0 in axes
     that do not vary in the clip's group. `error_N` and `distance_N` are the distances of the read end point from the
-    true one, and of the true one from its group's mean. `counts_N` is False for groups of one clip, and for groups
+    true one, and of the true one from its group's mean, times √(n / (n − 1)) for n clips: a mean of few clips lies too
+    near to them. `counts_N` is False for groups of one clip, and for groups
     without an axis that varies: their layouts cannot be told apart.
     """
 
@@ -44,8 +45,8 @@ class EndPointStatistics:
 
     `clips` and `groups` are those that count. `slope` covers the axes that vary; `slope_by_axis` is None for an axis
     that varies in no group. `error` is the mean distance of the read end points from the true ones over the clips that
-    count, `spread` the mean distance of the true end points from the mean of their group. Everything is None if no
-    group counts.
+    count, `spread` the mean distance of the true end points from the mean of their group, corrected as in
+    `EndPointTerms`. Everything is None if no group counts.
     """
 
     slope: float | None
@@ -80,12 +81,13 @@ def end_point_terms(
     rounding_GD = 1e-12 * np.sqrt(_sum_by_group(true**2, group_N, len(names)) / count_G1)
     varies_GD = (count_G1 > 1) & (spread_GD > np.maximum(np.asarray(min_spread_D, np.float64), rounding_GD))
     varies_ND = varies_GD[group_N]
+    few_G = np.sqrt(count_G1[:, 0] / np.maximum(count_G1[:, 0] - 1, 1))
     return EndPointTerms(
         along_ND=np.where(varies_ND, read_deviation_ND * true_deviation_ND, 0.0),
         square_ND=np.where(varies_ND, true_deviation_ND**2, 0.0),
         error_N=np.linalg.norm(read - true, axis=1),
-        distance_N=np.linalg.norm(true_deviation_ND, axis=1),
-        counts_N=varies_ND.any(1),
+        distance_N=np.linalg.norm(true_deviation_ND, axis=1) * few_G[group_N],
+        counts_N=np.asarray(varies_ND.any(1)),
     )
 
 

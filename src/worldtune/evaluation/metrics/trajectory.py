@@ -1,18 +1,12 @@
-"""The gripper's path, read from pictures by a small network trained on the dataset's own frames and states.
-
-A video may be close to the real one in every pixel while its robot goes only half of the way: a model that cannot tell
-several motions apart predicts their mean. The path in the generated video is compared with the path that the reader
-sees in the real video of the same first frame, so that errors of the reader affect both.
+"""A reader of the gripper's path: a small network trained on the dataset's own frames and states.
 
 Shape letters: T frames, H height, W width, C channels, N clips, D coordinates, K keypoints, B batch.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +16,6 @@ from worldtune.evaluation.cases.case import Frames, Track
 SIDE, KEYPOINTS, WIDTH = 64, 24, 32
 STEPS, BATCH, LEARNING_RATE = 200, 32, 3e-3
 COLOR_MIX, COLOR_OFFSET, LAST_COLOR = 0.4, 0.3, 0.1  # σ of the color augmentation at the first step; at the last step
-MIN_R2 = 0.8  # smallest share of the variance on held-out clips: a reader that explains less is not used
 
 
 class GripperReader(nn.Module):
@@ -122,43 +115,3 @@ def _augment(x_BCHW: Tensor, strength: float) -> Tensor:
 
 def _sigma(first: float, strength: float) -> float:
     return LAST_COLOR + (first - LAST_COLOR) * strength
-
-
-def explained_variance(reader: GripperReader, frames: Iterable[Frames], paths: Sequence[Track]) -> float:
-    """Return the share of the variance of the paths that the reader explains (R²). Pass held-out clips."""
-    read, true = np.concatenate([reader.read(frames_THWC) for frames_THWC in frames]), np.concatenate(paths)
-    return float(1 - np.square(read - true).sum() / np.square(true - true.mean(0)).sum())
-
-
-@dataclass(frozen=True)
-class PathScores:
-    """The scores of one clip: correlation of both paths, distance of their end points, and the two terms of the slope.
-
-    The slope over clips is Σ along / Σ square: the generated displacement in the direction of the real one, over the
-    real displacement. 1 is right, 0 is a robot that stays or moves elsewhere.
-    """
-
-    correlation: float | None
-    end_point: float
-    along: float
-    square: float
-
-
-def compare_paths(generated_TD: Track, real_TD: Track) -> PathScores:
-    """Compare two paths that were read from videos with the same first frame, relative to their starting points."""
-    generated, real = (path.astype(np.float64) - path[:1] for path in (generated_TD, real_TD))
-    return PathScores(
-        correlation=_correlation(generated, real),
-        end_point=float(np.linalg.norm(generated[-1] - real[-1])),
-        along=float(generated[-1] @ real[-1]),
-        square=float(real[-1] @ real[-1]),
-    )
-
-
-def _correlation(generated_TD: npt.NDArray[np.float64], real_TD: npt.NDArray[np.float64]) -> float | None:
-    """Return the correlation of two paths: None if the real path stays, 0 if only the generated path stays."""
-    generated, real = generated_TD - generated_TD.mean(0), real_TD - real_TD.mean(0)
-    norms = float(np.linalg.norm(generated)), float(np.linalg.norm(real))
-    if norms[1] == 0:
-        return None
-    return float((generated * real).sum() / (norms[0] * norms[1])) if norms[0] > 0 else 0.0

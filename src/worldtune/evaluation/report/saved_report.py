@@ -17,7 +17,7 @@ from worldtune.evaluation.report.votes import Vote
 from worldtune.evaluation.results import Comparison
 from worldtune.evaluation.sampling_plan import SamplingPlan
 
-FORMAT: Final = "worldtune report 7"
+FORMAT: Final = "worldtune report 8"
 Scalar = str | bool | int | FiniteFloat | None
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

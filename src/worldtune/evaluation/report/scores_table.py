@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldtune.evaluation.results import Comparison
-from worldtune.evaluation.scoring.metric_definitions import ACROSS_SEEDS, METRICS
+from worldtune.evaluation.scoring.metric_definitions import ACROSS_CASES, ACROSS_SEEDS, METRICS
 
-COLUMNS = [name for name in METRICS if name not in ACROSS_SEEDS]
+COLUMNS = [name for name in METRICS if name not in {*ACROSS_SEEDS, *ACROSS_CASES}]
 TEXTS = ("domain", "task", "camera", "episode", "case", "candidate", "video", "reference")
 SCHEMA = pa.schema(
     [*((name, pa.string()) for name in TEXTS), ("seed", pa.int64()), *((name, pa.float64()) for name in COLUMNS)]

@@ -62,7 +62,8 @@ def _metrics(saved: SavedReport, group: Group) -> Iterator[str]:
             mean = group.results[candidate].means[name]
             range_ = interval(mean.low, mean.high, metric.digits)
             n = f" n = {mean.n}" if mean.n < len(group.cases) else ""
-            cells.append("–" if mean.mean is None else f"{mean.mean:.{metric.digits}f} {range_}{n}".strip())
+            text = "–" if mean.mean is None else f"{mean.mean:.{metric.digits}f} {range_}{n}".strip()
+            cells.append(text.replace("-", "−"))
         paired = group.results[subject].against[base].get(name)
         unit = f", {metric.unit}" if metric.unit else ""
         paired_verdict = paired.verdict if paired and paired.n else ""

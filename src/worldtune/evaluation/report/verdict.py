@@ -13,6 +13,8 @@ MIN_MOTION = 0.5
 """A smaller motion ratio is reported as bad."""
 MAX_MOTION = 2.0
 """A larger motion ratio is reported as bad."""
+MIN_SLOPE = 0.5
+"""If the whole interval of the end-point slope is smaller, it is reported as bad."""
 CODEC_MARGIN_DB = 3.0
 """If a candidate is this close to the codec round trip, more than half of its squared error is the codec's."""
 
@@ -63,7 +65,7 @@ def codec_limit(comparison: Comparison, subject: str) -> str | None:
 
 
 def remarks(comparison: Comparison, subject: str) -> list[Statement]:
-    """Return the sentences below the headline: controls, codec, motion, and the base domain if it was tested.
+    """Return the sentences below the headline: controls, codec, motion, layouts and base domain if they were tested.
 
     Sentences that the headline already contains are omitted.
     """
@@ -73,6 +75,7 @@ def remarks(comparison: Comparison, subject: str) -> list[Statement]:
     statements.append(_statement(_capitalize(_display_name(base)), FROZEN_FRAME, comparison.gain(base, against=FROZEN)))
     statements += codec_loss(comparison, subject)
     statements.append(_motion_statement(comparison, subject))
+    statements += _layout_statements(comparison, subject)
     forgotten = next((group for group in comparison.domains if group.name == BASE_DOMAIN), None)
     if forgotten is not None and forgotten.cases != comparison.headline.cases:
         gain = forgotten.results[subject].against[base]["psnr_db"]
@@ -144,6 +147,28 @@ def _motion_statement(comparison: Comparison, subject: str) -> Statement:
     comparison_text = f"(1.00 is right; {_display_name(comparison.reference_candidate)}: {base_ratio:.2f})"
     text = f"It moves {ratio:.2f} times as much as the real video {comparison_text}."
     return Statement(text, "good" if MIN_MOTION <= ratio <= MAX_MOTION else "bad")
+
+
+def _layout_statements(comparison: Comparison, subject: str) -> list[Statement]:
+    """Return a sentence on the end points about their mean over a task's clips, if they were measured."""
+    means, base = comparison.headline.results[subject].means, comparison.reference_candidate
+    slope = means.get("end_point_slope")
+    if slope is None or slope.mean is None:
+        return []
+    base_slope = comparison.headline.results[base].means["end_point_slope"].mean
+    shown = f"{_number(slope.mean)} {interval(slope.low, slope.high, 2)}".rstrip()
+    known = f"; {_display_name(base)}: {_number(base_slope)}" if base_slope is not None else ""
+    text = f"Its end points differ between a task's clips {shown} times as much as the real ones, in the same direction"
+    error = means["end_point_over_spread"].mean
+    spread = f", and their error is {_number(error)} of the real ones' spread" if error is not None else ""
+    tone: Tone = "good" if slope.mean >= MIN_SLOPE else "unsure"
+    if slope.high is not None and slope.high < MIN_SLOPE:
+        tone = "bad"
+    return [Statement(f"{text} (1.00 is right{known}){spread}.", tone)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _display_name(candidate: str) -> str:

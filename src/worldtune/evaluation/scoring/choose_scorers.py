@@ -15,6 +15,7 @@ from worldtune.evaluation.scoring.cross_view import CrossViewScorer
 from worldtune.evaluation.scoring.gripper_path import GripperPathScorer, build_path_scorer
 from worldtune.evaluation.scoring.judge_scores import JudgeScorer
 from worldtune.evaluation.scoring.memorization import MemorizationScorer
+from worldtune.evaluation.scoring.metric_definitions import ACROSS_CASES
 from worldtune.evaluation.scoring.pixel_metrics import Scorer
 from worldtune.evaluation.scoring.prompt_sensitivity import PromptScorer, swap_prompts
 from worldtune.latents.dataset import LatentClip
@@ -49,7 +50,7 @@ def choose_scorers(
         )
     path = build_path_scorer(world, suite.trained_on, suite.columns, suite.headline, store)
     if isinstance(path, str):
-        not_run |= dict.fromkeys(GripperPathScorer.names, path)
+        not_run |= dict.fromkeys((*GripperPathScorer.names, *ACROSS_CASES), path)
     else:
         scorers.append(path)
     if run.recipe.data.tile is None:

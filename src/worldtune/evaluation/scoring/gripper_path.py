@@ -1,4 +1,6 @@
-"""Metrics of the gripper's path against the real video, by a reader trained on the dataset's frames and states.
+"""Metrics of the gripper's path against the real video, by a reader of paths.
+
+The default reader is a small network trained on the dataset's frames and states.
 
 Shape letters: C latent channels, T frames, H height, W width, D coordinates.
 """
@@ -13,16 +15,10 @@ from worldtune.data.splits.spread import spread
 from worldtune.evaluation.cache.score_cache import BASE_LOADER, CLIP_READER, code_key
 from worldtune.evaluation.cases.case import Case, Frames, Track
 from worldtune.evaluation.cases.clip_cases import recorded_video
-from worldtune.evaluation.metrics.trajectory import (
-    MIN_R2,
-    GripperReader,
-    compare_paths,
-    explained_variance,
-    make_reader,
-    train_reader,
-)
+from worldtune.evaluation.metrics.paths import MIN_R2, PathReader, ReaderAccuracy, compare_paths, measure_reader
+from worldtune.evaluation.metrics.trajectory import make_reader, train_reader
 from worldtune.evaluation.metrics.video_features import VideoFeatures
-from worldtune.evaluation.scores import Scores
+from worldtune.evaluation.scores import EndPoint, Scores
 from worldtune.evaluation.scoring.pixel_metrics import VideoPair
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.store import LatentStore, load_tensor
@@ -33,14 +29,18 @@ MILLIMETERS = 1000.0  # in a meter, the assumed unit of the states
 
 
 class GripperPathScorer:
-    """Slope, correlation and end point of the gripper's path in videos of `domain`. States are assumed in meters."""
+    """Slope, correlation and end point of the gripper's path in videos of `domain`, by any reader of paths.
+
+    States are assumed in meters. `digest` is the reader's, and `accuracy` its accuracy on real held-out clips.
+    """
 
     names = ("path_slope", "path_correlation", "end_point_mm")
 
-    def __init__(self, reader: GripperReader, domain: str, digest: str) -> None:
+    def __init__(self, reader: PathReader, domain: str, digest: str, accuracy: ReaderAccuracy) -> None:
         self._reader = reader
         self._domain = domain
-        self.digest = digest_json(["path", digest])
+        self._reader_error_mm = _in_millimeters(accuracy.end_point_error)
+        self.digest = digest_json(["path", digest, self._reader_error_mm])
 
     def score(self, pair: VideoPair) -> Scores:
         if pair.case.domain != self._domain:  # it may show a camera that the reader was not trained on
@@ -51,10 +51,15 @@ class GripperPathScorer:
             "path_correlation": path.correlation,
             "end_point_mm": path.end_point * MILLIMETERS,
         }
-        return Scores(values, weights={"path_slope": path.square})
+        end_point = EndPoint(_in_millimeters(path.generated_end), _in_millimeters(path.real_end), self._reader_error_mm)
+        return Scores(values, weights={"path_slope": path.square}, end_point=end_point)
 
     def _read_path(self, features: VideoFeatures) -> Track:
         return self._reader.read(features.frames_THWC)
+
+
+def _in_millimeters(point_D: Sequence[float]) -> list[float]:
+    return [coordinate * MILLIMETERS for coordinate in point_D]
 
 
 def build_path_scorer(
@@ -66,12 +71,11 @@ def build_path_scorer(
     the same codec.
     """
     with_states = [clip for clip in spread(trained_on, MAX_CLIPS) if clip.clip.states is not None]
-    with_path = [(case, path_TD) for case in cases if (path_TD := case.path_TD) is not None]
     if not with_states:
         return "the dataset has no states"
     if not columns:
         return "the states have no unique x, y and z: use --gripper-columns"
-    if not with_path:
+    if all(case.path_TD is None for case in cases):
         return "the held-out clips have no states"
     paths = [_gripper_path(clip, columns) for clip in with_states]
     inputs = [[content_digest(clip.clip), clip.latent.sha256] for clip in with_states]
@@ -84,12 +88,20 @@ def build_path_scorer(
     else:
         reader = train_reader(_training_frames(world, with_states), [*paths, *paths])
         store.save(reader.as_vector(), key)
-    r2 = explained_variance(
-        reader, (case.reference.read() for case, _ in with_path), [path_TD for _, path_TD in with_path]
-    )
-    if r2 < MIN_R2:
-        return f"the path reader explains only {r2:.2f} of the variance of real held-out paths, less than {MIN_R2}"
-    return GripperPathScorer(reader, cases[0].domain, digest_json(key))
+    return make_path_scorer(reader, cases, digest_json(key))
+
+
+def make_path_scorer(reader: PathReader, cases: Sequence[Case], digest: str) -> GripperPathScorer | str:
+    """Return the scorer of a reader, or the reason why there is none: it must read real held-out clips well.
+
+    `digest` covers everything that the reader's paths depend on, except the video. At least one case has a path.
+    """
+    known = [(case.reference, path_TD) for case in cases if (path_TD := case.path_TD) is not None]
+    accuracy = measure_reader(reader, (video.read() for video, _ in known), [path_TD for _, path_TD in known])
+    if accuracy.r2 < MIN_R2:
+        what = f"the path reader explains only {accuracy.r2:.2f} of the variance of real held-out paths"
+        return f"{what}, less than {MIN_R2}"
+    return GripperPathScorer(reader, cases[0].domain, digest, accuracy)
 
 
 def _training_frames(world: World, clips: Sequence[LatentClip]) -> Iterator[Frames]:

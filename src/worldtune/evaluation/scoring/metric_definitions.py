@@ -64,13 +64,37 @@ METRICS: dict[str, MetricDefinition] = {
         "×",
         "slope",
         2,
-        "gripper's displacement over the real one: below 1, too short",
+        "gripper's displacement over the real one: below 1, too short. The motion that all clips share dominates it",
     ),
     "path_correlation": MetricDefinition(
         "path correlation", "", "higher", 2, "correlation of the gripper's path with the real path"
     ),
     "end_point_mm": MetricDefinition(
         "end point", "mm", "lower", 0, "distance between the gripper's end points, both read from video"
+    ),
+    "end_point_slope": MetricDefinition(
+        "end-point slope",
+        "×",
+        "slope",
+        2,
+        "end points about their mean over a task's clips: below 1, every clip gets nearly the same motion",
+    ),
+    **{
+        f"end_point_slope_{axis}": MetricDefinition(
+            f"end-point slope, {axis}",
+            "×",
+            "slope",
+            2,
+            f"the same along {axis}, in tasks whose end points differ in it",
+        )
+        for axis in "xyz"
+    },
+    "end_point_over_spread": MetricDefinition(
+        "end point over spread",
+        "×",
+        "lower",
+        2,
+        "distance between the end points, over the real ones' mean distance from their task's mean",
     ),
     "background_drift": MetricDefinition(
         "background drift", "levels", "lower", 1, "change of pixels that stand still in the real video, of 255"
@@ -155,3 +179,5 @@ METRICS: dict[str, MetricDefinition] = {
     ),
 }
 ACROSS_SEEDS = {"diversity"}  # metrics of all videos of a case together
+ACROSS_CASES = ("end_point_slope", *(f"end_point_slope_{axis}" for axis in "xyz"), "end_point_over_spread")
+"""The metrics that need the other clips of the task too. A single video has none of them."""

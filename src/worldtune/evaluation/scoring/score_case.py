@@ -1,7 +1,7 @@
 """Score the videos of a case: each candidate's video for each seed, against the real one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from worldtune.evaluation.cases.case import Case, Frames, Video
 from worldtune.evaluation.metrics.fidelity import PEAK, psnr_from_mse
 from worldtune.evaluation.metrics.video_features import VideoFeatures
 from worldtune.evaluation.results import CaseRow, SeedScore, select_seed
-from worldtune.evaluation.scores import Scores, joined
+from worldtune.evaluation.scores import EndPoint, Scores, joined
 from worldtune.evaluation.scoring.pixel_metrics import Scorer, VideoPair, diversity
 
 
@@ -72,6 +72,7 @@ def average_seeds(seed_scores: Sequence[Scores]) -> Scores:
         {name: _mean([seed_score.values[name] for seed_score in seed_scores]) for name in first.values},
         {name: pool_curves(name, [seed_score.curves[name] for seed_score in seed_scores]) for name in first.curves},
         {name: float(np.mean([seed_score.weights[name] for seed_score in seed_scores])) for name in first.weights},
+        _average_end_points([seed_score.end_point for seed_score in seed_scores]),
     )
 
 
@@ -82,6 +83,15 @@ def pool_curves(curve: str, clips: Sequence[Sequence[float]]) -> list[float]:
     if curve != "psnr_db":
         return [float(np.mean(at_frame)) for at_frame in reached]
     return [psnr_from_mse(float(np.mean([PEAK**2 / 10 ** (db / 10) for db in at_frame]))) for at_frame in reached]
+
+
+def _average_end_points(end_points: Sequence[EndPoint | None]) -> EndPoint | None:
+    """Return the mean of the generated end points; None if a seed has none."""
+    known = [end_point for end_point in end_points if end_point is not None]
+    if not known or len(known) < len(end_points):
+        return None
+    generated_D = np.mean([end_point.generated for end_point in known], axis=0)
+    return replace(known[0], generated=generated_D.tolist())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

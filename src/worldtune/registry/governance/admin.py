@@ -7,7 +7,7 @@ from securesystemslib.signer import CryptoSigner
 
 from worldtune.core.files import digest_file
 from worldtune.errors import RegistryError, did_you_mean
-from worldtune.evaluation.comparison.gates import DEFAULT as DEFAULT_GATES
+from worldtune.evaluation.comparison.gates import SHIPPED as SHIPPED_GATES
 from worldtune.evaluation.comparison.gates import read_gate_policy
 from worldtune.registry.clock import format_time, is_ahead_of_clock, parse_duration, parse_time
 from worldtune.registry.events.events import ClockSet, ExpectationSet, KeyAdded, KeyRetired, PolicySet, Role, make_fact
@@ -72,7 +72,7 @@ def set_policy(registry: Registry, signer: CryptoSigner, policy: Policy) -> Even
 def set_expectation(
     registry: Registry, signer: CryptoSigner, scope: str, what: str, value: str, reason: str
 ) -> Event[ExpectationSet]:
-    """Set an expectation. `value` is a digest, a calibration or gates file, or `default` (the shipped gates).
+    """Set an expectation. `value` is a digest, a calibration or gates file, or `default` or `dreams` (shipped gates).
 
     Raise RegistryError for anything else.
     """
@@ -82,7 +82,7 @@ def set_expectation(
     if scope != "*":
         check_name(scope)
     path, digest = Path(value), value.removeprefix("sha256:")
-    if what == "gates" and (path == DEFAULT_GATES or path.is_file()):
+    if what == "gates" and (path in SHIPPED_GATES or path.is_file()):
         digest = read_gate_policy(path).digest
     elif what == "calibration" and path.is_file():
         digest = digest_file(path)
