@@ -20,9 +20,8 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.chunk, self.output_size = chunk, output_size
         self.convolutions = nn.Sequential(
-            nn.Conv2d(6, 16, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(24, 32, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(32, KEYPOINTS, 3, padding=1),
         )
@@ -41,7 +40,7 @@ class PolicyNetwork(nn.Module):
             nn.Linear(128, chunk * output_size),
         )
 
-        self.to(memory_format=torch.channels_last)  # faster by a third on a CPU  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
 
     def forward(self, first_BHWC: Tensor, frame_BHWC: Tensor, position_BP: Tensor, gripper_B: Tensor) -> Tensor:
         """Return normalized outputs (B, K, O), for uint8 images, normalized positions and gripper commands."""
