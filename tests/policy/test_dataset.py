@@ -1,0 +1,113 @@
+"""Training episodes of LeRobot datasets; the synthetic one has the columns that our export writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from policy.conftest import make_episode
+from worldtune.core.actions.space import ActionSpace
+from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.errors import DataError
+from worldtune.policy.dataset import read_episodes
+from worldtune.policy.folder import load_policy
+from worldtune.policy.session import train_on_datasets
+from worldtune.policy.spec import PolicySpec
+
+CAMERA = "observation.images.scene"
+FIVE = ActionSpace(kind="delta", commands_per_frame=5)
+
+
+def write(folder: Path, count: int = 2, fps: float = 16, task: str = "move") -> np.ndarray:
+    """Write episodes with five commands a row, and return the first episode's actions (T, 20)."""
+    rng = np.random.default_rng(0)
+    episodes = [make_episode(seed=seed) for seed in range(count)]
+    actions = [rng.uniform(-1, 1, (len(episode.frames_THWC), 20)).astype(np.float32) for episode in episodes]
+    rows = [(e.frames_THWC, e.states_TS, a, task) for e, a in zip(episodes, actions, strict=True)]
+    write_lerobot(folder, rows, fps, Robot("arm"), CAMERA)
+    return actions[0]
+
+
+def mark_synthetic(folder: Path, space: ActionSpace = FIVE) -> None:
+    """Add the column is_synthetic, the lineage of each episode, and the action space to info.json."""
+    info_path = folder / "meta" / "info.json"
+    info = json.loads(info_path.read_text())
+    info["features"]["is_synthetic"] = {"dtype": "bool", "shape": [1], "names": None}
+    info["features"]["action"]["info"] = {"action_space": space.model_dump(mode="json")}
+    info_path.write_text(json.dumps(info))
+    for path in (folder / "data").rglob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("is_synthetic", pa.array([True] * len(table))), path)
+    for path in (folder / "meta" / "episodes").rglob("*.parquet"):
+        table = pq.read_table(path)
+        names = pa.array([f"adapter {index}" for index in table["episode_index"].to_pylist()])
+        pq.write_table(table.append_column("lineage/adapter", names), path)
+
+
+def test_actions_are_the_mean_commands(tmp_path: Path) -> None:
+    actions_TA = write(tmp_path / "real")
+    found = read_episodes(str(tmp_path / "real"), FIVE)
+    assert (found.fps, found.task, found.is_synthetic, len(found.episodes)) == (16, "move", False, 2)
+    episode = found.episodes[0]
+    assert episode.actions_ID == pytest.approx(actions_TA.reshape(-1, 5, 4).mean(1), abs=1e-6)
+    assert np.array_equal(episode.states_TS, make_episode().states_TS)
+    assert episode.frames_THWC.shape == (6, 32, 32, 3)
+    assert (episode.name, episode.prompt, episode.lineage) == ("real/000000", "move", {})
+
+
+def test_policy_card_has_the_lineage_of_synthetic_episodes(tmp_path: Path) -> None:
+    write(tmp_path / "real")
+    write(tmp_path / "dreams", count=3)
+    mark_synthetic(tmp_path / "dreams")
+    paths = str(tmp_path / "real"), [str(tmp_path / "dreams")]
+    train_on_datasets(*paths, tmp_path / "policy", PolicySpec(steps=2, batch_size=4), FIVE)
+    card = load_policy(tmp_path / "policy").card
+    assert [record.is_synthetic for record in card.episodes] == [False, False, True, True, True]
+    assert [record.lineage for record in card.episodes[1:4]] == [{}, {"adapter": "adapter 0"}, {"adapter": "adapter 1"}]
+    assert card.action_space == FIVE
+
+
+def test_datasets_of_the_wrong_kind_are_an_error(tmp_path: Path) -> None:
+    real, dreams, policy, spec = str(tmp_path / "real"), str(tmp_path / "dreams"), tmp_path / "policy", PolicySpec()
+    write(tmp_path / "real")
+    write(tmp_path / "dreams")
+    with pytest.raises(DataError, match="the synthetic dataset has no column is_synthetic"):
+        train_on_datasets(real, [dreams], policy, spec, FIVE)
+    mark_synthetic(tmp_path / "dreams")
+    with pytest.raises(DataError, match="the real dataset is synthetic"):
+        train_on_datasets(dreams, [], policy, spec, FIVE)
+    with pytest.raises(DataError, match=r"its info\.json states another action space"):
+        read_episodes(dreams, ActionSpace(kind="absolute", commands_per_frame=5))
+    assert not policy.exists()
+
+
+def test_frame_rates_must_agree(tmp_path: Path) -> None:
+    write(tmp_path / "real")
+    write(tmp_path / "dreams", fps=8)
+    mark_synthetic(tmp_path / "dreams")
+    paths = str(tmp_path / "real"), [str(tmp_path / "dreams")]
+    with pytest.raises(DataError, match="it has 8 frames per second, the real dataset 16"):
+        train_on_datasets(*paths, tmp_path / "policy", PolicySpec(), FIVE)
+
+
+def test_one_task_must_be_chosen() -> None:
+    with pytest.raises(DataError, match="8 tasks, but a policy learns one"):
+        read_episodes("builtin:pocket-new-view", FIVE)
+    with pytest.raises(DataError, match="no episode has the task 'fly'"):
+        read_episodes("builtin:pocket-new-view", FIVE, "fly")
+
+
+def test_commands_that_do_not_divide_a_row_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "real")
+    with pytest.raises(DataError, match="20 numbers in a row of `action` are not 3 commands"):
+        read_episodes(str(tmp_path / "real"), ActionSpace(kind="delta", commands_per_frame=3))
+
+
+def test_other_formats_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match="not a LeRobot dataset"):
+        read_episodes(str(tmp_path), FIVE)
