@@ -1,16 +1,15 @@
-"""Training episodes of LeRobot datasets; the synthetic one has the columns that our export writes."""
+"""Training episodes of real datasets, and of dreams as they are exported."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from policy.conftest import make_episode
 from worldtune.core.actions.space import ActionSpace
-from worldtune.data.export.lerobot_writer import Robot, write_lerobot
+from worldtune.data.export.lerobot_info import Robot
+from worldtune.data.export.lerobot_writer import write_lerobot
+from worldtune.dreams.export import LINEAGE, LabeledEpisode, export_dreams
 from worldtune.errors import DataError
 from worldtune.policy.dataset import read_episodes
 from worldtune.policy.folder import load_policy
@@ -31,20 +30,18 @@ def write(folder: Path, count: int = 2, fps: float = 16, task: str = "move") -> 
     return actions[0]
 
 
-def mark_synthetic(folder: Path, space: ActionSpace = FIVE) -> None:
-    """Add the column is_synthetic, the lineage of each episode, and the action space to info.json."""
-    info_path = folder / "meta" / "info.json"
-    info = json.loads(info_path.read_text())
-    info["features"]["is_synthetic"] = {"dtype": "bool", "shape": [1], "names": None}
-    info["features"]["action"]["info"] = {"action_space": space.model_dump(mode="json")}
-    info_path.write_text(json.dumps(info))
-    for path in (folder / "data").rglob("*.parquet"):
-        table = pq.read_table(path)
-        pq.write_table(table.append_column("is_synthetic", pa.array([True] * len(table))), path)
-    for path in (folder / "meta" / "episodes").rglob("*.parquet"):
-        table = pq.read_table(path)
-        names = pa.array([f"adapter {index}" for index in table["episode_index"].to_pylist()])
-        pq.write_table(table.append_column("lineage/adapter", names), path)
+def write_dreams(folder: Path, count: int = 2, fps: float = 16, space: ActionSpace = FIVE) -> None:
+    dreams = [
+        LabeledEpisode(
+            episode.frames_THWC,
+            episode.states_TS,
+            episode.actions_ID[:-1],
+            "move",
+            dict.fromkeys(LINEAGE, "x") | {"adapter": f"adapter {seed}"},
+        )
+        for seed, episode in enumerate(make_episode(seed=seed) for seed in range(count))
+    ]
+    export_dreams(dreams, folder, fps=fps, robot=Robot("arm"), camera=CAMERA, action_space=space)
 
 
 def test_actions_are_the_mean_commands(tmp_path: Path) -> None:
@@ -60,13 +57,14 @@ def test_actions_are_the_mean_commands(tmp_path: Path) -> None:
 
 def test_policy_card_has_the_lineage_of_synthetic_episodes(tmp_path: Path) -> None:
     write(tmp_path / "real")
-    write(tmp_path / "dreams", count=3)
-    mark_synthetic(tmp_path / "dreams")
+    write_dreams(tmp_path / "dreams", count=3)
     paths = str(tmp_path / "real"), [str(tmp_path / "dreams")]
     train_on_datasets(*paths, tmp_path / "policy", PolicySpec(steps=2, batch_size=4), FIVE)
     card = load_policy(tmp_path / "policy").card
     assert [record.is_synthetic for record in card.episodes] == [False, False, True, True, True]
-    assert [record.lineage for record in card.episodes[1:4]] == [{}, {"adapter": "adapter 0"}, {"adapter": "adapter 1"}]
+    assert [record.lineage.get("adapter") for record in card.episodes[1:4]] == [None, "adapter 0", "adapter 1"]
+    assert set(card.episodes[2].lineage) == set(LINEAGE)
+    assert [record.frames for record in card.episodes] == [6, 6, 5, 5, 5]
     assert card.action_space == FIVE
 
 
@@ -76,7 +74,7 @@ def test_datasets_of_the_wrong_kind_are_an_error(tmp_path: Path) -> None:
     write(tmp_path / "dreams")
     with pytest.raises(DataError, match="the synthetic dataset has no column is_synthetic"):
         train_on_datasets(real, [dreams], policy, spec, FIVE)
-    mark_synthetic(tmp_path / "dreams")
+    write_dreams(tmp_path / "dreams")
     with pytest.raises(DataError, match="the real dataset is synthetic"):
         train_on_datasets(dreams, [], policy, spec, FIVE)
     with pytest.raises(DataError, match=r"its info\.json states another action space"):
@@ -86,8 +84,7 @@ def test_datasets_of_the_wrong_kind_are_an_error(tmp_path: Path) -> None:
 
 def test_frame_rates_must_agree(tmp_path: Path) -> None:
     write(tmp_path / "real")
-    write(tmp_path / "dreams", fps=8)
-    mark_synthetic(tmp_path / "dreams")
+    write_dreams(tmp_path / "dreams", fps=8)
     paths = str(tmp_path / "real"), [str(tmp_path / "dreams")]
     with pytest.raises(DataError, match="it has 8 frames per second, the real dataset 16"):
         train_on_datasets(*paths, tmp_path / "policy", PolicySpec(), FIVE)
