@@ -20,8 +20,9 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.chunk, self.output_size = chunk, output_size
         self.convolutions = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(24, 32, 3, stride=2, padding=1),
+            nn.Conv2d(6, 16, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(32, KEYPOINTS, 3, padding=1),
         )
