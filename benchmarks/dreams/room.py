@@ -10,8 +10,8 @@ from pathlib import Path
 from worldtune.core.files import write_json
 from worldtune.core.settings import parse_model
 from worldtune.core.strict_io import read_json_object
-from worldtune.policy.in_simulator import open_scene
-from worldtune.policy.room import Room, measure_room
+from worldtune.policy.simulation.in_simulator import open_scene
+from worldtune.policy.simulation.room import Room, measure_room
 from worldtune.policy.spec import PolicySpec
 
 HEADING = f"{'task':<22}{'view':<10}{'K':>3}{'few':>7}{'oracle':>8}{'room':>6}{'commands':>10}{'path':>7}{'seconds':>9}"

@@ -11,10 +11,10 @@ from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.dreams.export import LINEAGE, LabeledEpisode, export_dreams
 from worldtune.errors import DataError
-from worldtune.policy.dataset import read_episodes
 from worldtune.policy.folder import load_policy
 from worldtune.policy.session import train_on_datasets
 from worldtune.policy.spec import PolicySpec
+from worldtune.policy.training.dataset import read_episodes
 
 CAMERA = "observation.images.scene"
 FIVE = ActionSpace(kind="delta", commands_per_frame=5)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from worldtune.core.progress import Progress, silent
 from worldtune.errors import DataError, UserError, did_you_mean
-from worldtune.policy.control import NUMBERS
-from worldtune.policy.evaluate import INTERVALS, evaluate_policies
 from worldtune.policy.folder import SavedPolicy, load_policy
 from worldtune.policy.protocol import Policy
-from worldtune.policy.remote import ADDRESS_PREFIXES, RemotePolicy
-from worldtune.policy.results import PolicyEvaluation, rows_of
-from worldtune.policy.simulator import check_simulator
+from worldtune.policy.remote.client import ADDRESS_PREFIXES, RemotePolicy
+from worldtune.policy.simulation.control import NUMBERS
+from worldtune.policy.simulation.evaluate import INTERVALS, evaluate_policies
+from worldtune.policy.simulation.results import PolicyEvaluation, rows_of
+from worldtune.policy.simulation.simulator import check_simulator
 from worldtune.sim.seeds import BLOCK, EVALUATION, seed_block
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS

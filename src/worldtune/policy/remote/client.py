@@ -60,7 +60,7 @@ class RemotePolicy:
             "prompt": observation.prompt,
         }
         try:
-            self._connection.send(_library("worldtune.policy.msgpack_numpy").pack(request))
+            self._connection.send(_library("worldtune.policy.remote.msgpack_numpy").pack(request))
             answer = self._receive()
         except self._errors as error:
             what = f"the connection to the policy server was lost: {error or type(error).__name__}"
@@ -80,7 +80,7 @@ class RemotePolicy:
             last = message.strip().splitlines()[-1] if message.strip() else "no text"
             raise self._fault(f"it is an error: {last}")
         try:
-            answer = _library("worldtune.policy.msgpack_numpy").unpack(message)
+            answer = _library("worldtune.policy.remote.msgpack_numpy").unpack(message)
         except ValueError as error:
             raise self._fault(str(error)) from error
         if not isinstance(answer, dict):

@@ -11,9 +11,9 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from worldtune.errors import UserError
-from worldtune.policy.evaluate import run_episode
 from worldtune.policy.protocol import Control, Observation
-from worldtune.policy.remote import RemotePolicy
+from worldtune.policy.remote.client import RemotePolicy
+from worldtune.policy.simulation.evaluate import run_episode
 
 Answer = Callable[[dict[str, Any]], bytes | str]
 SEEN = Observation(

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldtune.policy.network import PolicyNetwork
 from worldtune.policy.protocol import Control, Observation
 from worldtune.policy.spec import PolicySpec
+from worldtune.policy.training.network import PolicyNetwork
 
 
 @dataclass(frozen=True)

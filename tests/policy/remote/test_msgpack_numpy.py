@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from worldtune.policy.msgpack_numpy import pack, unpack
+from worldtune.policy.remote.msgpack_numpy import pack, unpack
 
 DTYPES = st.sampled_from(["<f4", "<f8", "|u1", "<i8", "|b1", ">f4"])
 

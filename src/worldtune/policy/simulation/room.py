@@ -13,12 +13,12 @@ import numpy as np
 from worldtune.core.progress import Progress, part_of, silent
 from worldtune.core.ranges import Count
 from worldtune.core.settings import StrictModel
-from worldtune.policy.demonstrations import training_episode
-from worldtune.policy.evaluate import evaluate_policies
 from worldtune.policy.protocol import Policy
-from worldtune.policy.replay import replay_commands, replay_path
+from worldtune.policy.simulation.evaluate import evaluate_policies
+from worldtune.policy.simulation.replay import replay_commands, replay_path
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.train import train_policy
+from worldtune.policy.training.demonstrations import training_episode
+from worldtune.policy.training.train import train_policy
 from worldtune.sim.seeds import DEMONSTRATIONS, EVALUATION, RESETS, seed_block
 
 if TYPE_CHECKING:

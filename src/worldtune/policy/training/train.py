@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from worldtune.core.progress import Progress, silent
 from worldtune.core.seeds import derive_seed
 from worldtune.policy.episode import TrainingEpisode, check_episodes
-from worldtune.policy.idle import cut_idle_end
-from worldtune.policy.network import PolicyNetwork
-from worldtune.policy.samples import Samples, collect_samples, draw_batches
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.trained import Normalization, TrainedPolicy
+from worldtune.policy.training.idle import cut_idle_end
+from worldtune.policy.training.network import PolicyNetwork
+from worldtune.policy.training.samples import Samples, collect_samples, draw_batches
+from worldtune.policy.training.trained import Normalization, TrainedPolicy
 
 WEIGHT_DECAY = 1e-4
 LEAST_STD = 0.1  # of the largest standard deviation: numbers that barely vary must not dominate the loss

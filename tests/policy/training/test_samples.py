@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from policy.conftest import make_episode
-from worldtune.policy.samples import collect_samples, draw_batches, interval_outputs
 from worldtune.policy.spec import PolicySpec
+from worldtune.policy.training.samples import collect_samples, draw_batches, interval_outputs
 
 
 def test_displacement_is_the_difference_of_positions_and_the_gripper_command() -> None:
