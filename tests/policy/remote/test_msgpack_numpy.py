@@ -43,7 +43,16 @@ def test_values_that_the_form_does_not_have_are_not_sent(value: object) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{b"dtype": "|O"}, {b"dtype": "nonsense"}, {b"shape": [3]}, {b"shape": [-1, -4]}, {b"data": b"12"}, {b"data": 5}],
+    [
+        {b"dtype": "|O", b"shape": [2]},
+        {b"dtype": "<c8", b"shape": [2]},
+        {b"dtype": "<f4,<f4", b"shape": [2]},
+        {b"dtype": "nonsense"},
+        {b"shape": [3]},
+        {b"shape": [-1, -4]},
+        {b"data": b"12"},
+        {b"data": 5},
+    ],
 )
 def test_damaged_arrays_are_not_received(change: dict[bytes, object]) -> None:
     message = {b"__ndarray__": True, b"data": bytes(16), b"dtype": "<f4", b"shape": [4]} | change
