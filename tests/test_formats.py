@@ -29,6 +29,9 @@ VERSIONS = {
     "votes": ("evaluation.report.votes:FORMAT", "worldtune votes 1"),
     # dreams
     "mixture.json": ("dreams.mixing.mixture:FORMAT", 1),
+    # policy
+    "policy.json": ("policy.card:FORMAT", 1),
+    "a policy evaluation": ("policy.simulation.results:FORMAT", 1),
     # registry
     "registry.json": ("registry.registry:FORMAT", 3),
     "log.db": ("registry.store.schema:SCHEMA_VERSION", "0001"),
@@ -67,6 +70,9 @@ FIELDS = {
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
     # dreams
     "mixture.json": ("dreams.mixing.mixture:Mixture", "dd1e8bef2fe6"),
+    # policy
+    "policy.json": ("policy.card:PolicyCard", "4e3edb127077"),
+    "a policy evaluation": ("policy.simulation.results:SavedEvaluation", "b891b0690680"),
     # registry
     "registry.json": ("registry.registry:RegistryConfig", "adf492dee824"),
     "log.db": ("registry.store.schema:METADATA", "f2455f651575"),

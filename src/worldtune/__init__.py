@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from worldtune.models.world import World as World
     from worldtune.planning.plan import Plan as Plan
     from worldtune.policy.folder import SavedPolicy as SavedPolicy
-    from worldtune.policy.results import PolicyEvaluation as PolicyEvaluation
+    from worldtune.policy.simulation.results import PolicyEvaluation as PolicyEvaluation
     from worldtune.registry.facade import Registry
     from worldtune.training.recipe import Recipe as Recipe
     from worldtune.training.session import TrainingRun as TrainingRun
@@ -100,7 +100,7 @@ _CLASSES = {
     "InverseDynamics": "dreams.idm.model",
     "Labels": "dreams.idm.labels",
     "Plan": "planning.plan",
-    "PolicyEvaluation": "policy.results",
+    "PolicyEvaluation": "policy.simulation.results",
     "Recipe": "training.recipe",
     "Registry": "registry.facade",
     "SavedPolicy": "policy.folder",

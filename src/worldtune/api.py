@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from worldtune.models.world import World
     from worldtune.planning.plan import Plan
     from worldtune.policy.folder import SavedPolicy
-    from worldtune.policy.results import PolicyEvaluation
+    from worldtune.policy.simulation.results import PolicyEvaluation
     from worldtune.training.recipe import Recipe
     from worldtune.training.session import TrainingRun, TrainingStart
 
@@ -599,7 +599,7 @@ def evaluate_policy(
         >>> found.successes("runs/policy"), found.seeds
         (0, [30000000, 30000001])
     """
-    from worldtune.policy.in_simulator import evaluate_in_simulator
+    from worldtune.policy.simulation.in_simulator import evaluate_in_simulator
 
     found = evaluate_in_simulator(policies, task, view, resets, intervals, progress or silent)
     if out is not None:

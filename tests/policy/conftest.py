@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from worldtune.policy.demonstrations import training_episode
 from worldtune.policy.episode import TrainingEpisode
+from worldtune.policy.training.demonstrations import training_episode
 
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 

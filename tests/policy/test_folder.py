@@ -13,7 +13,7 @@ from worldtune.errors import UserError
 from worldtune.policy.folder import SavedPolicy, load_policy, save_policy
 from worldtune.policy.protocol import Observation
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.train import train_policy
+from worldtune.policy.training.train import train_policy
 
 SPACE = ActionSpace(kind="delta")
 

@@ -15,8 +15,8 @@ from worldtune.core.tensors.read import read_safetensors
 from worldtune.errors import DataError
 from worldtune.policy.card import PolicyCard, code_origin, episode_records
 from worldtune.policy.episode import TrainingEpisode
-from worldtune.policy.network import PolicyNetwork
-from worldtune.policy.trained import Normalization, TrainedPolicy
+from worldtune.policy.training.network import PolicyNetwork
+from worldtune.policy.training.trained import Normalization, TrainedPolicy
 
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
 NORMALIZATION = "normalization."

@@ -6,10 +6,10 @@ from pathlib import Path
 from worldtune.core.actions.space import ActionSpace
 from worldtune.core.progress import Progress, silent
 from worldtune.errors import DataError
-from worldtune.policy.dataset import EpisodeSet, read_episodes
 from worldtune.policy.folder import SavedPolicy, check_replaceable, save_policy
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.train import train_policy
+from worldtune.policy.training.dataset import EpisodeSet, read_episodes
+from worldtune.policy.training.train import train_policy
 
 
 def train_on_datasets(

@@ -17,8 +17,8 @@ from worldtune.dreams.study.scenes import ACTION_SPACE, prompt_of
 from worldtune.dreams.study.settings import MORE_REAL, Arm, StudySettings
 from worldtune.dreams.study.true_clips import codec_frames, true_clips
 from worldtune.errors import DataError
-from worldtune.policy.dataset import read_episodes
 from worldtune.policy.episode import TrainingEpisode
+from worldtune.policy.training.dataset import read_episodes
 
 
 def arm_episodes(settings: StudySettings, folder: StudyFolder, task: str, draw: int, arm: Arm) -> list[TrainingEpisode]:

@@ -14,8 +14,8 @@ from worldtune.core.strict_io import read_json
 from worldtune.dreams.study.arms import arm_episodes
 from worldtune.dreams.study.folder import StudyFolder
 from worldtune.dreams.study.settings import Arm, StudySettings
-from worldtune.policy.evaluate import INTERVALS, evaluate_policies
-from worldtune.policy.train import train_policy
+from worldtune.policy.simulation.evaluate import INTERVALS, evaluate_policies
+from worldtune.policy.training.train import train_policy
 from worldtune.sim.seeds import EVALUATION, seed_block
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS

@@ -19,7 +19,7 @@ from worldtune.dreams.making.worker import LABELS
 from worldtune.dreams.study.folder import StudyFolder
 from worldtune.dreams.study.settings import StudySettings
 from worldtune.dreams.study.true_clips import true_clips
-from worldtune.policy.replay import replay_commands, replay_path
+from worldtune.policy.simulation.replay import replay_commands, replay_path
 from worldtune.policy.spec import PolicySpec
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS

@@ -10,7 +10,7 @@ from worldtune.core.progress import Progress, silent
 from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.errors import UserError, did_you_mean
-from worldtune.policy.simulator import check_simulator
+from worldtune.policy.simulation.simulator import check_simulator
 from worldtune.sim.seeds import seed_block
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS

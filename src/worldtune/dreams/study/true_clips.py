@@ -15,7 +15,7 @@ from worldtune.core.progress import Progress, silent
 from worldtune.dreams.study.folder import StudyFolder
 from worldtune.dreams.study.scenes import ACTION_SPACE, prompt_of
 from worldtune.models.load import open_world
-from worldtune.policy.dataset import read_episodes
+from worldtune.policy.training.dataset import read_episodes
 
 
 @dataclass(frozen=True, eq=False)

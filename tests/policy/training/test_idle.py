@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from policy.conftest import make_episode
-from worldtune.policy.idle import cut_idle_end, frames_until_idle
+from worldtune.policy.training.idle import cut_idle_end, frames_until_idle
 
 
 def path(*steps: float) -> np.ndarray:

@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worldtune.core.progress import Progress, silent
 from worldtune.errors import DataError, UserError, did_you_mean
-from worldtune.policy.control import NUMBERS
-from worldtune.policy.evaluate import INTERVALS, evaluate_policies
 from worldtune.policy.folder import SavedPolicy, load_policy
 from worldtune.policy.protocol import Policy
-from worldtune.policy.remote import ADDRESS_PREFIXES, RemotePolicy
-from worldtune.policy.results import PolicyEvaluation, rows_of
-from worldtune.policy.simulator import check_simulator
+from worldtune.policy.remote.client import ADDRESS_PREFIXES, RemotePolicy
+from worldtune.policy.simulation.control import NUMBERS
+from worldtune.policy.simulation.evaluate import INTERVALS, evaluate_policies
+from worldtune.policy.simulation.results import PolicyEvaluation, rows_of
+from worldtune.policy.simulation.simulator import check_simulator
 from worldtune.sim.seeds import BLOCK, EVALUATION, seed_block
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS
+
+if TYPE_CHECKING:
+    from worldtune.sim.scene import Scene
 
 
 def evaluate_in_simulator(
@@ -30,15 +34,12 @@ def evaluate_in_simulator(
     A policy is a folder, a loaded policy, or an address (ws://HOST:PORT) of a server that speaks openpi's protocol.
     Raise UserError if a policy cannot be opened or used in the scene, or if the simulator is missing.
     """
-    for name, known, kind in ((task, TASKS, "task"), (view, VIEWS, "view")):
-        if name not in known:
-            hint = did_you_mean(name, known, f"Use one of {', '.join(known)}.")
-            raise UserError(f"no {kind} {name!r}", where=f"--{kind}", hint=hint)
+    check_scene(task, view)
     if not 1 <= resets <= BLOCK:
         raise UserError(f"{resets} resets", where="--resets", hint=f"Give 1 to {BLOCK}.")
     check_simulator()
     from worldtune.sim.demonstration import FPS
-    from worldtune.sim.scene import SIZE, Scene
+    from worldtune.sim.scene import SIZE
 
     opened = _open_all(policies)
     sizes = {name: _check_fits(saved, FPS) for name, saved in opened.items() if isinstance(saved, SavedPolicy)}
@@ -49,10 +50,30 @@ def evaluate_in_simulator(
         name: saved.policy if isinstance(saved, SavedPolicy) else saved for name, saved in opened.items()
     }
     seeds = list(seed_block(EVALUATION, 0)[:resets])
-    with Scene(TASKS[task], VIEWS[view], size=next(iter(sizes.values()), SIZE)) as scene:
+    with open_scene(task, view, next(iter(sizes.values()), SIZE)) as scene:
         found = evaluate_policies(runnable, scene, seeds, intervals, progress)
     rows = rows_of(found.policies, found.success_PR, found.intervals_PR)
     return PolicyEvaluation(task, view, intervals, seeds, rows)
+
+
+def check_scene(task: str, view: str) -> None:
+    """Raise UserError if the simulator has no such task or view."""
+    for name, known, kind in ((task, TASKS, "task"), (view, VIEWS, "view")):
+        if name not in known:
+            hint = did_you_mean(name, known, f"Use one of {', '.join(known)}.")
+            raise UserError(f"no {kind} {name!r}", where=f"--{kind}", hint=hint)
+
+
+def open_scene(task: str, view: str, size: int | None = None) -> "Scene":
+    """Return the scene of a task in a fixed camera, with images of `size`×`size` pixels (64).
+
+    Raise UserError if there is no such task or view, or if the simulator is missing.
+    """
+    check_scene(task, view)
+    check_simulator()
+    from worldtune.sim.scene import SIZE, Scene
+
+    return Scene(TASKS[task], VIEWS[view], size=size or SIZE)
 
 
 def _open_all(policies: Sequence[str | Path | SavedPolicy]) -> dict[str, SavedPolicy | RemotePolicy]:

@@ -8,6 +8,7 @@ The observation has the keys of openpi's LIBERO example: "observation/image" (ui
 and "prompt"; and "observation/first_image", the episode's first frame.
 """
 
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -33,9 +34,10 @@ class RemotePolicy:
         websockets = _library("websockets.sync.client")
         lost: type[Exception] = _library("websockets.exceptions").WebSocketException
         self._errors: tuple[type[Exception], ...] = (lost, OSError, TimeoutError)
+        self._open = ExitStack()
         try:
-            self._connection = websockets.connect(
-                address, compression=None, max_size=MAX_MESSAGE, open_timeout=OPEN_TIMEOUT
+            self._connection = self._open.enter_context(
+                websockets.connect(address, compression=None, max_size=MAX_MESSAGE, open_timeout=OPEN_TIMEOUT)
             )
             self.metadata = self._receive()
         except (*self._errors, ValueError) as error:
@@ -58,7 +60,7 @@ class RemotePolicy:
             "prompt": observation.prompt,
         }
         try:
-            self._connection.send(_library("worldtune.policy.msgpack_numpy").pack(request))
+            self._connection.send(_library("worldtune.policy.remote.msgpack_numpy").pack(request))
             answer = self._receive()
         except self._errors as error:
             what = f"the connection to the policy server was lost: {error or type(error).__name__}"
@@ -70,7 +72,7 @@ class RemotePolicy:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._open.close()
 
     def _receive(self) -> dict[Any, Any]:
         message = self._connection.recv(timeout=ANSWER_TIMEOUT)
@@ -78,7 +80,7 @@ class RemotePolicy:
             last = message.strip().splitlines()[-1] if message.strip() else "no text"
             raise self._fault(f"it is an error: {last}")
         try:
-            answer = _library("worldtune.policy.msgpack_numpy").unpack(message)
+            answer = _library("worldtune.policy.remote.msgpack_numpy").unpack(message)
         except ValueError as error:
             raise self._fault(str(error)) from error
         if not isinstance(answer, dict):

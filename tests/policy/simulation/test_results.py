@@ -6,7 +6,7 @@ import pytest
 
 from worldtune.core.wilson import wilson_interval
 from worldtune.errors import UserError
-from worldtune.policy.results import PolicyEvaluation, read_evaluation, rows_of
+from worldtune.policy.simulation.results import PolicyEvaluation, read_evaluation, rows_of
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from worldtune.errors import DataError
-from worldtune.policy.evaluate import evaluate_policies, run_episode
 from worldtune.policy.protocol import Control, Observation
-from worldtune.policy.replay import replay_commands, replay_path
+from worldtune.policy.simulation.evaluate import evaluate_policies, run_episode
+from worldtune.policy.simulation.replay import replay_commands, replay_path
 from worldtune.sim.demonstration import Demonstration
 from worldtune.sim.scene import Scene
 

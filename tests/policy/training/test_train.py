@@ -9,7 +9,7 @@ from worldtune.errors import DataError
 from worldtune.policy.episode import TrainingEpisode
 from worldtune.policy.protocol import Observation
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.train import masked_loss, train_policy
+from worldtune.policy.training.train import masked_loss, train_policy
 
 SHORT = PolicySpec(steps=8, batch_size=4)
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldtune.policy.network import PolicyNetwork
 from worldtune.policy.protocol import Control, Observation
 from worldtune.policy.spec import PolicySpec
+from worldtune.policy.training.network import PolicyNetwork
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class TrainedPolicy:
     def act(self, observation: Observation) -> np.ndarray:
         """Return the next chunk of outputs (K, O)."""
         norm = self.normalization
-        first, frame = (
-            torch.from_numpy(image).permute(2, 0, 1)[None] for image in (observation.first_HWC, observation.frame_HWC)
-        )
+        first, frame = (torch.from_numpy(image)[None] for image in (observation.first_HWC, observation.frame_HWC))
         position_P = torch.from_numpy(observation.state_S[list(self.spec.position_columns)])
         position_BP = ((position_P - norm.position_mean) / norm.position_std)[None]
         chunk_KO = self.network(first, frame, position_BP, torch.tensor([self._gripper]))[0]

@@ -12,7 +12,7 @@ CHECK = """
 import sys
 from worldtune.errors import UserError
 {hide}
-from worldtune.policy.simulator import check_simulator
+from worldtune.policy.simulation.simulator import check_simulator
 try:
     check_simulator()
 except UserError as error:

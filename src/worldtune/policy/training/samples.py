@@ -19,11 +19,11 @@ from worldtune.policy.spec import PolicySpec
 class Samples:
     """One sample for each frame that an action follows.
 
-    frames_NCHW uint8 are all frames; `first_N` are the indices of each sample's first frame. known_NK is 1 where the
+    frames_NHWC uint8 are all frames; `first_N` are the indices of each sample's first frame. known_NK is 1 where the
     episode has the interval, 0 after its end.
     """
 
-    frames_NCHW: Tensor
+    frames_NHWC: Tensor
     first_N: Tensor
     current_N: Tensor
     position_NP: Tensor
@@ -44,7 +44,7 @@ def collect_samples(episodes: Sequence[TrainingEpisode], spec: PolicySpec) -> Sa
     counts = torch.tensor([len(part[0]) for part in parts])
     first_N = starts.repeat_interleave(counts)
     return Samples(
-        frames_NCHW=frames_NHWC.permute(0, 3, 1, 2).contiguous(),
+        frames_NHWC=frames_NHWC,
         first_N=first_N,
         current_N=first_N + torch.cat([torch.arange(int(count)) for count in counts]),
         position_NP=position_NP,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldtune.core.progress import Progress, silent
-from worldtune.policy.control import check_chunk, execute_row
 from worldtune.policy.protocol import Observation, Policy
+from worldtune.policy.simulation.control import check_chunk, execute_row
 
 if TYPE_CHECKING:
     from worldtune.sim.scene import Scene

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from worldtune.core.actions.space import ActionSpace
+from worldtune.data.columns import ACTION, IS_SYNTHETIC
 from worldtune.data.episode import Episode
 from worldtune.data.sources import choose_cameras, open_source
-from worldtune.data.sources.lerobot.metadata_files import read_jsonl, read_records
+from worldtune.data.sources.lerobot.metadata import read_episode_records
 from worldtune.data.sources.lerobot.source import LeRobotSource
 from worldtune.errors import DataError, did_you_mean
 from worldtune.policy.episode import TrainingEpisode
 
-IS_SYNTHETIC = "is_synthetic"
 LINEAGE = "lineage/"
 
 
@@ -73,7 +73,7 @@ def _choose_task(source: LeRobotSource, task: str | None) -> str:
 
 def _check_action_space(source: LeRobotSource, space: ActionSpace) -> None:
     """Raise DataError if the dataset's info.json states another action space."""
-    stated = (source.info["features"].get("action", {}).get("info") or {}).get("action_space")
+    stated = (source.info["features"].get(ACTION, {}).get("info") or {}).get("action_space")
     if stated is not None and stated != space.model_dump(mode="json"):
         what = "its info.json states another action space"
         raise DataError(what, where=source.path, hint="Declare the action space that the dataset was written with.")
@@ -81,15 +81,11 @@ def _check_action_space(source: LeRobotSource, space: ActionSpace) -> None:
 
 def _lineage(source: LeRobotSource) -> dict[str, dict[str, str]]:
     """Return the lineage that the list of episodes has of each, by episode name."""
-    meta = source.folder / "meta"
-    key = "episode_index"
-    files = sorted((meta / "episodes").glob("*/*.parquet"))
-    records = read_jsonl(meta / "episodes.jsonl", key) if source.version == 2 else read_records(files, key)
     return {
-        f"{int(record[key]):06d}": {
+        f"{int(record['episode_index']):06d}": {
             name.removeprefix(LINEAGE): str(value) for name, value in record.items() if name.startswith(LINEAGE)
         }
-        for record in records
+        for record in read_episode_records(source.folder, source.version)
     }
 
 

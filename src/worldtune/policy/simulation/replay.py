@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from worldtune.policy.control import execute_row, interval_commands
 from worldtune.policy.protocol import Control
+from worldtune.policy.simulation.control import execute_row, interval_commands
 
 if TYPE_CHECKING:
     from worldtune.sim.scene import Scene

@@ -28,7 +28,9 @@ class PolicyRow(StrictModel):
     intervals: list[Count]
 
 
-class _Saved(StrictModel):
+class SavedEvaluation(StrictModel):
+    """The content of the file of a policy evaluation."""
+
     format: Literal[1] = FORMAT
     task: str
     view: str
@@ -37,7 +39,7 @@ class _Saved(StrictModel):
     policies: list[PolicyRow]
 
     @model_validator(mode="after")
-    def _check_lengths(self) -> "_Saved":
+    def _check_lengths(self) -> "SavedEvaluation":
         for row in self.policies:
             for results in (row.success, row.intervals):
                 if len(results) != len(self.seeds):
@@ -72,7 +74,7 @@ class PolicyEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the saved file."""
-        return _Saved(**vars(self)).model_dump(mode="json")
+        return SavedEvaluation(**vars(self)).model_dump(mode="json")
 
     def save(self, path: Path) -> None:
         """Write the evaluation as JSON, atomically."""
@@ -84,7 +86,7 @@ class PolicyEvaluation:
 
 def read_evaluation(path: Path) -> PolicyEvaluation:
     """Return a saved evaluation. Raise UserError if it is not valid or its rows do not fit its seeds."""
-    saved = parse_model(_Saved, read_json_object(path), str(path))
+    saved = parse_model(SavedEvaluation, read_json_object(path), str(path))
     return PolicyEvaluation(**{name: getattr(saved, name) for name in PolicyEvaluation.__dataclass_fields__})
 
 

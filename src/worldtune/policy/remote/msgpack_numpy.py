@@ -11,6 +11,8 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from worldtune.errors import first_line
+
 DTYPE_KINDS = "biufSU"
 
 
@@ -23,8 +25,8 @@ def unpack(message: bytes) -> Any:
     """Return the value of a message. Raise ValueError if it is damaged."""
     try:
         return msgpack.unpackb(message, object_hook=_decode)
-    except (TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
-        raise ValueError(f"not a message of openpi's form: {error!r}") from error
+    except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
+        raise ValueError(f"not a message of openpi's form: {first_line(error)}") from error
 
 
 def _encode(value: Any) -> Any:

@@ -41,9 +41,11 @@ class PolicyNetwork(nn.Module):
             nn.Linear(128, chunk * output_size),
         )
 
-    def forward(self, first_BCHW: Tensor, frame_BCHW: Tensor, position_BP: Tensor, gripper_B: Tensor) -> Tensor:
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
+
+    def forward(self, first_BHWC: Tensor, frame_BHWC: Tensor, position_BP: Tensor, gripper_B: Tensor) -> Tensor:
         """Return normalized outputs (B, K, O), for uint8 images, normalized positions and gripper commands."""
-        x_BCHW = torch.cat([first_BCHW, frame_BCHW], 1).float().div(127.5).sub(1)
+        x_BCHW = torch.cat([first_BHWC, frame_BHWC], 3).permute(0, 3, 1, 2).float().div(127.5).sub(1)
         features_BFHW = self.convolutions(x_BCHW)
         inputs = [keypoints(features_BFHW), self.coarse(features_BFHW), position_BP, gripper_B[:, None]]
         return self.head(torch.cat(inputs, 1)).view(-1, self.chunk, self.output_size)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from worldtune.core.progress import Progress, silent
 from worldtune.core.seeds import derive_seed
 from worldtune.policy.episode import TrainingEpisode, check_episodes
-from worldtune.policy.idle import cut_idle_end
-from worldtune.policy.network import PolicyNetwork
-from worldtune.policy.samples import Samples, collect_samples, draw_batches
 from worldtune.policy.spec import PolicySpec
-from worldtune.policy.trained import Normalization, TrainedPolicy
+from worldtune.policy.training.idle import cut_idle_end
+from worldtune.policy.training.network import PolicyNetwork
+from worldtune.policy.training.samples import Samples, collect_samples, draw_batches
+from worldtune.policy.training.trained import Normalization, TrainedPolicy
 
 WEIGHT_DECAY = 1e-4
 LEAST_STD = 0.1  # of the largest standard deviation: numbers that barely vary must not dominate the loss
@@ -46,15 +46,15 @@ def _fit(
     network: PolicyNetwork, samples: Samples, norm: Normalization, spec: PolicySpec, progress: Progress
 ) -> list[float]:
     generator = torch.Generator().manual_seed(derive_seed(spec.seed, "batches"))
-    optimizer = torch.optim.AdamW(network.parameters(), spec.learning_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(network.parameters(), spec.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, spec.steps)
     position_NP = (samples.position_NP - norm.position_mean) / norm.position_std
     targets_NKO = (samples.targets_NKO - norm.output_mean) / norm.output_std
     losses = []
     for step, batch_B in zip(range(1, spec.steps + 1), draw_batches(samples, spec, generator), strict=False):
         predicted_BKO = network(
-            samples.frames_NCHW[samples.first_N[batch_B]],
-            samples.frames_NCHW[samples.current_N[batch_B]],
+            samples.frames_NHWC[samples.first_N[batch_B]],
+            samples.frames_NHWC[samples.current_N[batch_B]],
             position_NP[batch_B],
             samples.gripper_N[batch_B],
         )

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from policy.conftest import make_episode
-from worldtune.policy.samples import collect_samples, draw_batches, interval_outputs
 from worldtune.policy.spec import PolicySpec
+from worldtune.policy.training.samples import collect_samples, draw_batches, interval_outputs
 
 
 def test_displacement_is_the_difference_of_positions_and_the_gripper_command() -> None:
@@ -30,7 +30,7 @@ def test_sample_sees_its_frame_its_first_frame_and_the_gripper_command_before() 
     samples = collect_samples([first, second], PolicySpec())
     assert samples.first_N.tolist() == [0, 0, 0, 4, 4]
     assert samples.current_N.tolist() == [0, 1, 2, 4, 5]
-    assert np.array_equal(samples.frames_NCHW[5].permute(1, 2, 0), second.frames_THWC[1])
+    assert np.array_equal(samples.frames_NHWC[5], second.frames_THWC[1])
     assert np.array_equal(samples.position_NP[4], second.states_TS[1, :3])
     expected = [0, *first.actions_ID[:2, 3], 0, second.actions_ID[0, 3]]
     assert samples.gripper_N.tolist() == pytest.approx(expected)

@@ -1,0 +1,1 @@
+"""Dreams with actions: figures of `worldtune bench dreams`."""

@@ -1,0 +1,1 @@
+"""Behavior cloning: episodes of datasets and demonstrations, samples, the network, and its training."""
