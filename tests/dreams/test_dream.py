@@ -17,8 +17,8 @@ from worldtune.dreams.critics.limits import Limit
 from worldtune.dreams.dream import dream
 from worldtune.dreams.dream_folder import CALIBRATION, DreamFolder
 from worldtune.dreams.dream_set import DreamSet, open_set
+from worldtune.dreams.idm.labels_file import read_labels
 from worldtune.dreams.idm.model import InverseDynamics
-from worldtune.dreams.labeler import read_labels
 from worldtune.dreams.ledger import LEDGER, DreamRow
 from worldtune.dreams.making.budget import Budget
 from worldtune.dreams.request import DreamRequest

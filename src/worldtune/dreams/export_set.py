@@ -15,7 +15,7 @@ from worldtune.data.made_with import MADE_WITH, write_made_with
 from worldtune.data.sources.lerobot.layouts import Groups, Version
 from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.export import ExportedDreams, LabeledEpisode, export_dreams
-from worldtune.dreams.labeler import read_labels
+from worldtune.dreams.idm.labels_file import read_labels
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
 from worldtune.dreams.making.worker import LABELS, VIDEOS, read_video
 from worldtune.dreams.request import Outcome
