@@ -89,6 +89,15 @@ class DreamSet:
             export_set(self.folder, out, exported_with)
         return withdrawal
 
+    def check_some_kept(self) -> None:
+        """Raise DataError with the reasons if no dream is kept."""
+        if not self.kept:
+            reasons = Counter(row.reason.partition(":")[0] for row in self.ledger)
+            counted = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            what = f"all {len(self.ledger)} dreams are rejected: {counted}"
+            hint = "The ledger has every reason: train the adapter longer, or use another reference or other critics."
+            raise DataError(what, where=str(self.folder), hint=hint)
+
     def summary(self) -> Iterator[str]:
         """Yield lines: how many dreams are kept, the reasons of the others, and the critics' false alarms."""
         yield f"{len(self.kept)} of {len(self.ledger)} dreams are kept: {_counted(self.kept)}"

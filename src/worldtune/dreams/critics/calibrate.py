@@ -53,8 +53,8 @@ class Calibration(StrictModel):
         return self.false_alarms / self.clips
 
     def __str__(self) -> str:
-        kind = "held-out" if self.held_out else "training"
-        return f"critics reject {self.false_alarms} of {self.clips} real {kind} clips ({self.rate:.1%})"
+        text = f"critics reject {self.false_alarms} of {self.clips} real clips ({self.rate:.1%})"
+        return text if self.held_out else f"{text}; some were trained on, so new scenes are rejected more often"
 
 
 @dataclass(frozen=True)
