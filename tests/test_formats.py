@@ -32,6 +32,7 @@ VERSIONS = {
     # policy
     "policy.json": ("policy.card:FORMAT", 1),
     "a policy evaluation": ("policy.simulation.results:FORMAT", 1),
+    "made_with.json": ("data.made_with:FORMAT", 1),
     # registry
     "registry.json": ("registry.registry:FORMAT", 3),
     "log.db": ("registry.store.schema:SCHEMA_VERSION", "0001"),
@@ -73,6 +74,12 @@ FIELDS = {
     # policy
     "policy.json": ("policy.card:PolicyCard", "4e3edb127077"),
     "a policy evaluation": ("policy.simulation.results:SavedEvaluation", "b891b0690680"),
+    "made_with.json": ("data.made_with:MadeWith", "92aeb925c556"),
+    "ledger.jsonl of dreams": ("dreams.ledger:DreamRow", "d400312445d7"),
+    "request.yaml of dreams": ("dreams.request:DreamRequest", "1bb5417347c0"),
+    "plan.json of dreams": ("dreams.dream_folder:DreamPlanRecord", "457d14e248a2"),
+    "calibration.json of dreams": ("dreams.critics.calibrate:Calibration", "eb97aec04d72"),
+    "meta/dreams.json of an export": ("dreams.export_set:ExportSettings", "b17bd872ca88"),
     # registry
     "registry.json": ("registry.registry:RegistryConfig", "adf492dee824"),
     "log.db": ("registry.store.schema:METADATA", "f2455f651575"),

@@ -636,8 +636,8 @@ def dream(
     Example:
         >>> data = {"path": "builtin:pocket-new-view", "held_out": 0.5}
         >>> dreams = wt.dream(out="dreams/first", data=data, idm="runs/idm", adapters=["runs/first"], steps=2,
-        ...                   max_dreams=2, critics=["motion", "path"])
-        >>> len(dreams.ledger), dreams.ledger[0].prompt
+        ...                   max_dreams=2, critics=[])
+        >>> len(dreams.kept), dreams.ledger[0].prompt
         (2, 'Seen from above: the robot arm reaches the red ball.')
     """
     from worldtune.dreams.dream import dream as make_dreams
@@ -649,16 +649,20 @@ def dream(
     if base is not None:
         settings.setdefault("base", base.card.source)
     wanted = read_request(request, settings)
-    return make_dreams(
+    labeler = load_idm(Path(wanted.idm))
+    adapters = {name: locate_adapter(name) for name in wanted.adapters}
+    dreams = make_dreams(
         wanted,
         Path(out),
         world=base or open_world_on(device, wanted.base),
-        adapters={name: locate_adapter(name) for name in wanted.adapters},
-        labeler=load_idm(Path(wanted.idm)),
+        adapters=adapters,
+        labeler=labeler,
         ray_workers=ray_workers,
         progress=progress or silent,
         on_budget=on_budget or (lambda budget: None),
     )
+    dreams.check_some_kept()
+    return dreams
 
 
 def open_dreams(folder: str | Path) -> DreamSet:

@@ -40,7 +40,11 @@ def idm(world: World, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def adapters(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Used]:
     folder = tmp_path_factory.mktemp("adapters")
-    return {name: Used(make_adapter(folder / name, world, seed)) for seed, name in enumerate(("one", "two"))}
+    strengths = {"one": 0.02, "two": 0.1}
+    return {
+        name: Used(make_adapter(folder / name, world, seed, strength))
+        for seed, (name, strength) in enumerate(strengths.items())
+    }
 
 
 @pytest.fixture(scope="session")

@@ -48,12 +48,12 @@ def make_idm(folder: Path, world: World, clips: Sequence[Clip], names: Sequence[
     return save_idm(folder, networks, card)
 
 
-def make_adapter(folder: Path, world: World, seed: int) -> Path:
-    """Write a LoRA of pocket that changes its videos a little."""
+def make_adapter(folder: Path, world: World, seed: int, strength: float) -> Path:
+    """Write a LoRA of pocket with random weights; at a strength of 0.02 it changes the videos a little."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in inject(world.denoiser, SPEC, seed=seed).values():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(strength * torch.randn(parameter.shape, generator=generator))
     size = {"frames": 21, "fps": 16.0, "height": 64, "width": 64}
     save_adapter(folder, world.denoiser, make_card(SPEC, world.card.digest).model_copy(update=size))
     remove_adapter(world.denoiser)

@@ -17,8 +17,8 @@ from worldtune.dreams.critics.limits import Limit
 from worldtune.dreams.dream import dream
 from worldtune.dreams.dream_folder import CALIBRATION, DreamFolder
 from worldtune.dreams.dream_set import DreamSet, open_set
+from worldtune.dreams.idm.labels_file import read_labels
 from worldtune.dreams.idm.model import InverseDynamics
-from worldtune.dreams.labeler import read_labels
 from worldtune.dreams.ledger import LEDGER, DreamRow
 from worldtune.dreams.making.budget import Budget
 from worldtune.dreams.request import DreamRequest
@@ -28,6 +28,14 @@ from worldtune.models.world import World
 
 def without_seconds(dreams: DreamSet) -> list[DreamRow]:
     return [row.model_copy(update={"seconds": 0.0}) for row in dreams.ledger]
+
+
+def begin_as(made: DreamSet, out: Path) -> None:
+    """Begin a folder with the calibration of finished dreams, but without dreams."""
+    out.mkdir()
+    for file in made.folder.iterdir():
+        if file.is_file() and file.name != LEDGER:
+            shutil.copy(file, out)
 
 
 def test_every_dream_has_a_row_with_its_origin(
@@ -73,6 +81,7 @@ def test_interrupted_dreams_resume_to_the_same_ledger(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     out = tmp_path / "dreams"
+    begin_as(made, out)
 
     def stop_after_two(done: int, total: int, note: str = "") -> None:
         if note.startswith("dream:") and done == 2:
@@ -142,22 +151,21 @@ def test_folder_with_other_files_is_refused(
         dream(request_of_six, tmp_path, world=world, adapters=adapters, labeler=idm)
 
 
-def test_all_rejected_is_an_error_and_the_ledger_stays(
+def test_all_rejected_is_an_error_with_the_reasons(
     made: DreamSet, world: World, idm: InverseDynamics, adapters: dict[str, Used], request_of_six: DreamRequest,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     out = tmp_path / "dreams"
-    out.mkdir()
-    for file in made.folder.iterdir():
-        if file.is_file() and file.name != LEDGER:
-            shutil.copy(file, out)
+    begin_as(made, out)
     calibration = DreamFolder(out).calibration()
     assert calibration is not None
     strict = {"path": calibration.chain.limits["path"] | {"path length": Limit(high=0.0)}}
     chain: Chain = calibration.chain.model_copy(update={"limits": strict})
     DreamFolder(out).write_calibration(calibration.model_copy(update={"chain": chain}))
+    dreams = dream(request_of_six, out, world=world, adapters=adapters, labeler=idm)
     with pytest.raises(DataError, match="all 6 dreams are rejected: path 6"):
-        dream(request_of_six, out, world=world, adapters=adapters, labeler=idm)
+        dreams.check_some_kept()
+    made.check_some_kept()
     assert all(row.reason.startswith("path: path length") for row in open_set(out).ledger)
     assert (out / CALIBRATION).is_file()
 

@@ -1,7 +1,7 @@
 """`worldtune dream`: make videos with actions, export them as a dataset, withdraw those of an adapter."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -39,7 +39,9 @@ def make(
     adapter: Annotated[Texts, typer.Option(help="A folder or release; repeatable.")] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of first frames.")] = None,
     data: Annotated[str | None, typer.Option(help="A dataset; its episodes' first frames are used.")] = None,
-    episodes: Annotated[str | None, typer.Option(help="held_out (default), train or all.")] = None,
+    episodes: Annotated[
+        Literal["held_out", "train", "all"] | None, typer.Option(help="Of the dataset (held_out).")
+    ] = None,
     instruction: Annotated[
         Texts, typer.Option(help="A prompt, such as 'the arm {task}'; repeatable. Default: each frame's caption.")
     ] = None,
@@ -136,8 +138,12 @@ def show(
 def export(
     folder: Folder,
     out: Annotated[Path, typer.Option("-o", "--out", help="The new dataset, or an older export to replace.")],
-    version: Annotated[str, typer.Option(help="LeRobot v3.0, or v2.1 with modality.json.")] = "v3.0",
-    outcome: Annotated[str, typer.Option(help="success, failure or rare: a dataset holds one of them.")] = "success",
+    version: Annotated[
+        Literal["v3.0", "v2.1"], typer.Option(help="LeRobot's version; v2.1 has a modality.json.")
+    ] = "v3.0",
+    outcome: Annotated[
+        Literal["success", "failure", "rare"], typer.Option(help="A dataset holds dreams of one outcome.")
+    ] = "success",
     camera: Annotated[str | None, typer.Option(help="The camera, such as observation.images.front.")] = None,
     robot_type: Annotated[str | None, typer.Option(help="The robot's type, for info.json (default: --real's).")] = None,
     real: Annotated[
@@ -157,21 +163,17 @@ def export(
     import worldtune
     from worldtune.data.builtin import resolve_data_path
     from worldtune.data.export.lerobot_info import Robot, robot_of_dataset
-    from worldtune.data.sources.lerobot.layouts import Version
-    from worldtune.dreams.export_set import check_options
     from worldtune.dreams.mixing.mixture import EQUAL_SHARES, MIXTURE
-    from worldtune.dreams.request import Outcome
     from worldtune.errors import UserError
 
-    check_options(version, outcome)
     if share is not None and real is None:
         raise UserError("--share needs a real dataset", where="--share", hint="Add --real, or omit --share.")
     robot = robot_of_dataset(resolve_data_path(real)) if real is not None else Robot("unknown")
     dreams = worldtune.open_dreams(folder)
     exported = dreams.export(
         out,
-        version=cast("Version", version),
-        outcome=cast("Outcome", outcome),
+        version=version,
+        outcome=outcome,
         camera=camera,
         robot_type=robot_type or robot.type,
         action_names=robot.action_names,

@@ -26,7 +26,6 @@ from worldtune.dreams.making.ray import make_on_ray
 from worldtune.dreams.making.sample import SamplingSettings, Texts, batch_size
 from worldtune.dreams.making.worker import LABELS, VIDEOS, DreamWorker
 from worldtune.dreams.request import DreamRequest
-from worldtune.errors import DataError
 from worldtune.latents.encode import encode_no_text, encode_prompts
 from worldtune.latents.store import LatentStore, default_store
 from worldtune.models.world import World
@@ -51,7 +50,7 @@ def dream(
 
     Raises:
         RecipeError: The request does not fit the models or the data.
-        DataError: There are no first frames, one cannot be read, or all dreams are rejected.
+        DataError: There are no first frames, or one cannot be read.
         AdapterError: An adapter was made for another base.
         UserError: `out` holds dreams of another request, or the disk is too small.
     """
@@ -70,9 +69,7 @@ def dream(
         worker = _worker(request, prepared, world, labeler, calibration, out)
         make_missing(worker, prepared, rows, ray_workers, progress, on_budget)
         select(out, prepared.size, request.judge, stage(progress, "compare"))
-    result = DreamSet(out)
-    _check_some_kept(result)
-    return result
+    return DreamSet(out)
 
 
 def make_missing(
@@ -164,12 +161,3 @@ def _encode_texts(world: World, dreams: Sequence[Dream], store: LatentStore) -> 
     dropped = encode_no_text(world, store)
     world.release_encoders()
     return Texts(dict(zip(prompts, entries, strict=True)), dropped)
-
-
-def _check_some_kept(dreams: DreamSet) -> None:
-    if not dreams.kept:
-        reasons = Counter(row.reason.partition(":")[0] for row in dreams.ledger)
-        counted = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        what = f"all {len(dreams.ledger)} dreams are rejected: {counted}"
-        hint = "The ledger has every reason: train the adapter longer, or use another reference or other critics."
-        raise DataError(what, where=str(dreams.folder), hint=hint)

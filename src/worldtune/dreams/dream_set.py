@@ -14,7 +14,7 @@ from worldtune.data.sources.lerobot.layouts import Groups, Version
 from worldtune.dreams.critics.calibrate import Calibration
 from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.export import ExportedDreams
-from worldtune.dreams.export_set import ExportSettings, export_again, export_set
+from worldtune.dreams.export_set import ExportSettings, export_set, read_settings
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
 from worldtune.dreams.mixing.mixture import EQUAL_SHARES, Mixture, write_mixture
 from worldtune.dreams.request import DreamRequest, Outcome
@@ -87,14 +87,24 @@ class DreamSet:
 
         Raise DataError if no dream is of this adapter, or nothing is left to export.
         """
+        settings = {Path(dataset): read_settings(Path(dataset)) for dataset in datasets}
         withdrawal = withdraw_adapter(self.folder, adapter)
         self.__dict__.pop("ledger", None)
         if datasets and not withdrawal.kept:
             what = "no dream is left, but this dataset still has the withdrawn ones"
-            raise DataError(what, where=str(datasets[0]), hint="Delete the dataset.")
-        for dataset in datasets:
-            export_again(self.folder, Path(dataset))
+            raise DataError(what, where=str(datasets[0]), hint="Delete it.")
+        for out, exported_with in settings.items():
+            export_set(self.folder, out, exported_with)
         return withdrawal
+
+    def check_some_kept(self) -> None:
+        """Raise DataError with the reasons if no dream is kept."""
+        if not self.kept:
+            reasons = Counter(row.reason.partition(":")[0] for row in self.ledger)
+            counted = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            what = f"all {len(self.ledger)} dreams are rejected: {counted}"
+            hint = "The ledger has every reason: train the adapter longer, or use another reference or other critics."
+            raise DataError(what, where=str(self.folder), hint=hint)
 
     def summary(self) -> Iterator[str]:
         """Yield lines: how many dreams are kept, the reasons of the others, and the critics' false alarms."""

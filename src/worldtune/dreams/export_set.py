@@ -5,7 +5,6 @@ Shapes: T frames, H×W pixels, C colors, D numbers of a command, S numbers of a 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 from worldtune.core.files import digest_json, write_json
 from worldtune.core.settings import StrictModel, parse_model
@@ -15,7 +14,7 @@ from worldtune.data.made_with import MADE_WITH, write_made_with
 from worldtune.data.sources.lerobot.layouts import Groups, Version
 from worldtune.dreams.dream_folder import DreamFolder
 from worldtune.dreams.export import ExportedDreams, LabeledEpisode, export_dreams
-from worldtune.dreams.labeler import read_labels
+from worldtune.dreams.idm.labels_file import read_labels
 from worldtune.dreams.ledger import DreamRow, kept_rows, read_rows
 from worldtune.dreams.making.worker import LABELS, VIDEOS, read_video
 from worldtune.dreams.request import Outcome
@@ -61,28 +60,16 @@ def export_set(folder: Path, out: Path, settings: ExportSettings) -> ExportedDre
     return exported
 
 
-def check_options(version: str, outcome: str) -> None:
-    """Raise DataError unless version and outcome are known."""
-    for option, given, known in (("--version", version, get_args(Version)), ("--outcome", outcome, get_args(Outcome))):
-        if given not in known:
-            what = f"{given!r} is not known"
-            raise DataError(what, where=option, hint=f"Use one of {', '.join(known)}.")
-
-
-def export_again(folder: Path, out: Path) -> ExportedDreams:
-    """Replace the dataset `out`, which was exported from `folder`, with the settings it was exported with.
-
-    Raise DataError if it was not exported by `export_set`, or no dream is left.
-    """
+def read_settings(out: Path) -> ExportSettings:
+    """Return the settings with which the dataset `out` was exported. Raise DataError if it is not one of dreams."""
     path = out / EXPORT
     if not path.is_file():
         what = "this is not a dataset of dreams"
         raise DataError(what, where=str(out), hint="Name a dataset that `worldtune dream export` wrote.")
     try:
-        settings = parse_model(ExportSettings, read_json(path), str(path))
+        return parse_model(ExportSettings, read_json(path), str(path))
     except RecipeError as error:
         raise DataError(error.what, where=error.where, hint="Export the dreams again.") from error
-    return export_set(folder, out, settings)
 
 
 def _of_camera(rows: Sequence[DreamRow], camera: str | None, folder: Path) -> tuple[list[DreamRow], str]:

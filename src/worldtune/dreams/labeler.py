@@ -1,21 +1,17 @@
-"""The labels of a dream: what an inverse dynamics model reads from its video, and their file.
+"""The interface of a model that labels dreams: an inverse dynamics model has it.
 
-Shapes: T frames, H×W pixels, C colors, D numbers of a command, S numbers of a state, I = T − 1 intervals.
+Shapes: T frames, H×W pixels, C colors, S numbers of a state.
 """
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from worldtune.core.actions.space import ActionSpace
-from worldtune.core.files import atomic_file
 from worldtune.dreams.idm.labels import Labels
-from worldtune.errors import DataError
 
 Array = npt.NDArray[np.float32]
-HINT = "Make the dream again in another folder."
 
 
 class LabelerCard(Protocol):
@@ -52,22 +48,3 @@ class Labeler(Protocol):
     def card(self) -> LabelerCard: ...
 
     def label(self, frames_THWC: npt.NDArray[np.uint8], start_S: Array | None) -> Labels: ...
-
-
-def write_labels(path: Path, labels: Labels) -> None:
-    """Write the labels as .npz, atomically."""
-    with atomic_file(path) as partial, partial.open("wb") as file:
-        if labels.states_TS is None:
-            np.savez(file, commands_ID=labels.commands_ID, spread_I=labels.spread_I)
-        else:
-            np.savez(file, commands_ID=labels.commands_ID, states_TS=labels.states_TS, spread_I=labels.spread_I)
-
-
-def read_labels(path: Path) -> Labels:
-    """Return the labels of a .npz file. Raise DataError if it is missing or damaged."""
-    try:
-        with np.load(path) as arrays:
-            states_TS = arrays["states_TS"] if "states_TS" in arrays.files else None
-            return Labels(arrays["commands_ID"], states_TS, arrays["spread_I"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError("the labels cannot be read", where=str(path), hint=HINT) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worldtune.core.code_digest import code_digest
 from worldtune.core.files import digest_json
 from worldtune.core.settings import StrictModel
-from worldtune.dreams.critics.limits import Limit, Rule, fit_limit
+from worldtune.dreams.critics.limits import Limit, Rule, fit_limit, required_factor
 from worldtune.dreams.critics.path import RULES as PATH_RULES
 from worldtune.dreams.critics.path import Array, PathScale, fit_scale, measure_path, path_of
 from worldtune.dreams.critics.video import ANOMALY_RULE, MOTION_RULES, measure_anomaly, measure_motion
@@ -101,6 +101,18 @@ def fit_chain(critics: Sequence[CriticName], real: Sequence[Measured], factors: 
             for name in clips[0]
         }
     return Chain(critics=tuple(critics), factors=dict(factors), scale=scale, limits=limits)
+
+
+def required_factors(critics: Sequence[CriticName], real: Sequence[Measured], clip: Measured) -> dict[str, float]:
+    """Return by CRITIC.VALUE the smallest factor with which limits fitted to `real` accept the clip."""
+    scale = fit_scale([other.path_TS for other in real]) if "path" in critics else None
+    required: dict[str, float] = {}
+    for critic in critics:
+        others = [_values(critic, other, scale) for other in real]
+        for name, value in _values(critic, clip, scale).items():
+            rule = _rule(critic, name)
+            required[f"{critic}.{name}"] = required_factor(rule, [other[name] for other in others], value)
+    return required
 
 
 def _values(critic: CriticName, measured: Measured, scale: PathScale | None) -> Values:

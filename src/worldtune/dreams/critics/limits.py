@@ -48,3 +48,22 @@ def fit_limit(rule: Rule, real: Sequence[float], factor: float) -> Limit:
     low, middle, high = np.quantile(real, [RANGE_TAIL, 0.5, 1 - RANGE_TAIL]).tolist()
     least, times = MIN_SPREAD * abs(middle) + SPREAD_FLOOR, RANGE_FACTORS * factor
     return Limit(low=middle - times * max(middle - low, least), high=middle + times * max(high - middle, least))
+
+
+def required_factor(rule: Rule, real: Sequence[float], value: float) -> float:
+    """Return the smallest factor, 1 or more, with which `fit_limit` accepts the value; infinity if there is none."""
+    if rule.side == "at least":
+        quantile = float(np.quantile(real, TAIL))
+        return _ratio(quantile, value)
+    if rule.side == "at most":
+        return _ratio(value, max(float(np.quantile(real, 1 - TAIL)), rule.least))
+    low, middle, high = np.quantile(real, [RANGE_TAIL, 0.5, 1 - RANGE_TAIL]).tolist()
+    least = MIN_SPREAD * abs(middle) + SPREAD_FLOOR
+    distance = max(middle - low, least) if value < middle else max(high - middle, least)
+    return _ratio(abs(value - middle), RANGE_FACTORS * distance)
+
+
+def _ratio(upper: float, lower: float) -> float:
+    if upper <= lower:
+        return 1.0
+    return upper / lower if lower > 0 else np.inf

@@ -29,7 +29,7 @@ def check_reads_robot(labeler: Labeler, dataset: Dataset, where: str) -> None:
     card = labeler.card
     with_states = any(clip.states is not None for clip in dataset.clips)
     names = tuple(dataset.state_names)
-    if with_states and names and names != card.state_names:
+    if with_states and names and any(card.state_names) and names != card.state_names:
         what = (
             f"no inverse dynamics model for the states {_listed(names)}; {card.name} reads {_listed(card.state_names)}"
         )

@@ -74,7 +74,7 @@ def _open(section: Mapping[str, Any], size: DreamSize, name: str, progress: Prog
             what, where=spec.path, hint="Remove frames, fps, height, width, fit and tile: they follow it."
         )
     dataset = build_dataset(spec, progress)
-    rates = sorted({row.fps_in for row in dataset.ledger.rows if row.kept and row.fps_in})
+    rates = sorted({row.fps_in for row in dataset.ledger.rows if row.fps_in})
     if other := [rate for rate in rates if abs(rate / size.fps - 1) > 1e-3]:
         what = f"the dataset has {other[0]:g} frames per second, the model {size.fps:g}"
         hint = f"Export the dataset at {size.fps:g} fps, or train an adapter at {other[0]:g} fps."

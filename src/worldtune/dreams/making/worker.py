@@ -14,7 +14,8 @@ import numpy as np
 from worldtune.core.files import atomic_file, digest_file
 from worldtune.data.video.decode import read_frames, write_video
 from worldtune.dreams.critics.chain import Chain, Verdict, measure
-from worldtune.dreams.labeler import Labeler, write_labels
+from worldtune.dreams.idm.labels_file import write_labels
+from worldtune.dreams.labeler import Labeler
 from worldtune.dreams.ledger import DreamRow
 from worldtune.dreams.making.plan import Batch, Dream
 from worldtune.dreams.making.sample import SamplingSettings, Texts, loaded, sample_batch
