@@ -28,6 +28,7 @@ VERSIONS = {
     "results.json": ("evaluation.report.saved_report:FORMAT", "worldtune report 8"),
     "votes": ("evaluation.report.votes:FORMAT", "worldtune votes 1"),
     # dreams
+    "idm.json": ("dreams.idm.card:FORMAT", 1),
     "mixture.json": ("dreams.mixing.mixture:FORMAT", 1),
     # policy
     "policy.json": ("policy.card:FORMAT", 1),
@@ -47,7 +48,7 @@ VERSIONS = {
 FIELDS = {
     # adapters, bases, training
     "adapter.json": ("adapters.card:AdapterCard", "77c379987026"),
-    "recipe.yaml": ("training.recipe:Recipe", "efd140cca789"),
+    "recipe.yaml": ("training.recipe:Recipe", "1ccb312e853e"),
     "checkpoint.sha256": ("core.tensors.dcp:DIGEST_FILE", "7c44148b9815"),
     "lineage.json, and the card's lineage": ("training.tracking.lineage:lineage", "53539bdd99b7"),
     "metrics.jsonl": ("training.run_files:_Row", "a43a4e0ee6b0"),
@@ -70,7 +71,10 @@ FIELDS = {
     "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "47fe6be41262"),
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
     # dreams
+    "idm.json": ("dreams.idm.card:IdmCard", "1f8fd0ef3ad9"),
     "mixture.json": ("dreams.mixing.mixture:Mixture", "dd1e8bef2fe6"),
+    "study.json": ("dreams.study.settings:StudySettings", "3e048addf501"),
+    "a study's policy": ("dreams.study.policies:PolicyResult", "f8e0b52dcfaf"),
     # policy
     "policy.json": ("policy.card:PolicyCard", "4e3edb127077"),
     "a policy evaluation": ("policy.simulation.results:SavedEvaluation", "b891b0690680"),

@@ -1,7 +1,8 @@
 """`worldtune`: find the verb, import only that verb's file, and report errors in one line.
 
 A verb NAME is the function NAME in `worldtune/cli/NAME.py`; its docstring is its help page, printed line for line. To
-add a verb, write the file, and add its name and the docstring's first line to `VERBS`.
+add a verb, write the file, and add its name and the docstring's first line to `VERBS`. Verbs about dreams are in
+`worldtune/cli/dreams/`.
 
 Exit codes: 0 done, 2 user error, 130 interrupted (143 by SIGTERM, 129 by SIGHUP), 1 a bug in worldtune.
 """
@@ -53,9 +54,9 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "Dreams": {
         "idm": "Train inverse dynamics, label videos with it, and measure it.",
-        "dream-study": "Measure whether dreams help a policy, in a simulator.",
-        "policy": "Train small policies on demonstrations and dreams, and measure their success.",
         "dream": "Make videos with actions from first frames and instructions, and judge them.",
+        "policy": "Train small policies on demonstrations and dreams, and measure their success.",
+        "dream-study": "Measure whether dreams help a policy, in a simulator.",
     },
     "Registry": {
         "registry": "Keep adapters under control: names, lineage, evidence, approval, rollback.",
@@ -134,13 +135,14 @@ def _known_name(args: list[str], known: list[str], where: str) -> list[str]:
 
 
 def load_verb(name: str) -> TyperCommand | TyperGroup:
-    """Import `worldtune/cli/<name>.py` and return the command of its function `name`; a hyphen is an underscore there.
+    """Import a verb's file and return the command of its function `name`; a hyphen is an underscore there.
 
     If that file has `PARTS`, a mapping from names to functions, they become sub-verbs; `DEFAULT_PART` names the one
     that may be omitted.
     """
     identifier = name.replace("-", "_")
-    module = import_module(f"worldtune.cli.{identifier}")
+    package = "worldtune.cli.dreams" if name in VERBS["Dreams"] else "worldtune.cli"
+    module = import_module(f"{package}.{identifier}")
     function, parts = getattr(module, identifier), getattr(module, "PARTS", {})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if not parts:

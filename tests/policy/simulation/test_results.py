@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldtune.core.wilson import wilson_interval
+from worldtune.core.intervals.wilson import wilson_interval
 from worldtune.errors import UserError
 from worldtune.policy.simulation.results import PolicyEvaluation, read_evaluation, rows_of
 

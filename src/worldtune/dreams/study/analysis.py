@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from worldtune.core.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference, estimate_success
+from worldtune.core.intervals.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference, estimate_success
 from worldtune.dreams.study.policies import PolicyResult
 from worldtune.dreams.study.settings import MORE_REAL, Arm, StudySettings
 

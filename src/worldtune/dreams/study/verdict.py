@@ -1,6 +1,6 @@
 """The verdict of a study in plain words, whatever it says."""
 
-from worldtune.core.hierarchical_bootstrap import HierarchicalEstimate
+from worldtune.core.intervals.hierarchical_bootstrap import HierarchicalEstimate
 from worldtune.dreams.study.analysis import TaskAnalysis
 from worldtune.dreams.study.room import Room
 

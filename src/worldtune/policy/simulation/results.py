@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import model_validator
 
 from worldtune.core.files import write_json
-from worldtune.core.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference
+from worldtune.core.intervals.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference
+from worldtune.core.intervals.wilson import wilson_interval
 from worldtune.core.ranges import Count, Seed
 from worldtune.core.settings import StrictModel, parse_model
 from worldtune.core.strict_io import read_json_object
-from worldtune.core.wilson import wilson_interval
 
 FORMAT: Literal[1] = 1
 

@@ -18,7 +18,7 @@ def dream_study(
     smoke: Annotated[bool, typer.Option("--smoke", help="Try every stage in minutes; it proves nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one per core).")] = None,
 ) -> None:
-    """Measure in a simulator whether a policy succeeds more often if it also learns from dreams.
+    """Measure whether dreams help a policy, in a simulator.
 
     From a few demonstrations the study trains adapters and inverse dynamics, dreams from new first frames, and trains
     policies: on the real demonstrations alone, with dreams of the base, of LoRA and of DoRA, with dreams that the

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import worldtune.core.hierarchical_bootstrap as bootstrap
-from worldtune.core.hierarchical_bootstrap import estimate_difference, estimate_success, hierarchical_interval
+import worldtune.core.intervals.hierarchical_bootstrap as bootstrap
+from worldtune.core.intervals.hierarchical_bootstrap import estimate_difference, estimate_success, hierarchical_interval
 
 TRUE_MEAN = 0.25
 STUDIES = 300

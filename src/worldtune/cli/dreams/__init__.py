@@ -1,0 +1,1 @@
+"""The verbs of inverse dynamics, dreams and policies."""
