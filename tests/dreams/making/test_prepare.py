@@ -11,6 +11,7 @@ import pytest
 from dreams.conftest import DATA
 from support.adapters import edit_card
 from worldtune.adapters.used import Used
+from worldtune.data.camera_grid import grid_name
 from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.dreams.idm.model import InverseDynamics
@@ -18,6 +19,8 @@ from worldtune.dreams.making.prepare import prepare
 from worldtune.dreams.request import DreamRequest
 from worldtune.errors import AdapterError, DataError, RecipeError
 from worldtune.models.world import World
+
+CHECKS = ("static", "frozen", "blurred", "swapped", "duplicates")  # of curation, which one color does not pass
 
 
 def request(**changes: Any) -> DreamRequest:
@@ -104,3 +107,34 @@ def test_no_first_frames_are_refused(world: World, idm: InverseDynamics, tmp_pat
 def test_prompt_that_the_base_cannot_read_is_refused(world: World, idm: InverseDynamics) -> None:
     with pytest.raises(RecipeError, match=r"the prompt has .* tokens"):
         prepare(request(instructions=({"text": "open the drawer " * 200},)), world, {}, idm)
+
+
+def test_action_space_of_another_kind_is_refused(world: World, idm: InverseDynamics) -> None:
+    data = DATA | {"action_space": {"kind": "absolute", "commands_per_frame": 5}}
+    message = "the dataset's actions are absolute, 5 a frame, those of random are delta, 5 a frame of the states"
+    with pytest.raises(DataError, match=message):
+        prepare(request(data=data), world, {}, idm)
+
+
+def test_first_frames_of_a_tiling_adapter_are_tiled(
+    world: World, idm: InverseDynamics, adapters: dict[str, Used], tmp_path: Path
+) -> None:
+    levels = {"observation.images.left": 40, "observation.images.right": 160}
+    cameras = list(levels)
+    rows = np.random.default_rng(0).standard_normal((21, 2)).astype(np.float32)
+    films = [
+        {camera: np.full((21, 64, 32, 3), level + number, np.uint8) for camera, level in levels.items()}
+        for number in (0, 8)
+    ]
+    episodes = [(film, rows, rows, f"move {number}") for number, film in enumerate(films)]
+    write_lerobot(tmp_path / "data", episodes, 16, Robot("square"), cameras)
+    shutil.copytree(adapters["one"].path, tmp_path / "tiled")
+    edit_card(tmp_path / "tiled", tile=[cameras])
+    labeler = with_card(idm, state_names=("", ""), action_size=2, cameras=(grid_name((tuple(cameras),)),))
+    data = {"path": str(tmp_path / "data"), "curate": {name: False for name in CHECKS}}
+    prepared = prepare(request(data=data, episodes="all"), world, {"tiled": Used(tmp_path / "tiled")}, labeler)
+    assert prepared.size.tile == (tuple(cameras),)
+    for number, frame in enumerate(prepared.frames):
+        assert (frame.camera, frame.frame_HWC.shape) == (grid_name((tuple(cameras),)), (64, 64, 3))
+        halves = frame.frame_HWC[:, :32], frame.frame_HWC[:, 32:]
+        assert [round(half.mean() - 8 * number) for half in halves] == pytest.approx([40, 160], abs=2)

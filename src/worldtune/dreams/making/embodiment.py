@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from worldtune.core.actions.space import ActionSpace
 from worldtune.data.dataset import Dataset
+from worldtune.data.spec import DataSpec
 from worldtune.dreams.labeler import Labeler, LabelerCard
 from worldtune.dreams.making.first_frames import FirstFrame
 from worldtune.dreams.making.plan import DreamSize
@@ -24,9 +26,14 @@ def check_reads_videos(labeler: Labeler, world: World, size: DreamSize) -> None:
         raise DataError(what, where=card.name, hint=TRAIN_HINT)
 
 
-def check_reads_robot(labeler: Labeler, dataset: Dataset, where: str) -> None:
-    """Raise DataError unless the model reads the dataset's states and writes actions of its size."""
-    card = labeler.card
+def check_reads_robot(labeler: Labeler, dataset: Dataset, spec: DataSpec) -> None:
+    """Raise DataError unless the model reads the dataset's states and writes its actions, in the declared space."""
+    card, where, space = labeler.card, spec.path, spec.action_space
+    if space is not None and space != card.action_space:
+        what = f"the dataset's actions are {_space(space)}, those of {card.name} are {_space(card.action_space)}"
+        raise DataError(
+            what, where=where, hint="Correct data.action_space, or train another model: worldtune idm train."
+        )
     with_states = any(clip.states is not None for clip in dataset.clips)
     names = tuple(dataset.state_names)
     if with_states and names and any(card.state_names) and names != card.state_names:
@@ -54,6 +61,11 @@ def check_reads_cameras(labeler: Labeler, frames: Sequence[FirstFrame]) -> None:
         if frame.camera and frame.camera not in labeler.card.cameras:
             what = f"no inverse dynamics model for the camera {frame.camera}; it was trained on "
             raise DataError(what + _listed(labeler.card.cameras), where=frame.source, hint=TRAIN_HINT)
+
+
+def _space(space: ActionSpace) -> str:
+    columns = "" if space.state_columns is None else f" of the states {list(space.state_columns)}"
+    return f"{space.kind}, {space.commands_per_frame} a frame{columns}"
 
 
 def _listed(names: Sequence[str]) -> str:

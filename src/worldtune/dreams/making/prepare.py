@@ -1,7 +1,7 @@
 """Prepare a request: open its models and data, read the first frames, and plan the dreams."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worldtune.adapters.used import Used
@@ -16,6 +16,8 @@ from worldtune.dreams.making.plan import Dream, DreamModel, DreamSize, count_dre
 from worldtune.dreams.request import DreamRequest
 from worldtune.errors import RecipeError
 from worldtune.models.world import World
+
+RATES_DIFFER = 1e-3  # relative
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,17 @@ def prepare(
     """Return the planned dreams of a request. Raise as `dream` does."""
     models, size = resolve_models(world, adapters)
     check_reads_videos(labeler, world, size)
-    data = None if request.data is None else _open(request.data, size, "data", stage(progress, "data"))
-    reference = None
+    data = reference = None
+    if request.data is not None:
+        spec = data_spec(request.data, size, "data", fixed=bool(adapters))
+        size = replace(size, fit=spec.fit, tile=spec.tile)
+        data = _open(spec, labeler, stage(progress, "data"))
     if request.critics:
-        given = request.reference
-        reference = data if given is None else _open(given, size, "reference", stage(progress, "reference"))
-    for dataset, section in ((data, request.data), (reference, request.reference)):
-        if dataset is not None and section is not None:
-            check_reads_robot(labeler, dataset, str(section["path"]))
-    advance = stage(progress, "first frames")
-    if request.images is not None:
-        frames = read_image_folder(request.images, size.height, size.width, size.fit, advance)
-    else:
-        assert data is not None
-        assert request.data is not None
-        frames = read_dataset_frames(choose_clips(data, request.episodes, str(request.data["path"])), advance)
+        reference = data
+        if request.reference is not None:
+            spec = data_spec(request.reference, size, "reference", fixed=True)
+            reference = _open(spec, labeler, stage(progress, "reference"))
+    frames = _first_frames(request, data, size, stage(progress, "first frames"))
     check_reads_cameras(labeler, frames)
     dreams = plan_dreams(request, models, frames)
     for prompt in dict.fromkeys(dream.prompt for dream in dreams):
@@ -62,22 +60,38 @@ def prepare(
     return Prepared(models, size, frames, dreams, count_dreams(request, models, frames), reference)
 
 
-def _open(section: Mapping[str, Any], size: DreamSize, name: str, progress: Progress) -> Dataset:
-    """Return a dataset at the model's size. Raise RecipeError if the section or the dataset has another frame rate."""
+def data_spec(section: Mapping[str, Any], size: DreamSize, name: str, *, fixed: bool) -> DataSpec:
+    """Return a data section at the model's size. With `fixed`, fit and tile are those of the model too.
+
+    Raise RecipeError if the section asks for others, or is wrong.
+    """
     defaults = {"frames": size.frames, "fps": size.fps, "height": size.height, "width": size.width, "fit": size.fit}
     tile = {} if size.tile is None else {"tile": size.tile}
     spec = parse_model(DataSpec, defaults | tile | dict(section), name)
     found = DreamSize(spec.frames, spec.fps, spec.height, spec.width, spec.fit, spec.tile)
-    if found != size:
+    if found != (size if fixed else replace(size, fit=spec.fit, tile=spec.tile)):
         what = f"{name} asks for {found}, the model makes {size}"
-        raise RecipeError(
-            what, where=spec.path, hint="Remove frames, fps, height, width, fit and tile: they follow it."
-        )
+        hint = "Remove frames, fps, height, width, fit and tile: they follow the model."
+        raise RecipeError(what, where=spec.path, hint=hint)
+    return spec
+
+
+def _open(spec: DataSpec, labeler: Labeler, progress: Progress) -> Dataset:
+    """Return the dataset. Raise RecipeError for another frame rate, DataError for another robot than the labeler's."""
     dataset = build_dataset(spec, progress)
     rates = sorted({row.fps_in for row in dataset.ledger.rows if row.fps_in})
-    if other := [rate for rate in rates if abs(rate / size.fps - 1) > 1e-3]:
-        what = f"the dataset has {other[0]:g} frames per second, the model {size.fps:g}"
-        hint = f"Export the dataset at {size.fps:g} fps, or train an adapter at {other[0]:g} fps."
+    if other := [rate for rate in rates if abs(rate / spec.fps - 1) > RATES_DIFFER]:
+        what = f"the dataset has {other[0]:g} frames per second, the model {spec.fps:g}"
+        hint = f"Export the dataset at {spec.fps:g} fps, or train an adapter at {other[0]:g} fps."
         raise RecipeError(what, where=spec.path, hint=hint)
     check_faults(dataset, spec)
+    check_reads_robot(labeler, dataset, spec)
     return dataset
+
+
+def _first_frames(request: DreamRequest, data: Dataset | None, size: DreamSize, progress: Progress) -> list[FirstFrame]:
+    if data is None:
+        assert request.images is not None
+        return read_image_folder(request.images, size.height, size.width, size.fit, progress)
+    assert request.data is not None
+    return read_dataset_frames(choose_clips(data, request.episodes, str(request.data["path"])), progress)

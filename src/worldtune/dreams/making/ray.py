@@ -1,7 +1,7 @@
 """Dreams on a Ray cluster: many GPUs, on machines that share the folders of bases, adapters and dreams."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from worldtune.models.load import open_world
 
 @dataclass(frozen=True)
 class _Start:
-    """What an actor needs to open its own base: the worker without its base."""
+    """What an actor needs to open its own base."""
 
     base: str
     device: str
@@ -39,20 +39,10 @@ def make_on_ray(worker: DreamWorker, batches: Sequence[Batch], workers: int) -> 
     )
     tasks = [_with_absolute_path(batch) for batch in batches]
     gpus = 1 if start.device.startswith("cuda") else 0
-    opened = partial(_open_worker, start, _Parts.of(worker))
+    parts = {name: value for name, value in vars(worker).items() if name != "world"}
+    opened = partial(_open_worker, start, partial(DreamWorker, **parts))
     for text in run_on_ray(opened, tasks, workers, gpus=gpus, cpus=cpus, to="dream"):
         yield parse_model(DreamRow, parse_json(text, "--executor ray"), "--executor ray")
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The worker's fields other than its base."""
-
-    fields: dict[str, object]
-
-    @classmethod
-    def of(cls, worker: DreamWorker) -> "_Parts":
-        return cls({name: value for name, value in vars(worker).items() if name != "world"})
 
 
 def _with_absolute_path(batch: Batch) -> Batch:
@@ -62,9 +52,9 @@ def _with_absolute_path(batch: Batch) -> Batch:
     return replace(batch, dreams=tuple(replace(dream, model=model) for dream in batch.dreams))
 
 
-def _open_worker(start: _Start, parts: _Parts) -> TaskFunction:
+def _open_worker(start: _Start, make_worker: Callable[..., DreamWorker]) -> TaskFunction:
     torch.set_num_threads(start.threads)
-    worker = DreamWorker(open_world(start.base, start.device, start.dtype), **parts.fields)  # type: ignore[arg-type]
+    worker = make_worker(world=open_world(start.base, start.device, start.dtype))
 
     def work(batch: Batch) -> list[str]:
         return [row.model_dump_json() for row in worker.make([batch])]
