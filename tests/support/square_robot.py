@@ -61,6 +61,6 @@ def square_recipe(base: Path, dataset: Path, kind: str = "delta", **idm: Any) ->
         "data": {"path": str(dataset), "held_out": 0.25, "action_space": space, **size},
         "adapter": {"method": "lora", "rank": 2},
         "train": {"steps": 2, "batch": 2},
-        "idm": {"members": 2, "steps": 200, "batch": 32, "side": SIZE, "codec_share": 0.3} | idm,
+        "idm": {"members": 2, "steps": 250, "batch": 16, "side": SIZE, "codec_share": 0.3} | idm,
     }
     return parse_model(Recipe, content, "test")

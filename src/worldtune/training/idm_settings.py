@@ -16,7 +16,7 @@ class IdmSettings(StrictModel):
     encoder: str = "small"
     side: int = Field(64, ge=16)
     members: int = Field(3, ge=2)
-    steps: int = Field(600, ge=1)
+    steps: int = Field(900, ge=1)
     batch: int = Field(32, ge=1)
     lr: float = Field(3e-3, gt=0)
     codec_share: float = Field(0.5, ge=0, le=1)
