@@ -37,7 +37,7 @@ def square_episode(rng: np.random.Generator, kind: str = "delta") -> tuple[np.nd
     return np.stack(frames).round().astype(np.uint8), states.astype(np.float32), actions.astype(np.float32)
 
 
-def write_square_robot(folder: Path, episodes: int = 12, kind: str = "delta", seed: int = 0) -> Path:
+def write_square_robot(folder: Path, episodes: int = 24, kind: str = "delta", seed: int = 0) -> Path:
     """Write a LeRobot dataset of the robot."""
     rng = np.random.default_rng(seed)
     write_lerobot(
@@ -61,6 +61,6 @@ def square_recipe(base: Path, dataset: Path, kind: str = "delta", **idm: Any) ->
         "data": {"path": str(dataset), "held_out": 0.25, "action_space": space, **size},
         "adapter": {"method": "lora", "rank": 2},
         "train": {"steps": 2, "batch": 2},
-        "idm": {"members": 2, "steps": 250, "batch": 16, "side": SIZE, "codec_share": 0.3} | idm,
+        "idm": {"members": 2, "steps": 400, "batch": 16, "lr": 0.01, "side": SIZE, "codec_share": 0.3} | idm,
     }
     return parse_model(Recipe, content, "test")
