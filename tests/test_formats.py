@@ -75,6 +75,8 @@ FIELDS = {
     "mixture.json": ("dreams.mixing.mixture:Mixture", "dd1e8bef2fe6"),
     "study.json": ("dreams.study.settings:StudySettings", "3e048addf501"),
     "a study's policy": ("dreams.study.policies:PolicyResult", "f8e0b52dcfaf"),
+    "results.json of a study": ("dreams.study.saved_results:StudyResults", "475fa503396c"),
+    "forecast.json of a study": ("dreams.study.forecast:Forecast", "f7c9da03efa5"),
     # policy
     "policy.json": ("policy.card:PolicyCard", "4e3edb127077"),
     "a policy evaluation": ("policy.simulation.results:SavedEvaluation", "b891b0690680"),

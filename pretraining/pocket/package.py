@@ -28,7 +28,7 @@ from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.latents.store import default_store
 from worldtune.models.load import open_world
-from worldtune.sim.demonstration import FPS
+from worldtune.sim.clip_format import FPS
 
 STATE_NAMES = ("hand.x", "hand.y", "hand.z", "gripper")
 ACTION_NAMES = tuple(f"step{step}.{name}" for step in range(5) for name in ("dx", "dy", "dz", "gripper"))

@@ -18,7 +18,8 @@ import mujoco
 import numpy as np
 
 from domain import SETS, SIZE, ClipSet
-from worldtune.sim.demonstration import FPS, open_scene, perform
+from worldtune.sim.clip_format import FPS
+from worldtune.sim.demonstration import open_scene, perform
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS
 

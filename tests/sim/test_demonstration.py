@@ -8,7 +8,8 @@ import pytest
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 mujoco = pytest.importorskip("mujoco", reason="the extra 'sim' is not installed", exc_type=ImportError)
 
-from worldtune.sim.demonstration import FRAMES, SETTLE_STEPS, STEPS_PER_FRAME, Demonstration, open_scene, perform  # noqa: E402
+from worldtune.sim.clip_format import FRAMES, STEPS_PER_FRAME  # noqa: E402
+from worldtune.sim.demonstration import SETTLE_STEPS, Demonstration, open_scene, perform  # noqa: E402
 from worldtune.sim.tasks import TASKS  # noqa: E402
 from worldtune.sim.views import MOUNTED, VIEWS  # noqa: E402
 

@@ -1,8 +1,4 @@
-"""One scripted demonstration: run the expert, and film it at 16 frames per second.
-
-Time base: Meta-World's control runs at 80 Hz. Every 5th state is filmed, so 21 frames span 100 control steps, and the
-five commands `actions[i]` follow frame i.
-"""
+"""One scripted demonstration: run the expert, and film it at 16 frames per second."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +8,10 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
+from worldtune.sim.clip_format import FRAMES, STEPS_PER_FRAME, scene_prompt
 from worldtune.sim.tasks import Task
 from worldtune.sim.views import LOOK_AT, Spread, View
 
-FPS = 16
-FRAMES = 21
-STEPS_PER_FRAME = 5
 SETTLE_STEPS = 6  # control steps that the expert continues after success, before it stops
 COMMAND_NOISE = 0.05  # standard deviation, in units of the command range [-1, 1]
 
@@ -102,11 +96,6 @@ def perform(
     return Demonstration(
         scene_prompt(task, view), task.name, view.name, seed, success_step, np.stack(frames), np.stack(states), actions
     )
-
-
-def scene_prompt(task: Task, view: View) -> str:
-    """Return the caption of a clip of the task, seen from the view."""
-    return f"{view.phrase}: the robot arm {task.phrase}."
 
 
 def place_camera(view: View) -> mujoco.MjvCamera:

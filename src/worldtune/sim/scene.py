@@ -11,15 +11,8 @@ from types import TracebackType
 import mujoco
 import numpy as np
 
-from worldtune.sim.demonstration import (
-    STEPS_PER_FRAME,
-    Demonstration,
-    film,
-    open_scene,
-    perform,
-    place_camera,
-    scene_prompt,
-)
+from worldtune.sim.clip_format import STEPS_PER_FRAME, scene_prompt
+from worldtune.sim.demonstration import Demonstration, film, open_scene, perform, place_camera
 from worldtune.sim.tasks import Task
 from worldtune.sim.views import FIXED, Spread, View
 

@@ -7,28 +7,47 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from worldtune.core.intervals.hierarchical_bootstrap import HierarchicalEstimate, estimate_difference, estimate_success
+from worldtune.core.settings import StrictModel
 from worldtune.dreams.study.policies import PolicyResult
 from worldtune.dreams.study.settings import MORE_REAL, Arm, StudySettings
 
 COMPARED: tuple[tuple[Arm, Arm], ...] = (
     ("lora", "real"), ("lora", "shuffled"), ("lora", "base"), ("lora", "oracle"), ("dora", "real"), ("dora", "lora"),
     ("filtered", "lora"), ("base", "real"), ("shuffled", "real"), ("codec-idm", "real"), ("video-idm", "real"),
-    ("oracle", "real"), ("real", "real-once"),
+    ("oracle", "real"), ("real", "real-once"), ("lora", "codec-idm"), ("codec-idm", "video-idm"),
+    ("video-idm", "oracle"),
 )  # fmt: skip
+"""The arms whose difference is estimated. The last three, with LoRA - oracle, say which stage loses success."""
+
+
+class Worth(StrictModel):
+    """How many real demonstrations of a task reach the success with dreams.
+
+    bound: "about" that many; "at most" that many, because the dreams add nothing to them; "more than" that many, which
+    are the most that were tried.
+    """
+
+    demonstrations: float
+    bound: Literal["about", "at most", "more than"]
 
 
 @dataclass(frozen=True)
 class TaskAnalysis:
-    """The results of one task: success by arm, and differences by (arm, other arm)."""
+    """The results of one task: success by arm, and differences by (arm, other arm).
+
+    `by_policy` is the success of each policy (D, S). `worth` is None if no arm has more real demonstrations.
+    """
 
     success: dict[Arm, HierarchicalEstimate]
+    by_policy: dict[Arm, npt.NDArray[np.float64]]
     difference: dict[tuple[Arm, Arm], HierarchicalEstimate]
-    worth: float | None
+    worth: Worth | None
 
 
 def success_array(results: Sequence[PolicyResult], arm: Arm) -> npt.NDArray[np.float64]:
@@ -48,14 +67,14 @@ def analyze(settings: StudySettings, results: Sequence[PolicyResult]) -> TaskAna
     difference = {
         pair: estimate_difference(arrays[pair[0]], arrays[pair[1]]) for pair in COMPARED if set(pair) <= arrays.keys()
     }
-    return TaskAnalysis(success, difference, worth_in_demonstrations(settings, success))
+    by_policy = {arm: array.mean(2) for arm, array in arrays.items()}
+    return TaskAnalysis(success, by_policy, difference, worth_in_demonstrations(settings, success))
 
 
-def worth_in_demonstrations(settings: StudySettings, success: Mapping[Arm, HierarchicalEstimate]) -> float | None:
+def worth_in_demonstrations(settings: StudySettings, success: Mapping[Arm, HierarchicalEstimate]) -> Worth | None:
     """Return how many real demonstrations reach the success of real ones with dreams of the LoRA.
 
-    Success is interpolated over the logarithm of their number. None if the arms with more demonstrations were not run;
-    infinity if the most demonstrations do not reach it.
+    Success is interpolated over the logarithm of their number. None if the arms with more demonstrations were not run.
     """
     count = settings.demonstrations
     known = [(count, success["real"].mean)] if "real" in success else []
@@ -64,9 +83,9 @@ def worth_in_demonstrations(settings: StudySettings, success: Mapping[Arm, Hiera
         return None
     wanted = success["lora"].mean
     if wanted <= known[0][1]:
-        return float(count)
+        return Worth(demonstrations=count, bound="at most")
     for (less, low), (more, high) in pairwise(known):
         if low < wanted <= high:
             share = (wanted - low) / (high - low)
-            return math.exp(math.log(less) + share * (math.log(more) - math.log(less)))
-    return math.inf
+            return Worth(demonstrations=less * math.pow(more / less, share), bound="about")
+    return Worth(demonstrations=known[-1][0], bound="more than")

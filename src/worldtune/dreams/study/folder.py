@@ -90,6 +90,11 @@ class StudyFolder:
         """The success of replayed labels."""
         return self.path / "replay" / f"{task}.json"
 
+    @property
+    def forecast(self) -> Path:
+        """What the dreams would need with a large base."""
+        return self.path / "forecast.json"
+
     def seconds(self) -> list[dict[str, Any]]:
         """Return the timed stages."""
         return [read_json_object(path) for path in sorted((self.path / "seconds").glob("*.json"))]

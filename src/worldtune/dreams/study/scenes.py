@@ -11,6 +11,7 @@ from worldtune.data.export.lerobot_info import Robot
 from worldtune.data.export.lerobot_writer import write_lerobot
 from worldtune.errors import UserError, did_you_mean
 from worldtune.policy.simulation.simulator import check_simulator
+from worldtune.sim.clip_format import FPS, scene_prompt
 from worldtune.sim.seeds import seed_block
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import VIEWS
@@ -50,14 +51,10 @@ def render(
                     used[task].append(demo.seed)
                     yield demo.frames, demo.states, demo.actions.reshape(len(demo.frames), -1), demo.prompt
 
-    from worldtune.sim.demonstration import FPS
-
     write_lerobot(folder, episodes(), FPS, Robot("sawyer", STATE_NAMES, ACTION_NAMES), CAMERA)
     return used
 
 
 def prompt_of(task: str, view: str) -> str:
     """Return the prompt of a task in a view."""
-    from worldtune.sim.demonstration import scene_prompt
-
     return scene_prompt(TASKS[task], VIEWS[view])

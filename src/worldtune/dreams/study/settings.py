@@ -106,4 +106,5 @@ def study_settings(target: Target, changes: Sequence[str], *, smoke: bool) -> St
     data = copy.deepcopy(data)
     for change in changes:
         apply_override(data, change)
-    return parse_model(StudySettings, data, " with ".join([f"the study of target {target}", *changes]))
+    where = f"the study of target {target}"
+    return parse_model(StudySettings, data, f"{where} with {', '.join(changes)}" if changes else where)

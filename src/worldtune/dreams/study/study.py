@@ -65,7 +65,8 @@ def run_study(
             jobs = jobs_of(settings, tasks, settings.arms)
             results = run_policies(settings, folder, jobs, workers, stage(progress, "policies: all arms"))
         replay = {task: run_replay(settings, folder, task) for task in settings.tasks}
-        content = write_results(settings, folder, room, results or bounds, replay)
+        results += [result for result in bounds if result.task not in tasks]
+        content = write_results(settings, folder, room, results, replay)
     return DreamStudy(out, content, write_report([out], out / "report"))
 
 

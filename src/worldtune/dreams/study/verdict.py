@@ -1,8 +1,20 @@
 """The verdict of a study in plain words, whatever it says."""
 
-from worldtune.core.intervals.hierarchical_bootstrap import HierarchicalEstimate
+from typing import Protocol
+
 from worldtune.dreams.study.analysis import TaskAnalysis
 from worldtune.dreams.study.room import Room
+
+
+class Interval(Protocol):
+    """A mean with the ends of its 95 % interval."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
 
 def task_verdict(task: str, room: Room, analysis: TaskAnalysis) -> str:
@@ -27,6 +39,11 @@ def task_verdict(task: str, room: Room, analysis: TaskAnalysis) -> str:
     return f"{found}, and by {points(shuffled)} against shuffled labels: dreams help."
 
 
-def points(estimate: HierarchicalEstimate) -> str:
+def points(estimate: Interval) -> str:
     """Return a difference in percentage points with its interval, such as "+31 points [12, 50]"."""
-    return f"{100 * estimate.mean:+.0f} points [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return f"{100 * estimate.mean:+.0f} points [{_end(100 * estimate.low)}, {_end(100 * estimate.high)}]"
+
+
+def _end(points: float) -> str:
+    """Return an end of an interval as a whole number, with more digits if that would hide which side of 0 it is on."""
+    return f"{points:.0f}" if round(points) or not points else f"{points:.1g}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from worldtune.core.files import atomic_file
 from worldtune.core.safe_text import xml_text
+from worldtune.evaluation.report.svg import svg_document, svg_text
 
 Points = Sequence[tuple[float, float]]
 
@@ -74,21 +75,21 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     def path(points: Points) -> str:
         return "M" + "L".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in points)
 
-    parts = [_text(LEFT, 14, title, "title")]
+    parts = [svg_text(LEFT, 14, title, "title")]
     for y in ticks_y:
         parts.append(f'<path class="grid" d="M{LEFT},{at_y(y):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y, ticks_y), anchor="end"))
-    parts += [_text(at_x(x), HEIGHT - BOTTOM + 16, _number(x), anchor="middle") for x in ticks_x]
+        parts.append(svg_text(LEFT - 6, at_y(y) + 4, _number(y, ticks_y), anchor="end"))
+    parts += [svg_text(at_x(x), HEIGHT - BOTTOM + 16, _number(x), anchor="middle") for x in ticks_x]
     scale = " · log scale" if log else ""
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label + scale, anchor="middle"))
+    parts.append(svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label + scale, anchor="middle"))
     for line in series:
         if line.faint:
             parts.append(f'<path class="line faint {line.style}" d="{path(line.faint)}"/>')
         parts.append(f'<path class="line {line.style}" d="{path(line.points)}"/>')
     ends = _spread([at_y(line.points[-1][1]) for line in series])
     for line, end in zip(series, ends, strict=True):
-        parts.append(_text(WIDTH - RIGHT + 6, end + 4, _shortened(line.name), f"name {line.style}"))
-    return _svg(parts, title, wide, HEIGHT)
+        parts.append(svg_text(WIDTH - RIGHT + 6, end + 4, _shortened(line.name), f"name {line.style}"))
+    return svg_document(parts, title, wide, HEIGHT)
 
 
 def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
@@ -101,10 +102,10 @@ def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
     def at_y(y: float) -> float:
         return HEIGHT - BOTTOM - (y - low) / ((high - low) or 1.0) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_text(LEFT, 14, title, "title")]
+    parts = [svg_text(LEFT, 14, title, "title")]
     for y in ticks:
         parts.append(f'<path class="{"grid" if y else "zero"}" d="M{LEFT},{at_y(y):.1f}h{wide}"/>')
-        parts.append(_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
+        parts.append(svg_text(LEFT - 6, at_y(y) + 4, _number(y), anchor="end"))
     step = wide / len(gains)
     for index, (name, gain) in enumerate(gains):
         top, tall = min(at_y(0), at_y(gain)), abs(at_y(gain) - at_y(0))
@@ -113,8 +114,8 @@ def gain_chart(gains: Sequence[tuple[str, float]], *, title: str) -> str:
             f'<rect class="{"won" if gain > 0 else "lost"}" x="{x + (step - width) / 2:.1f}" y="{top:.1f}" '
             f'width="{width:.1f}" height="{tall:.1f}"><title>{xml_text(name)}: {gain:+.2f} dB</title></rect>'
         )
-    parts.append(_text(LEFT + wide / 2, HEIGHT - 6, f"{len(gains)} clips, worst first · dB", anchor="middle"))
-    return _svg(parts, title, WIDTH, HEIGHT)
+    parts.append(svg_text(LEFT + wide / 2, HEIGHT - 6, f"{len(gains)} clips, worst first · dB", anchor="middle"))
+    return svg_document(parts, title, WIDTH, HEIGHT)
 
 
 def loss_charts(curves: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mapping[str, str]) -> list[str]:
@@ -173,17 +174,6 @@ def write_loss_plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
             f"<style>{STYLE}</style>{stacked}</svg>\n",
             encoding="utf-8",
         )
-
-
-def _svg(parts: Sequence[str], title: str, width: int, height: int) -> str:
-    return (
-        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{xml_text(title)}">{"".join(parts)}</svg>'
-    )
-
-
-def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{xml_text(text)}</text>'
 
 
 def _ticks(low: float, high: float, inside: bool = False) -> list[float]:

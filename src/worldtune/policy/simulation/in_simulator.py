@@ -38,7 +38,7 @@ def evaluate_in_simulator(
     if not 1 <= resets <= BLOCK:
         raise UserError(f"{resets} resets", where="--resets", hint=f"Give 1 to {BLOCK}.")
     check_simulator()
-    from worldtune.sim.demonstration import FPS
+    from worldtune.sim.clip_format import FPS
     from worldtune.sim.scene import SIZE
 
     opened = _open_all(policies)
