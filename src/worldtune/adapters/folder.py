@@ -45,7 +45,10 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
     spec = card.adapter.as_saved
     with atomic_folder(folder) as partial:
         write_weights(partial, _layers(denoiser), stated_config(spec))
-        digests = {"weights_digest": digest_file(partial / WEIGHTS), "embedder_digest": save_embedder(partial, denoiser)}
+        digests = {
+            "weights_digest": digest_file(partial / WEIGHTS),
+            "embedder_digest": save_embedder(partial, denoiser),
+        }
         card = card.model_copy(update={"adapter": spec, "actions": form_of(denoiser), **digests})
         write_card(partial, card)
         (partial / WEIGHTS).chmod(

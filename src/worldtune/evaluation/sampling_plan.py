@@ -11,17 +11,22 @@ from worldtune.evaluation.results import CaseRow
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """The sampling settings of every candidate: steps, guidance, and seeds. A case has one video for each seed."""
+    """The sampling settings of every candidate: steps, guidance, and seeds. A case has one video for each seed.
+
+    `action_guidance` applies to candidates that read actions.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     steps: int = 12
     guidance: float = 0.0
     seeds: tuple[int, ...] = field(default=(0,))
+    action_guidance: float = 0.0
 
 
 def suite_digest(rows: Sequence[CaseRow], plan: SamplingPlan) -> str:
     """Return the digest of the suite: the content and prompt of each real video, and the sampling plan."""
     cases = [[row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows]
-    sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "seeds": list(plan.seeds)}
+    sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "action_guidance": float(plan.action_guidance)}
+    sampled |= {"seeds": list(plan.seeds)}
     return digest_json({"cases": cases, "plan": sampled})

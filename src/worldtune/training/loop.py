@@ -99,9 +99,7 @@ def _accumulate_gradients(
     """Add the gradients of the mean loss over a batch of `batch` clips; return this process's part of that loss."""
     loss = 0.0
     for micro_batch in micro_batches:
-        loss_B = loss_per_clip(
-            world, micro_batch.z_BCTHW, micro_batch.text_BND, micro_batch.draws, micro_batch.actions
-        )
+        loss_B = loss_per_clip(world, micro_batch.z_BCTHW, micro_batch.text_BND, micro_batch.draws, micro_batch.actions)
         check_finite_values("loss", loss_B, [micro_batch], run, step)
         (loss_B.sum() / batch).backward()
         loss += loss_B.sum().item() / batch

@@ -63,3 +63,10 @@ class ActionSpace(StrictModel):
         deltas = list(self.delta_numbers(size))
         commands_TCD = actions_TA.reshape(len(actions_TA), self.commands_per_frame, size)
         return commands_TCD[:, :, deltas].sum(1, dtype=np.float64).cumsum(0).astype(np.float32)
+
+    def hold(self, row_A: Array) -> Array:
+        """Return the row of a robot that holds still after `row_A`: no delta, and the last command's other numbers."""
+        size = self.command_size(len(row_A), "action")
+        command_D = row_A[-size:].copy()
+        command_D[list(self.delta_numbers(size))] = 0.0
+        return np.tile(command_D, self.commands_per_frame)

@@ -10,7 +10,7 @@ from worldtune.adapters.checkpoint import read_verified_card
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.core.files import digest_json
 from worldtune.core.progress import Progress, silent
-from worldtune.data.clip import content_digest
+from worldtune.data.clip import actions_digest, content_digest
 from worldtune.errors import DataError
 from worldtune.evaluation.cache.score_cache import BASE_LOADER, code_key
 from worldtune.evaluation.cache.video_cache import Key, VideoCache
@@ -77,6 +77,8 @@ class VideoGenerator:
             "text": clip.text.sha256,
             "steps": self.plan.steps,
             "guidance": float(self.plan.guidance),
+            "action_guidance": float(self.plan.action_guidance),
+            "actions": actions_digest(clip.clip),
             "seed": seed,
             "computed": [world.device.type, str(world.dtype), world.quantized],
         }

@@ -90,9 +90,7 @@ def prepare_data(
         if name != "retention"
     }
     form = run_form(world, recipe, trained)
-    held_out = [
-        clip for name in trained for clip in with_declared_actions(datasets[name].held_out, declared[name])
-    ]
+    held_out = [clip for name in trained for clip in with_declared_actions(datasets[name].held_out, declared[name])]
     retention = (
         with_declared_actions(datasets["retention"].clips, declared["retention"]) if "retention" in datasets else []
     )
@@ -133,6 +131,8 @@ def prepare_held_out(
             "no clips are held out to evaluate on", where=recipe.data.path, hint="Train with data.held_out."
         )
     retention = open_dataset(recipe.check.retention).clips if recipe.check.retention else []
+    declared = [recipe.data.action_space is not None] * 3
+    declared += [recipe.check.retention is not None and recipe.check.retention.action_space is not None, False]
     trained_on = spread_by_camera([clip for clip in dataset.train if not clip.augmentation.copy], MAX_TRAINED_ON)
     groups = [
         dataset.held_out[:count],
@@ -141,6 +141,7 @@ def prepare_held_out(
         spread(retention, BASE_DOMAIN_CLIPS)[:count],
         trained_on,
     ]
+    groups = [with_declared_actions(clips, is_declared) for clips, is_declared in zip(groups, declared, strict=True)]
     held_out, new_task, new_camera, base_domain, encoded_train = _encode(world, groups, store, progress)
     return HeldOut(held_out, new_task, new_camera, base_domain, dataset, encoded_train)
 
