@@ -1,8 +1,8 @@
 """Render play: motions without a goal, seen from above: `python play.py OUT`.
 
 The hand goes to random waypoints. Several motions begin at the same start: same scene, same camera, same first frame.
-From such clips a model can learn that the actions decide what happens, which experts never show. Writes `OUT/pocket-play`
-and `OUT/pocket-play-held-out`, LeRobot datasets with the columns of the other built-in datasets.
+From such clips a model can learn that the actions decide what happens, which experts never show. The datasets
+`OUT/pocket-play` and `OUT/pocket-play-held-out` have the columns of the other built-in datasets.
 """
 
 import argparse

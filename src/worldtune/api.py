@@ -244,11 +244,11 @@ def generate(
     video, which can continue an `image` or the last frames of a `video`. `adapter` is a folder or file in any tool's
     format, a release such as "cell7/front/pick@production", a list of these, or a mapping from them to strengths. It
     sets the frame count, size and frame rate that it was trained on. `alpha` is for adapter files that do not state
-    it: "rank", a number, or a mapping from paths. `guidance` g (0 to 7) computes v + g·(v − v_negative). An adapter or base
+    it: "rank", a number, or a mapping from paths. `guidance` g (0 to 7) computes v + g·(v − v_negative). An adapter
     that reads `actions` needs a .npz file (`actions`, and `states` if it reads them), a .parquet file (`action`,
     `observation.state`) or DATASET#EPISODE, with one row between each two frames; `action_guidance` a (0 to 7) adds
-    a·(v − v without actions). `critic` takes
-    uint8 frames_THWC and the prompt, and returns a score; of `best_of` seeds the video with the highest score is kept.
+    a·(v − v without actions). `critic` takes uint8 frames_THWC and the prompt, and returns a score; of `best_of` seeds
+    the video with the highest score is kept.
     `on_video` is called after each video is written.
 
     Raises:
@@ -314,7 +314,8 @@ def rollout(
         >>> run = wt.train(recipe, out="runs/acting")
         >>> clip = wt.open_dataset("builtin:pocket-play-held-out").train[0]
         >>> from worldtune.data.clip import read_clip
-        >>> frames = wt.rollout(read_clip(clip)[0], clip.actions[:20], adapter=run.adapter, states=clip.states[0], steps=2)
+        >>> start, state = read_clip(clip)[0], clip.states[0]
+        >>> frames = wt.rollout(start, clip.actions[:20], adapter=run.adapter, states=state, steps=2)
         >>> frames.shape, frames.dtype
         ((20, 64, 64, 3), dtype('uint8'))
     """
@@ -323,8 +324,15 @@ def rollout(
     from worldtune.registry.named_adapter import locate_adapter
 
     world = open_world_on(device, base) if isinstance(base, str) else base
-    path = None if adapter is None else locate_adapter(adapter).path
-    model = Rollout(world, path, prompt=prompt, steps=steps, action_guidance=action_guidance)
+    used = None if adapter is None else locate_adapter(adapter)
+    model = Rollout(
+        world,
+        used and used.path,
+        prompt=prompt,
+        steps=steps,
+        action_guidance=action_guidance,
+        digest=used and used.card,
+    )
     try:
         return model(frames, actions, states, seed=seed, progress=progress or silent)
     finally:

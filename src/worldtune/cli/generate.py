@@ -75,10 +75,10 @@ def generate(
     first state; a .parquet file the columns action and observation.state; DATASET#EPISODE names a recorded episode.
 
     A request file has the field names of NVIDIA's examples/inference.py. The options for prompt, input, type, name,
-    seed, steps, guidance and actions cannot be combined with it; all others can. Beside each mp4 there is a JSON manifest with
-    every input, digest and seed, and the guardrails that really ran. Defaults for both: 35 steps, seed 0, the base's
-    guidance and frame rate. A critic takes the frames (uint8, T×H×W×3) and the prompt, and returns a number; higher
-    is better.
+    seed, steps, guidance and actions cannot be combined with it; all others can. Beside each mp4 there is a JSON
+    manifest with every input, digest and seed, and the guardrails that really ran. Defaults for both: 35 steps, seed
+    0, the base's guidance and frame rate. A critic takes the frames (uint8, T×H×W×3) and the prompt, and returns a
+    number; higher is better.
 
     Example:
 

@@ -27,6 +27,6 @@ class SamplingPlan:
 def suite_digest(rows: Sequence[CaseRow], plan: SamplingPlan) -> str:
     """Return the digest of the suite: the content and prompt of each real video, and the sampling plan."""
     cases = [[row.domain, row.name, row.task, row.camera, row.prompt, row.digest] for row in rows]
-    sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "action_guidance": float(plan.action_guidance)}
-    sampled |= {"seeds": list(plan.seeds)}
+    sampled = {"steps": plan.steps, "guidance": float(plan.guidance), "seeds": list(plan.seeds)}
+    sampled |= {"action_guidance": float(plan.action_guidance)} if plan.action_guidance else {}
     return digest_json({"cases": cases, "plan": sampled})

@@ -144,7 +144,7 @@ def _given(rows: np.ndarray, states: np.ndarray | None, where: str) -> GivenActi
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["actions"], arrays["states"] if "states" in arrays else None
+            return arrays["actions"], arrays.get("states")
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"the actions cannot be read: {first_line(error)}", where=str(path), hint=FILES) from error
 

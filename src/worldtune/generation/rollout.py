@@ -24,8 +24,9 @@ STEPS = 12
 class Rollout:
     """A base with an adapter that reads actions, opened once for many calls.
 
-    The adapter stays on `world` until `close`. `prompt` None means no text. Raise RecipeError if the model reads no
-    actions, AdapterError if the adapter does not fit the base.
+    The adapter stays on `world` until `close`. `prompt` None means no text. With the `digest` of its card's bytes
+    exactly that adapter is loaded. Raise RecipeError if the model reads no actions, AdapterError if the adapter does
+    not fit the base.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class Rollout:
         prompt: str | None = None,
         steps: int = STEPS,
         action_guidance: float | None = None,
+        digest: str | None = None,
     ) -> None:
         self._world = world
         remove_adapter(world.denoiser)
-        self.card: AdapterCard | None = adapter and load_adapter(adapter, world.denoiser, world.card.digest)
+        self.card: AdapterCard | None = None
+        if adapter is not None:
+            self.card = load_adapter(adapter, world.denoiser, world.card.digest, digest)
         form = model_form(world, [self.card] if self.card else [])
         if form is None:
             remove_adapter(world.denoiser)

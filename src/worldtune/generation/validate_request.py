@@ -56,7 +56,8 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
 
     Frames, size, speed and fit that the request does not state come from the first adapter with them, which was trained
     on these alone; otherwise from the base. Raise DataError for an input that cannot be read, RecipeError for a size
-    that the base cannot make, a prompt longer than it reads, or actions for a model that reads none, AdapterError for an adapter of another base.
+    that the base cannot make, a prompt longer than it reads, or actions for a model that reads none; AdapterError for
+    an adapter of another base.
     """
     read = [
         read_card_and_digest_for(adapter.path, world.card.digest, adapter.card) for adapter in request.weighted_adapters

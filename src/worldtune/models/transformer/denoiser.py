@@ -94,7 +94,8 @@ def forward(
     """Return the predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one per latent frame.
 
     `cond_mask_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or the result of
-    `cache_text_kv`. `actions` need the denoiser's action embedders. Raise RecipeError if the processes of `context` cannot share the tokens and heads evenly.
+    `cache_text_kv`. `actions` need the denoiser's action embedders. Raise RecipeError if the processes of
+    `context` cannot share the tokens and heads evenly.
     """
     config = model.config
     mask_BCTHW = cond_mask_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
