@@ -151,11 +151,10 @@ def test_guidance_moves_away_from_no_actions(world: World, adapter: Path) -> Non
 
 
 def test_videos_follow_the_given_actions(world: World, adapter: Path, image: Path, tmp_path: Path) -> None:
-    def video(name: str, rows_TA: np.ndarray, **more: object) -> np.ndarray:
+    def video(name: str, rows_TA: np.ndarray) -> np.ndarray:
         npz = write_npz(tmp_path / f"{name}.npz", rows_TA)
         (made,) = wt.generate(
-            prompt=PROMPT, image=image, adapter=adapter, actions=npz, name=name, out=tmp_path / "v", base=world, steps=2,
-            **more,  # type: ignore[arg-type]
+            prompt=PROMPT, image=image, adapter=adapter, actions=npz, name=name, out=tmp_path / "v", base=world, steps=2
         )  # fmt: skip
         assert made.manifest["actions"]["rows"] == len(rows_TA)
         return made.read()

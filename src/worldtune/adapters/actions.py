@@ -17,15 +17,14 @@ from worldtune.core.actions.form import ActionForm
 from worldtune.core.files import digest_file
 from worldtune.diffusion.action_embedder import (
     EMBEDDERS,
+    FORM,
+    OWN,
     add_embedders,
     embedder_tensors,
     has_embedders,
     remove_embedders,
 )
 from worldtune.errors import AdapterError
-
-FORM = "action_form"  # the denoiser's attribute
-OWN = "owns_action_embedders"
 
 
 def form_of(denoiser: CosmosTransformer3DModel) -> ActionForm | None:

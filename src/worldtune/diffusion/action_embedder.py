@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 TO_TIME, TO_ADALN = "action_embedder_B_D", "action_embedder_B_3D"
 EMBEDDERS = (TO_TIME, TO_ADALN)
+OWN_HIDDEN = 4  # times the denoiser's width: the hidden width of NVIDIA's own embedders
+FORM, OWN = "action_form", "owns_action_embedders"
+"""The denoiser's attributes: the form in which it reads actions, and whether the MLPs are the base's own."""
 
 
 class ActionInputs(NamedTuple):

@@ -24,6 +24,9 @@ def run_form(world: World, recipe: Recipe, train: Mapping[str, Sequence[Clip]]) 
     spaces, DataError if a clip of a declared dataset has no actions or skips frames.
     """
     if not recipe.adapter.actions:
+        if owns_embedders(world.denoiser):
+            what = "this base reads actions, but the recipe gives it none"
+            raise RecipeError(what, where=recipe.base, hint="Write adapter.actions=true and data.action_space.")
         return None
     declared = {name: spec.action_space for name, spec in recipe.datasets.items() if spec.action_space is not None}
     if "data" not in declared:
@@ -39,8 +42,11 @@ def run_form(world: World, recipe: Recipe, train: Mapping[str, Sequence[Clip]]) 
             hint = "Remove action_space from this dataset, or name its columns in data.action."
             raise DataError(f"clip {clip.name} has no actions", where=clip.source, hint=hint)
         check_consecutive(clip)
-    if owns_embedders(world.denoiser):
-        return form_of(world.denoiser)
+    if owns_embedders(world.denoiser) and (own := form_of(world.denoiser)):
+        for clip in clips:
+            if clip.actions is not None:
+                own.check_rows(clip.actions, None, f"clip {clip.name}")
+        return own
     recorded = [(clip.actions, clip.states) for clip in clips if clip.actions is not None]
     return fit_form(declared["data"], recorded, recipe.data.path)
 
