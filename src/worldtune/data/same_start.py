@@ -10,7 +10,7 @@ import numpy as np
 from worldtune.data.clip import Clip
 
 SAME_STATE = 0.02  # of the states' standard deviation, in every column: a robot that was driven back to its start
-SAME_PICTURE = 16  # levels of 255, in every patch of the thumbnail: noise of camera and codec, but no moved object
+SAME_PICTURE = 8  # levels of 255, in every patch of the thumbnail: noise of camera and codec, but no moved object
 
 
 def group_starts(clips: Sequence[Clip]) -> list[list[int]]:

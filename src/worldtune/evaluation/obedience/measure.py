@@ -21,6 +21,8 @@ from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.latents.dataset import LatentClip
 from worldtune.models.world import World
 
+POSITION = (0, 1, 2)  # state columns of the gripper's x, y and z
+
 
 @dataclass(frozen=True)
 class Follows:
@@ -58,7 +60,7 @@ def measure_obedience(
 
     Raise DataError if the clips have no actions, one task only, or no start with several motions.
     """
-    pairs = give_wrong_actions(held_out)
+    pairs = give_wrong_actions(held_out, POSITION)
     groups = group_starts([latent.clip for latent in play])
     if not pairs or not groups:
         what = "obedience needs held-out clips of two tasks with actions, and play with several motions from one start"
