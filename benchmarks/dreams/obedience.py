@@ -34,7 +34,8 @@ from worldtune.training.session import TrainingRun
 
 RECIPE, TEXT_RECIPE = "pocket-new-view-actions", "pocket-new-view"
 HELD_OUT_PLAY = "builtin:pocket-play-held-out"
-SAMPLING_STEPS, ACTION_GUIDANCE = 12, 1.0
+READER_STEPS = 1000  # 120 clips need more than the few of an evaluation
+SAMPLING_STEPS = 12
 POSITION = (0, 1, 2)  # state columns of the hand
 
 
@@ -48,7 +49,7 @@ def measure(out: Path, *, steps: int | None = None, progress: Progress = silent)
     text = wt.train(text_recipe, out / "text", resume="auto", progress=progress)
     world = wt.open_base(recipe.base)
     experts, play, reader, r2 = prepare(world, recipe)
-    plan = SamplingPlan(SAMPLING_STEPS, action_guidance=ACTION_GUIDANCE)
+    plan = SamplingPlan(SAMPLING_STEPS)
     with loaded(world, acting):
         obeyed = measure_obedience(world, experts, play, reader, plan, progress)
     with loaded(world, text):
@@ -67,7 +68,7 @@ def measure(out: Path, *, steps: int | None = None, progress: Progress = silent)
             "psnr_over_text": asdict(gain),
             "reader_r2": r2,
             "steps": recipe.train.steps,
-            "action_guidance": ACTION_GUIDANCE,
+            "action_guidance": plan.action_guidance,
             "sampling_steps": SAMPLING_STEPS,
         },
     )
@@ -100,7 +101,7 @@ def prepare(world: World, recipe: Recipe) -> tuple[list[LatentClip], list[Latent
         encode_clips(world, clips, store)
         for clips in (data.held_out, held_out_play.train, [*data.train, *open_dataset(play_spec).train])
     )
-    reader = train_reader(_frames(world, trained), [path_of(clip) for clip in trained] * 2)
+    reader = train_reader(_frames(world, trained), [path_of(clip) for clip in trained] * 2, steps=READER_STEPS)
     accuracy = {
         name: explained_variance(reader, (read_clip(clip.clip) for clip in clips), [path_of(clip) for clip in clips])
         for name, clips in (("experts", experts), ("play", play))

@@ -325,14 +325,8 @@ def rollout(
 
     world = open_world_on(device, base) if isinstance(base, str) else base
     used = None if adapter is None else locate_adapter(adapter)
-    model = Rollout(
-        world,
-        used and used.path,
-        prompt=prompt,
-        steps=steps,
-        action_guidance=action_guidance,
-        digest=used and used.card,
-    )
+    path, digest = (used.path, used.card) if used else (None, None)
+    model = Rollout(world, path, prompt=prompt, steps=steps, action_guidance=action_guidance, digest=digest)
     try:
         return model(frames, actions, states, seed=seed, progress=progress or silent)
     finally:

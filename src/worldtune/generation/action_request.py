@@ -15,6 +15,7 @@ import torch
 
 from worldtune.adapters.actions import form_of, owns_embedders
 from worldtune.adapters.card import AdapterCard
+from worldtune.core.actions import DEFAULT_GUIDANCE
 from worldtune.core.actions.form import ActionForm, Array
 from worldtune.core.files import digest_bytes
 from worldtune.data.episode import Episode
@@ -26,7 +27,6 @@ from worldtune.models.world import World
 
 ACTIONS, STATES = "action", "observation.state"  # columns of a table, as LeRobot names them
 FILES = "Give a .npz file with `actions`, a .parquet file with the column `action`, or DATASET#EPISODE."
-DEFAULT_GUIDANCE = 1.0  # of an adapter's own embedder, which was trained with dropped actions
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _given(rows: np.ndarray, states: np.ndarray | None, where: str) -> GivenActi
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(path) as arrays:
             return arrays["actions"], arrays.get("states")
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"the actions cannot be read: {first_line(error)}", where=str(path), hint=FILES) from error

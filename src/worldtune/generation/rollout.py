@@ -9,10 +9,11 @@ import numpy as np
 
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.folder import load_adapter, remove_adapter
+from worldtune.core.actions import DEFAULT_GUIDANCE
 from worldtune.core.progress import Progress, silent
 from worldtune.data.video.decode import fit_frame
 from worldtune.errors import DataError, RecipeError
-from worldtune.generation.action_request import DEFAULT_GUIDANCE, GivenActions, VideoActions, model_form
+from worldtune.generation.action_request import GivenActions, VideoActions, model_form
 from worldtune.generation.chunk import ChunkSampling, ChunkSize, make_chunk, with_actions
 from worldtune.generation.long_video import count_chunks, make_long
 from worldtune.generation.sampler import Guidance

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pytest import approx
 
 from worldtune.data.clip import Clip
 from worldtune.data.video.footage import VideoFootage
@@ -27,9 +26,9 @@ def clip(name: str, task: str, direction: tuple[float, ...]) -> LatentClip:
 
 
 def test_wrong_actions_come_from_the_least_similar_paths_of_other_tasks() -> None:
-    clips = [
-        clip("a", "left", (-1, 0)), clip("bb", "right", (1, 0)), clip("ccc", "up", (0, 1)), clip("dddd", "down", (0, -1)),
-    ]  # fmt: skip
+    ways = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
+    names = ("a", "bb", "ccc", "dddd")
+    clips = [clip(name, task, way) for name, (task, way) in zip(names, ways.items(), strict=True)]
     pairs = give_wrong_actions(clips, (0, 1))
     assert [(own.clip.episode, other.clip.episode) for own, other in pairs] == [
         ("a", "bb"), ("bb", "a"), ("ccc", "dddd"), ("dddd", "ccc"),
@@ -37,9 +36,8 @@ def test_wrong_actions_come_from_the_least_similar_paths_of_other_tasks() -> Non
     for own, other in pairs:
         assert own.clip.actions is not None
         assert (own.clip.actions == len(other.clip.episode)).all()
-        assert np.array_equal(
-            own.clip.states, clips[[c.clip.episode for c in clips].index(own.clip.episode)].clip.states
-        )
+        states = next(c.clip.states for c in clips if c.clip.episode == own.clip.episode)
+        assert np.array_equal(own.clip.states, states)  # type: ignore[arg-type]
 
 
 def test_wrong_actions_need_two_tasks_actions_and_columns() -> None:
@@ -64,8 +62,8 @@ def test_differences_of_motions_show_obedience(obedient: float, slope: float) ->
     ]
     found = compare_motions(made, real, ["first", "second"])
     assert found.pairs == 6
-    assert found.slope.mean == approx(slope, abs=1e-5)
-    assert found.correlation.mean == approx(1.0 if obedient else 0.0, abs=1e-4)
+    assert found.slope.mean == pytest.approx(slope, abs=1e-5)
+    assert found.correlation.mean == pytest.approx(1.0 if obedient else 0.0, abs=1e-4)
     assert found.slope.episodes == 2
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from worldtune.adapters.actions import form_of
+from worldtune.adapters.actions import form_of, owns_embedders
 from worldtune.core.progress import Progress, silent
 from worldtune.core.seeds import derive_seed
 from worldtune.data.clip import Clip, content_digest, read_clip
@@ -82,10 +82,11 @@ def generate_videos(
         cond_mask_BT = conditioning_mask(torch.ones(len(batch_clips), device=world.device), z_BCTHW.shape[2])
         actions = clip_actions(form_of(world.denoiser), batch_clips, z_BCTHW.shape[2])
         actions = actions and actions.to(world.device)
+        action_guidance = 0.0 if owns_embedders(world.denoiser) else plan.action_guidance
         negative_BND = torch.zeros_like(text_BND) if plan.guidance == 0 else world.no_text().expand_as(text_BND)
         generated_BCTHW = sample(
             world,
-            Guidance(text_BND, negative_BND, plan.guidance, actions, plan.action_guidance),
+            Guidance(text_BND, negative_BND, plan.guidance, actions, action_guidance),
             noise_BCTHW,
             z_BCTHW,
             cond_mask_BT,
