@@ -22,7 +22,7 @@ CARD = "adapter.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 EMBEDDER = "action_embedder.safetensors"
 LARGEST = 16 * MIB
-FORMAT = 4
+FORMAT = 5
 HINT = "Export it again."
 
 
