@@ -12,22 +12,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import worldtune as wt
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.core.files import write_json
 from worldtune.core.progress import Progress, silent
 from worldtune.core.statistics import MeanEstimate, compare_paired
-from worldtune.data.clip import read_clip
+from worldtune.data.clip import content_digest, read_clip
 from worldtune.data.dataset import open_dataset
 from worldtune.evaluation.cases.clip_cases import generate_image2world
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.evaluation.metrics.trajectory import GripperReader, explained_variance, train_reader
+from worldtune.evaluation.metrics.trajectory import GripperReader, explained_variance, make_reader, train_reader
 from worldtune.evaluation.obedience.measure import Obedience, measure_obedience
 from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.latents.dataset import LatentClip
 from worldtune.latents.encode import encode_clips
-from worldtune.latents.store import default_store, load_tensor
+from worldtune.latents.store import LatentStore, default_store, load_tensor
 from worldtune.models.world import World
 from worldtune.training.recipe import Recipe
 from worldtune.training.session import TrainingRun
@@ -85,7 +87,6 @@ def recipes(steps: int | None) -> tuple[Recipe, Recipe]:
         f"adapter.rank={recipe.adapter.rank}",
         "train.preview_every=null",
         "validate.every=200",
-        "validate.clips=24",
         "validate.export=last",
         "validate.retention=null",
     ]
@@ -101,12 +102,26 @@ def prepare(world: World, recipe: Recipe) -> tuple[list[LatentClip], list[Latent
         encode_clips(world, clips, store)
         for clips in (data.held_out, held_out_play.train, [*data.train, *open_dataset(play_spec).train])
     )
-    reader = train_reader(_frames(world, trained), [path_of(clip) for clip in trained] * 2, steps=READER_STEPS)
+    reader = _reader(world, trained, store)
     accuracy = {
         name: explained_variance(reader, (read_clip(clip.clip) for clip in clips), [path_of(clip) for clip in clips])
         for name, clips in (("experts", experts), ("play", play))
     }
     return experts, play, reader, accuracy
+
+
+def _reader(world: World, trained: Sequence[LatentClip], store: LatentStore) -> GripperReader:
+    """Return the reader trained on these clips; it is cached in `store`, because it takes minutes."""
+    paths = [path_of(clip) for clip in trained]
+    inputs = [[content_digest(clip.clip), clip.latent.sha256] for clip in trained]
+    key = {"obedience reader": inputs, "steps": READER_STEPS, "torch": torch.__version__}
+    if entry := store.find(key):
+        reader = make_reader(paths)
+        reader.load_vector(load_tensor(entry))
+        return reader
+    reader = train_reader(_frames(world, trained), paths * 2, steps=READER_STEPS)
+    store.save(reader.as_vector(), key)
+    return reader
 
 
 def _frames(world: World, clips: Sequence[LatentClip]) -> Iterator[Any]:
