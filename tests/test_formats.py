@@ -48,7 +48,7 @@ VERSIONS = {
 FIELDS = {
     # adapters, bases, training
     "adapter.json": ("adapters.card:AdapterCard", "0914468486b9"),
-    "recipe.yaml": ("training.recipe:Recipe", "1ccb312e853e"),
+    "recipe.yaml": ("training.recipe:Recipe", "c59418f9cc8d"),
     "checkpoint.sha256": ("core.tensors.dcp:DIGEST_FILE", "7c44148b9815"),
     "lineage.json, and the card's lineage": ("training.tracking.lineage:lineage", "53539bdd99b7"),
     "metrics.jsonl": ("training.run_files:_Row", "a43a4e0ee6b0"),
@@ -67,7 +67,7 @@ FIELDS = {
     # generation, evaluation
     "a video's manifest": ("generation.manifest:manifest", "8ada92eb4256"),
     "a video's manifest: what was asked": ("generation.request:GenerationRequest", "ae45dbaa409b"),
-    "results.json": ("evaluation.report.saved_report:SavedReport", "e7a59e8e37ae"),
+    "results.json": ("evaluation.report.saved_report:SavedReport", "82d042edd1d1"),
     "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "5cf59006d0da"),
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
     # dreams

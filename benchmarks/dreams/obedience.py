@@ -23,7 +23,8 @@ from worldtune.data.clip import content_digest, read_clip
 from worldtune.data.dataset import open_dataset
 from worldtune.evaluation.cases.clip_cases import generate_image2world
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.evaluation.metrics.trajectory import GripperReader, explained_variance, make_reader, train_reader
+from worldtune.evaluation.metrics.paths import measure_reader
+from worldtune.evaluation.metrics.trajectory import GripperReader, make_reader, train_reader
 from worldtune.evaluation.obedience.measure import Obedience, measure_obedience
 from worldtune.evaluation.report.figures import Figure, figure
 from worldtune.evaluation.sampling_plan import SamplingPlan
@@ -104,7 +105,7 @@ def prepare(world: World, recipe: Recipe) -> tuple[list[LatentClip], list[Latent
     )
     reader = _reader(world, trained, store)
     accuracy = {
-        name: explained_variance(reader, (read_clip(clip.clip) for clip in clips), [path_of(clip) for clip in clips])
+        name: measure_reader(reader, (read_clip(clip.clip) for clip in clips), [path_of(clip) for clip in clips]).r2
         for name, clips in (("experts", experts), ("play", play))
     }
     return experts, play, reader, accuracy

@@ -14,7 +14,7 @@ from worldtune.errors import DataError
 from worldtune.evaluation.cases.case import Frames, Track
 from worldtune.evaluation.cases.clip_cases import generate_videos
 from worldtune.evaluation.metrics.fidelity import psnr
-from worldtune.evaluation.metrics.trajectory import GripperReader, compare_paths
+from worldtune.evaluation.metrics.paths import PathReader, compare_paths
 from worldtune.evaluation.obedience.same_start import MotionDifferences, compare_motions, from_one_start
 from worldtune.evaluation.obedience.wrong_actions import give_wrong_actions
 from worldtune.evaluation.sampling_plan import SamplingPlan
@@ -52,7 +52,7 @@ def measure_obedience(
     world: World,
     held_out: Sequence[LatentClip],
     play: Sequence[LatentClip],
-    reader: GripperReader,
+    reader: PathReader,
     plan: SamplingPlan,
     progress: Progress = silent,
 ) -> Obedience:

@@ -9,7 +9,7 @@ from itertools import combinations
 
 from worldtune.core.statistics import MeanEstimate, estimate_mean
 from worldtune.evaluation.cases.case import Track
-from worldtune.evaluation.metrics.trajectory import compare_paths
+from worldtune.evaluation.metrics.paths import compare_paths
 from worldtune.latents.dataset import LatentClip
 
 

@@ -55,7 +55,7 @@ class GripperPathScorer:
         return Scores(values, weights={"path_slope": path.square}, end_point=end_point)
 
     @property
-    def reader(self) -> GripperReader:
+    def reader(self) -> PathReader:
         """The reader of paths."""
         return self._reader
 

@@ -10,7 +10,7 @@ from worldtune.evaluation.candidates.video_generator import CandidateModel, Vide
 from worldtune.evaluation.cases.case import Frames, Track, Video
 from worldtune.evaluation.cases.clip_cases import recorded_video
 from worldtune.evaluation.cases.held_out import Suite
-from worldtune.evaluation.metrics.trajectory import compare_paths
+from worldtune.evaluation.metrics.paths import compare_paths
 from worldtune.evaluation.obedience.wrong_actions import give_wrong_actions
 from worldtune.evaluation.scores import Scores
 from worldtune.evaluation.scoring.gripper_path import GripperPathScorer
