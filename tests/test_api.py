@@ -17,7 +17,7 @@ README = Path(__file__).parents[1] / "README.md"
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "pydantic", "sqlalchemy", "rich")
 ORDER = [
     "load_recipe", "open_base", "open_dataset", "plan", "train", "generate", "convert_adapter", "merge_adapter",
-    "blend_adapters", "evaluate", "Registry", "train_policy", "evaluate_policy",
+    "blend_adapters", "rollout", "evaluate", "Registry", "train_policy", "evaluate_policy",
 ]  # fmt: skip
 """The order of the examples: later ones read the run of `train`."""
 

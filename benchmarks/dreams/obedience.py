@@ -18,7 +18,7 @@ import worldtune as wt
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.core.files import write_json
 from worldtune.core.progress import Progress, silent
-from worldtune.core.statistics import MeanEstimate, compare_paired
+from worldtune.core.statistics import MeanEstimate, PairedComparison, compare_paired
 from worldtune.data.clip import content_digest, read_clip
 from worldtune.data.dataset import open_dataset
 from worldtune.evaluation.cases.clip_cases import generate_image2world
@@ -75,7 +75,7 @@ def measure(out: Path, *, steps: int | None = None, progress: Progress = silent)
             "sampling_steps": SAMPLING_STEPS,
         },
     )
-    return list(figures(obeyed, gain.low, r2))
+    return list(figures(obeyed, gain, r2))
 
 
 def recipes(steps: int | None) -> tuple[Recipe, Recipe]:
@@ -149,7 +149,7 @@ def loaded(world: World, run: TrainingRun) -> Iterator[None]:
         remove_adapter(world.denoiser)
 
 
-def figures(obeyed: Obedience, psnr_gain_low: float | None, r2: dict[str, float]) -> Iterator[Figure]:
+def figures(obeyed: Obedience, gain: PairedComparison, r2: dict[str, float]) -> Iterator[Figure]:
     """Yield the figures with their aims."""
     motions, wrong = obeyed.motions, obeyed.wrong
     yield figure("three motions of one start: slope of their differences", motions.slope.mean, "×", "higher", 0.8)
@@ -158,7 +158,8 @@ def figures(obeyed: Obedience, psnr_gain_low: float | None, r2: dict[str, float]
     yield figure("wrong actions: correlation by chance", _mean(obeyed.chance.correlation), "", "lower", None)
     yield figure("held-out experts: path correlation", _mean(obeyed.own.correlation), "", "higher", None)
     yield figure("held-out experts: end-point slope", _mean(obeyed.own.slope), "×", "higher", None)
-    yield figure("PSNR over a text-only adapter of equal steps, lower end", psnr_gain_low, "dB", "higher", 0.0)
+    interval = f"95 % interval {gain.low} to {gain.high}"
+    yield figure("PSNR over a text-only adapter of equal steps", gain.mean, "dB", "higher", 0.0, interval)
     yield figure("path reader: R² on held-out play", r2["play"], "", "higher", None)
 
 
