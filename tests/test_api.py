@@ -17,8 +17,8 @@ README = Path(__file__).parents[1] / "README.md"
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "pydantic", "sqlalchemy", "rich")
 ORDER = [
     "load_recipe", "open_base", "open_dataset", "plan", "train", "generate", "convert_adapter", "merge_adapter",
-    "blend_adapters", "evaluate", "Registry", "train_policy", "evaluate_policy", "train_idm", "label", "evaluate_idm",
-    "dream", "open_dreams", "dream_study", "join_dream_studies",
+    "blend_adapters", "rollout", "evaluate", "Registry", "train_policy", "evaluate_policy", "train_idm", "label",
+    "evaluate_idm", "dream", "open_dreams", "dream_study", "join_dream_studies",
 ]  # fmt: skip
 """The order of the examples: later ones read the run of `train`."""
 

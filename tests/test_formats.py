@@ -18,7 +18,7 @@ from sqlalchemy import MetaData
 
 VERSIONS = {
     # adapters
-    "adapter.json": ("adapters.card:FORMAT", 4),
+    "adapter.json": ("adapters.card:FORMAT", 5),
     # caches
     "latents and text": ("latents.encode:FORMAT", 3),
     "file_cache.sqlite: what frames look like": ("data.video.frame_features:FEATURES_FORMAT", "frame features 4"),
@@ -47,8 +47,8 @@ VERSIONS = {
 
 FIELDS = {
     # adapters, bases, training
-    "adapter.json": ("adapters.card:AdapterCard", "77c379987026"),
-    "recipe.yaml": ("training.recipe:Recipe", "1ccb312e853e"),
+    "adapter.json": ("adapters.card:AdapterCard", "0914468486b9"),
+    "recipe.yaml": ("training.recipe:Recipe", "c59418f9cc8d"),
     "checkpoint.sha256": ("core.tensors.dcp:DIGEST_FILE", "7c44148b9815"),
     "lineage.json, and the card's lineage": ("training.tracking.lineage:lineage", "53539bdd99b7"),
     "metrics.jsonl": ("training.run_files:_Row", "a43a4e0ee6b0"),
@@ -65,10 +65,10 @@ FIELDS = {
     "a cached score": ("evaluation.scores:Scores", "3a924ffca403"),
     "a judge's cached answer": ("evaluation.judging.judge:JudgeAnswer", "8bbac94891ee"),
     # generation, evaluation
-    "a video's manifest": ("generation.manifest:manifest", "fdb3c8e616fe"),
-    "a video's manifest: what was asked": ("generation.request:GenerationRequest", "5b290b057041"),
-    "results.json": ("evaluation.report.saved_report:SavedReport", "e7a59e8e37ae"),
-    "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "47fe6be41262"),
+    "a video's manifest": ("generation.manifest:manifest", "8ada92eb4256"),
+    "a video's manifest: what was asked": ("generation.request:GenerationRequest", "ae45dbaa409b"),
+    "results.json": ("evaluation.report.saved_report:SavedReport", "82d042edd1d1"),
+    "scores.parquet": ("evaluation.report.scores_table:SCHEMA", "5cf59006d0da"),
     "votes": ("evaluation.report.votes:Ballot", "322f9ffe5317"),
     # dreams
     "idm.json": ("dreams.idm.card:IdmCard", "1f8fd0ef3ad9"),

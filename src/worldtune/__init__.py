@@ -7,6 +7,7 @@
     print(wt.plan(recipe, gpu="rtx4090"))                            # GiB, hours, and the settings that fit
     run = wt.train(recipe, out="runs/a", resume="auto")              # an adapter, its metrics, its card
     videos = wt.generate(adapter=run.adapter, prompt="the robot opens the drawer", image="first.png")
+    frames = wt.rollout(frame, actions, adapter=run.adapter)         # if the adapter was trained with actions
     result = wt.evaluate([run], gates="default")                     # compared with the base and two controls
     release = wt.Registry.open().add("cell7/front/pick", run)        # names, evidence, approval, rollback
     idm = wt.train_idm(recipe, out="runs/idm")                       # reads actions and states from videos
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         open_dataset,
         open_dreams,
         plan,
+        rollout,
         train,
         train_idm,
         train_policy,
@@ -84,6 +86,7 @@ __all__ = [
     "open_dataset",
     "open_dreams",
     "plan",
+    "rollout",
     "train",
     "train_idm",
     "train_policy",

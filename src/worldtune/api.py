@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from worldtune.core.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from worldtune.adapters.alphas import AlphaValue
     from worldtune.adapters.used import Used
     from worldtune.core.actions.space import ActionSpace
@@ -224,6 +226,8 @@ def generate(
     seed: int | None = None,
     steps: int | None = None,
     guidance: int | None = None,
+    actions: str | Path | None = None,
+    action_guidance: float | None = None,
     best_of: int = 1,
     critic: Critic | str | None = None,
     guardrails: Guardrails = "available",
@@ -240,8 +244,11 @@ def generate(
     video, which can continue an `image` or the last frames of a `video`. `adapter` is a folder or file in any tool's
     format, a release such as "cell7/front/pick@production", a list of these, or a mapping from them to strengths. It
     sets the frame count, size and frame rate that it was trained on. `alpha` is for adapter files that do not state
-    it: "rank", a number, or a mapping from paths. `guidance` g (0 to 7) computes v + g·(v − v_negative). `critic` takes
-    uint8 frames_THWC and the prompt, and returns a score; of `best_of` seeds the video with the highest score is kept.
+    it: "rank", a number, or a mapping from paths. `guidance` g (0 to 7) computes v + g·(v − v_negative). An adapter
+    that reads `actions` needs a .npz file (`actions`, and `states` if it reads them), a .parquet file (`action`,
+    `observation.state`) or DATASET#EPISODE, with one row between each two frames; `action_guidance` a (0 to 7) adds
+    a·(v − v without actions). `critic` takes uint8 frames_THWC and the prompt, and returns a score; of `best_of` seeds
+    the video with the highest score is kept.
     `on_video` is called after each video is written.
 
     Raises:
@@ -257,10 +264,11 @@ def generate(
     """
     from worldtune.adapters.alphas import alphas_of
     from worldtune.generation.batch import GenerationSettings, generate_videos
-    from worldtune.generation.collect_requests import Options, collect_requests, input_of
+    from worldtune.generation.collect_requests import Options, collect_requests, input_of, path_text
     from worldtune.registry.named_adapter import with_releases
 
-    options = Options(name, inference_type, prompt, input_of(image, video), seed, steps, guidance)
+    options = Options(name, inference_type, prompt, input_of(image, video), seed, steps, guidance, path_text(actions),
+                      action_guidance)  # fmt: skip
     asked = with_releases(collect_requests(requests, options, adapter))
     settings = GenerationSettings(
         base, device, offload, compiled, guardrails, best_of, critic, overwrite, alphas_of(alpha)
@@ -271,6 +279,58 @@ def generate(
         if on_video:
             on_video(generated)
     return videos
+
+
+def rollout(
+    frames: np.ndarray,
+    actions: np.ndarray,
+    *,
+    adapter: str | Path | None = None,
+    base: str | World = "pocket",
+    states: np.ndarray | None = None,
+    prompt: str | None = None,
+    seed: int = 0,
+    steps: int = 12,
+    action_guidance: float | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the frames that follow given frames under given actions: uint8, one for each row of `actions`.
+
+    `frames` are uint8 (H, W, 3) or (T, H, W, 3); the last one is continued. Row t of `actions` is the command after
+    frame t. `states` is the state at the last given frame, or a row for it and each later frame. Longer sequences
+    continue chunk by chunk; the state at the start of a later chunk is predicted from the deltas unless it is given.
+    `prompt` should be that of the training clips; None means no text. For many calls, open a
+    `worldtune.generation.rollout.Rollout` once.
+
+    Raises:
+        RecipeError: Neither the adapter nor the base reads actions.
+        DataError: Frames, actions or states do not fit the model, or are unlike those that it was trained on.
+        AdapterError: The adapter was made for another base.
+
+    Example:
+        >>> recipe = wt.load_recipe("pocket-new-view-actions", ["train.steps=2", "train.warmup=1", "replay=null",
+        ...                                                     "mix={}", "validate.clips=1", "validate.sigmas=1"])
+        >>> run = wt.train(recipe, out="runs/acting")
+        >>> clip = wt.open_dataset("builtin:pocket-play-held-out").train[0]
+        >>> from worldtune.data.clip import read_clip
+        >>> start, state = read_clip(clip)[0], clip.states[0]
+        >>> frames = wt.rollout(start, clip.actions[:20], adapter=run.adapter, states=state, steps=2)
+        >>> frames.shape, frames.dtype
+        ((20, 64, 64, 3), dtype('uint8'))
+    """
+    from worldtune.generation.rollout import Rollout
+    from worldtune.models.load import open_world_on
+    from worldtune.registry.named_adapter import locate_adapter
+
+    world = open_world_on(device, base) if isinstance(base, str) else base
+    used = None if adapter is None else locate_adapter(adapter)
+    path, digest = (used.path, used.card) if used else (None, None)
+    model = Rollout(world, path, prompt=prompt, steps=steps, action_guidance=action_guidance, digest=digest)
+    try:
+        return model(frames, actions, states, seed=seed, progress=progress or silent)
+    finally:
+        model.close()
 
 
 def evaluate(

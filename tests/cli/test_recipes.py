@@ -17,7 +17,7 @@ from .in_process import Verb, fault, in_process
 
 __all__ = ["in_process"]
 
-READY = sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+READY = [path.stem for path in sorted(recipe_folder().glob("*.yaml"))]
 OF_REAL_BASES = [name for name in READY if not name.startswith("pocket")]
 PLANNED = re.compile(r"for (\d+) GB: ([\d.]+) GiB at most,\s(?:# )?(as it is|with .+?)[.;]\s")
 

@@ -16,7 +16,8 @@ from worldtune.core.files import digest_file
 from worldtune.data.video.decode import read_frames
 from worldtune.data.video.video_index import measure_video
 from worldtune.errors import UserError
-from worldtune.generation.generate import draw_noise, generate, read_prompts, write_result
+from worldtune.generation.chunk import draw_noise
+from worldtune.generation.generate import generate, read_prompts, write_result
 from worldtune.generation.long_video import count_chunks
 from worldtune.generation.request import GenerationRequest
 from worldtune.generation.validate_request import resolve

@@ -6,6 +6,7 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from safetensors import safe_open
 
+from worldtune.diffusion.action_embedder import OWN_HIDDEN, add_embedders
 from worldtune.models.catalog import BY_NAME, KNOWN_BASES, KnownBase
 from worldtune.models.resolve_base import pocket_folder
 
@@ -14,6 +15,7 @@ EXACT = {
     "predict2.5-2b/post-trained": 2_059_174_912,
     "predict2.5-2b/pre-trained": 2_059_174_912,
     "predict2.5-2b/distilled": 2_059_174_912,
+    "predict2.5-2b/robot/action-cond": 2_126_767_104,
     "predict2.5-14b/post-trained": 14_368_047_104,
     "predict2.5-14b/pre-trained": 14_368_047_104,
     "predict2-2b/video2world": 1_956_413_440,
@@ -24,7 +26,11 @@ EXACT = {
 def meta_model(base: KnownBase) -> CosmosTransformer3DModel:
     """Return the denoiser on the meta device, without memory."""
     with torch.device("meta"):
-        return CosmosTransformer3DModel(**base.architecture.config())
+        model = CosmosTransformer3DModel(**base.architecture.config())
+        if base.actions:
+            dim = base.architecture.heads * base.architecture.head_dim
+            add_embedders(model, 4 * len(base.actions.scale), OWN_HIDDEN * dim, dim)
+        return model
 
 
 def test_names_are_unique() -> None:
@@ -76,6 +82,7 @@ def test_schedules_and_positions_equal_nvidia_s() -> None:
         "predict2.5-2b/post-trained": ("karras 200…0.01", 1e-4, spread),
         "predict2.5-2b/pre-trained": ("shift5", None, spread),
         "predict2.5-2b/distilled": ("distilled", None, spread),
+        "predict2.5-2b/robot/action-cond": ("shift5", None, spread),
         "predict2.5-14b/post-trained": ("shift5", None, spread),
         "predict2.5-14b/pre-trained": ("shift5", None, spread),
         "predict2-2b/video2world": ("edm 80…0.002", pytest.approx(1e-4 / 1.0001), spread),
@@ -91,4 +98,5 @@ def test_text_and_sizes_equal_the_papers() -> None:
         blocks_heads = {"2b": (28, 16), "14b": (36, 40)}[base.name.partition("/")[0].rpartition("-")[2]]
         assert (architecture.layers, architecture.heads) == blocks_heads
         assert architecture.projection == ((100_352, 1024) if base.name.startswith("predict2.5") else None)
-        assert (base.frames, base.height, base.width, base.fps) == (93, 704, 1280, 16)
+        size = (13, 256, 320, 4) if base.actions else (93, 704, 1280, 16)
+        assert (base.frames, base.height, base.width, base.fps) == size

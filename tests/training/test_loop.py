@@ -92,7 +92,7 @@ def test_first_step_matches_the_diffusers_forward(
     """The loss is the base's, with zeros for dropped prompts; Adam's first step has the size of the rate."""
     recipe = small_recipe(tiny_world, videos, text_dropout=0.5, seed=SOME_DROPPED, warmup=4)
     world = open_world(str(tiny_world))
-    ((clips, z_BCTHW, _, draws),) = Batches(data, recipe, 5.0, range(3)).of(0)
+    ((clips, z_BCTHW, _, draws, _),) = Batches(data, recipe, 5.0, range(3)).of(0)
     assert set(draws.dropped_B.tolist()) == {True, False}
     embeddings_BNE = world.text.embed([clip.clip.caption for clip in clips])
     embeddings_BNE[draws.dropped_B] = 0

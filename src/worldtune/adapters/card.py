@@ -11,6 +11,7 @@ from pydantic import Discriminator, Tag
 
 from worldtune.adapters.module_spec import ModuleSpec
 from worldtune.adapters.spec import AdapterSpec
+from worldtune.core.actions.form import ActionForm
 from worldtune.core.files import digest_bytes, digest_json, write_json
 from worldtune.core.ranges import Count, Fps, Fraction, Frames, PixelSize
 from worldtune.core.settings import StrictModel, parse_model
@@ -19,8 +20,9 @@ from worldtune.errors import AdapterError, RecipeError
 
 CARD = "adapter.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
+EMBEDDER = "action_embedder.safetensors"
 LARGEST = 16 * MIB
-FORMAT = 4
+FORMAT = 5
 HINT = "Export it again."
 
 
@@ -57,6 +59,8 @@ class AdapterCard(StrictModel):
     `step` is the training step of these weights, `average` the name of their moving average, if any. If another tool
     trained the adapter, `step`, `preflight`, frames, fps, size and fit are unknown and None, and `modes` is empty.
     `tile` holds the rows of cameras in a frame, if there are several; `augment` the augmentation of the clips, if any.
+    `actions` is the form in which the adapter reads actions, None if it reads none; `embedder_digest` that of its own
+    action embedder's file.
     """
 
     format: int = FORMAT
@@ -74,6 +78,8 @@ class AdapterCard(StrictModel):
     fit: Literal["stretch", "cover", "letterbox"] | None
     tile: list[list[str]] | None = None
     augment: dict[str, float] | None = None
+    actions: ActionForm | None = None
+    embedder_digest: str | None = None
     step: Count | None
     average: str | None
     weights_digest: str

@@ -6,7 +6,7 @@ The bytes compared with the card are the bytes used. The header, which other too
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worldtune.adapters.card import CARD, WEIGHTS, AdapterCard, read_card, read_card_and_digest
+from worldtune.adapters.card import CARD, EMBEDDER, WEIGHTS, AdapterCard, read_card, read_card_and_digest
 from worldtune.adapters.finite import check_finite
 from worldtune.adapters.formats import METADATA, Alpha, ForeignAdapter, Stated, layers_from, read_layers, stated_in
 from worldtune.adapters.module_spec import ModuleSpec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_WEIGHTS = 16384 * MIB
+LARGEST_EMBEDDER = 1024 * MIB
 
 
 def read_card_for(folder: Path, base_digest: str, digest: str | None = None) -> AdapterCard:
@@ -49,6 +50,7 @@ def read_verified_card(folder: Path, base_digest: str, digest: str | None = None
     """
     card = read_card_for(folder, base_digest, digest)
     read_weights(folder, card)
+    read_embedder(folder, card)
     return card
 
 
@@ -93,6 +95,25 @@ def read_weights(folder: Path, card: AdapterCard, *, stored: bool = False) -> We
         raise AdapterError("the weights do not match the card", where=str(folder), hint=hint)
     check_finite(tensors, str(folder))
     return Weights(tensors, config)
+
+
+def read_embedder(folder: Path, card: AdapterCard) -> "dict[str, Tensor]":
+    """Return the tensors of the adapter's own action embedder by NVIDIA's names; empty if it has none.
+
+    Raise AdapterError if the file does not match the card, or is not finite.
+    """
+    if card.embedder_digest is None:
+        return {}
+    hint = "Export it again."
+    content = read_bytes(folder / EMBEDDER, LARGEST_EMBEDDER, AdapterError, hint)
+    if digest_bytes(content) != card.embedder_digest:
+        raise AdapterError(f"{EMBEDDER} does not match the card", where=str(folder), hint=hint)
+    try:
+        tensors, _ = parse_safetensors(content, str(folder / EMBEDDER))
+    except UserError as error:
+        raise AdapterError(error.what, where=error.where, hint=hint) from error
+    check_finite(tensors, str(folder))
+    return tensors
 
 
 def expected_header(spec: AdapterSpec | ModuleSpec) -> dict[str, Any]:

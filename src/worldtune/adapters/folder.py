@@ -1,4 +1,4 @@
-"""The adapter folder: `pytorch_lora_weights.safetensors` in diffusers' names, and the card.
+"""The adapter folder: `pytorch_lora_weights.safetensors` in diffusers' names, the card, and an action embedder if any.
 
 Ranks, alphas, targets and method are in the file's header (`lora_adapter_metadata`): without them diffusers would
 assume alpha = rank. Stock `pipe.load_lora_weights(folder)` reads the folder: an adapter that was initialized with
@@ -17,8 +17,15 @@ from peft import get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from worldtune.adapters.actions import (
+    check_not_conditioned,
+    embedder_parameters,
+    form_of,
+    remove_action_embedders,
+    save_embedder,
+)
 from worldtune.adapters.card import WEIGHTS, AdapterCard, write_card
-from worldtune.adapters.checkpoint import read_card_for, read_weights
+from worldtune.adapters.checkpoint import read_card_for, read_embedder, read_weights
 from worldtune.adapters.formats import Stated, layers_from
 from worldtune.adapters.inject import ADAPTER, inject, inject_ranks, lora_config, wrapped_modules
 from worldtune.adapters.layers.initialization import factors
@@ -38,7 +45,11 @@ def save_adapter(folder: Path, denoiser: CosmosTransformer3DModel, card: Adapter
     spec = card.adapter.as_saved
     with atomic_folder(folder) as partial:
         write_weights(partial, _layers(denoiser), stated_config(spec))
-        card = card.model_copy(update={"adapter": spec, "weights_digest": digest_file(partial / WEIGHTS)})
+        digests = {
+            "weights_digest": digest_file(partial / WEIGHTS),
+            "embedder_digest": save_embedder(partial, denoiser),
+        }
+        card = card.model_copy(update={"adapter": spec, "actions": form_of(denoiser), **digests})
         write_card(partial, card)
         (partial / WEIGHTS).chmod(
             partial.stat().st_mode & 0o666
@@ -79,9 +90,9 @@ def load_adapter(
     denoiser without adapter, if it was made for another base, has changed, or its tensors do not fit.
     """
     card = read_card_for(folder, base_digest, digest)
-    tensors = read_weights(folder, card).tensors
+    tensors = read_weights(folder, card).tensors | embedder_parameters(read_embedder(folder, card))
     try:
-        _fill(inject(denoiser, card.adapter, seed=0), tensors, folder)
+        _fill(inject(denoiser, card.adapter, 0, card.actions), tensors, folder)
     except AdapterError:
         remove_adapter(denoiser)
         raise
@@ -97,12 +108,15 @@ def load_adapters(
 ) -> list[AdapterCard]:
     """Put the exact weighted sum of several adapters onto the denoiser, and return their cards.
 
-    Raise AdapterError as `load_adapter` does, and for a DoRA unless it is the only adapter and has weight 1.
+    Raise AdapterError as `load_adapter` does, and for a DoRA or an action-conditioned adapter unless it is the only
+    adapter and has weight 1.
     """
     known: Sequence[str | None] = digests if digests is not None else [None] * len(weighted)
     if len(weighted) == 1 and weighted[0][1] == 1:
         return [load_adapter(weighted[0][0], denoiser, base_digest, known[0])]
     cards = [read_card_for(path, base_digest, digest) for (path, _), digest in zip(weighted, known, strict=True)]
+    for (path, _), card in zip(weighted, cards, strict=True):
+        check_not_conditioned(card, str(path), "a weighted sum of adapters")
     read = [read_weights(path, card) for (path, _), card in zip(weighted, cards, strict=True)]
     layers = blended_adapters(
         [
@@ -146,6 +160,7 @@ def remove_adapter(denoiser: CosmosTransformer3DModel) -> None:
     if wrapped_modules(denoiser):
         denoiser.delete_adapters(ADAPTER)
         denoiser.unload_lora()
+    remove_action_embedders(denoiser)
 
 
 def _sort_metadata(path: Path) -> None:

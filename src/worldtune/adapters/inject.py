@@ -6,27 +6,34 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from worldtune.adapters.actions import add_action_embedders
 from worldtune.adapters.layers.factored_dora import use_memory_efficient_layers
 from worldtune.adapters.layers.initialization import initialize
 from worldtune.adapters.module_spec import ModuleSpec
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.adapters.targets import IN_BLOCK
+from worldtune.core.actions.form import ActionForm
 from worldtune.errors import AdapterError
 
 ADAPTER = "default"
 
 
-def inject(denoiser: CosmosTransformer3DModel, spec: AdapterSpec | ModuleSpec, seed: int) -> dict[str, nn.Parameter]:
+def inject(
+    denoiser: CosmosTransformer3DModel, spec: AdapterSpec | ModuleSpec, seed: int, actions: ActionForm | None = None
+) -> dict[str, nn.Parameter]:
     """Freeze the denoiser, add the adapter and return its parameters, fp32, by name.
 
-    A is Kaiming-uniform from `seed` and B zero, or both follow `spec.init`; DoRA's magnitude is the row norm of W. The
-    output equals the base's. Raise AdapterError if a weight is too small for the rank.
+    A is Kaiming-uniform from `seed` and B zero, or both follow `spec.init`; DoRA's magnitude is the row norm of W. An
+    adapter that reads `actions` also has an action embedder, whose output is zero. The output equals the base's.
+    Raise AdapterError if a weight is too small for the rank, or the base reads actions in another form.
     """
     _check_rank(denoiser, spec)
     denoiser.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         denoiser.add_adapter(lora_config(spec), adapter_name=ADAPTER)
+        if actions:
+            add_action_embedders(denoiser, actions, seed)
         parameters = adapter_parameters(denoiser)
         for parameter in parameters.values():
             parameter.data = parameter.data.float()

@@ -25,6 +25,7 @@ class AdapterSpec(StrictModel):
     `rank_pattern`). alpha/rank is the same everywhere: a module's alpha is proportional to its rank (`alpha_pattern`).
     `init`: B starts at zero; or A and B start at the largest singular values of W (PiSSA, arXiv:2404.02948) or at the
     first columns of its QR decomposition (OLoRA, arXiv:2406.01775), and these factors are subtracted from the change.
+    `actions`: the model reads the robot's actions too, through two small MLPs of the adapter (or of the base).
     """
 
     method: Literal["lora", "dora"] = "lora"
@@ -34,6 +35,7 @@ class AdapterSpec(StrictModel):
     ranks: dict[str, Rank] = Field(default_factory=dict)
     rslora: bool = False
     init: Literal["zero", "pissa", "olora"] = "zero"
+    actions: bool = False
 
     @field_validator("targets", mode="before")
     @classmethod

@@ -136,6 +136,7 @@ def _as_json(checked: "CheckedDataset") -> dict[str, Any]:
         "same_footage": [vars(pair) for pair in dataset.same_footage],
         "used_but": dataset.ledger.notes(),
         "problems": [vars(problem) for problem in dataset.problems],
+        "obedience": checked.obedience,
     }
 
 
@@ -161,7 +162,7 @@ def _print(checked: "CheckedDataset") -> None:
     print_notes(console, dataset.ledger)
     print_same_footage(console, dataset.same_footage)
     print_problems(console, dataset.problems)
-    for line in checked.codec:
+    for line in (*checked.codec, *filter(None, [checked.obedience])):
         print_line(console, line, gap=True)
     for fault in dataset.faults:
         print_line(console, f"unusable: {fault}")

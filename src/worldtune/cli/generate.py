@@ -43,6 +43,13 @@ def generate(
     guidance: Annotated[
         int | None, typer.Option(min=0, max=7, help="0 to 7: v + g·(v − v_negative) (default: the base's).")
     ] = None,
+    actions: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="For a model that reads actions: .npz, .parquet or DATASET#EPISODE."),
+    ] = None,
+    action_guidance: Annotated[
+        float | None, typer.Option(min=0, max=7, help="0 to 7: a·(v − v without actions) (default: 1).")
+    ] = None,
     best_of: Annotated[int, typer.Option(min=1, help="Make N videos with consecutive seeds, and keep the best.")] = 1,
     critic: Annotated[str | None, typer.Option(help="The function that scores them: package.module:function.")] = None,
     guardrails: Annotated[
@@ -63,11 +70,15 @@ def generate(
     sets the frame count, size and frame rate that it was trained on. Every request is checked before the first is
     sampled.
 
+    An adapter trained with adapter.actions=true, or a base that reads actions, needs --actions: one row between each
+    two frames, row t for the command after frame t. A .npz file holds `actions`, and `states` if the model reads the
+    first state; a .parquet file the columns action and observation.state; DATASET#EPISODE names a recorded episode.
+
     A request file has the field names of NVIDIA's examples/inference.py. The options for prompt, input, type, name,
-    seed, steps and guidance cannot be combined with it; all others can. Beside each mp4 there is a JSON manifest with
-    every input, digest and seed, and the guardrails that really ran. Defaults for both: 35 steps, seed 0, the base's
-    guidance and frame rate. A critic takes the frames (uint8, T×H×W×3) and the prompt, and returns a number; higher
-    is better.
+    seed, steps, guidance and actions cannot be combined with it; all others can. Beside each mp4 there is a JSON
+    manifest with every input, digest and seed, and the guardrails that really ran. Defaults for both: 35 steps, seed
+    0, the base's guidance and frame rate. A critic takes the frames (uint8, T×H×W×3) and the prompt, and returns a
+    number; higher is better.
 
     Example:
 
@@ -101,6 +112,8 @@ def generate(
             seed=seed,
             steps=steps,
             guidance=guidance,
+            actions=actions,
+            action_guidance=action_guidance,
             best_of=best_of,
             critic=critic,
             guardrails=cast("Guardrails", guardrails),

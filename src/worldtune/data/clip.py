@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worldtune.core.files import digest_json
+from worldtune.core.files import digest_bytes, digest_json
 from worldtune.data.augment import NO_AUGMENTATION, Augmentation
 from worldtune.data.video.decode import Fit, fit_frame
 from worldtune.data.video.file_cache import cached_file_digest
@@ -67,6 +67,13 @@ def content_digest(clip: Clip) -> str:
         list(vars(clip.augmentation).values()),
     ]
     return digest_json([files, processing])
+
+
+def actions_digest(clip: Clip) -> str:
+    """Return the SHA-256 of the clip's actions and first state, which an action-conditioned model reads."""
+    states = None if clip.states is None else clip.states[:1]
+    parts = [b"" if rows is None else str(rows.shape).encode() + rows.tobytes() for rows in (clip.actions, states)]
+    return digest_json([digest_bytes(part) for part in parts])
 
 
 def read_clip(clip: Clip) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from worldtune.core.progress import Progress, silent, stage
 from worldtune.data.dataset import Dataset, build_dataset
+from worldtune.data.obedience import describe_obedience
 from worldtune.data.sources import choose_cameras, open_spec_source
 from worldtune.data.spec import DataSpec
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class CheckedDataset:
     """A dataset under its name in the recipe. `base` and `codec` describe how well a base on this machine fits it.
 
+    `obedience` says whether clips whose action space is declared can teach a model to obey actions.
     `dataset.faults` includes faults that only the base shows, such as captions too long for it.
     """
 
@@ -31,6 +33,7 @@ class CheckedDataset:
     dataset: Dataset
     base: BaseCompatibility | None
     codec: tuple[str, ...]
+    obedience: str | None = None
 
 
 def check_recipe(recipe: Recipe, progress: Progress = silent) -> list[CheckedDataset]:
@@ -57,6 +60,10 @@ def check_datasets(
         fit = compatible.get(name)
         codec = tuple(codec_notes.get(name, ()))
         checked.append(CheckedDataset(name, spec, _with_base_faults(datasets[name], fit), fit, codec))
+    declared = [item for item in checked if item.spec.action_space is not None and item.name != "retention"]
+    if declared:  # one answer for all training clips together: play may be a dataset of its own
+        sentence = describe_obedience([clip for item in declared for clip in item.dataset.train])
+        checked[0] = replace(checked[0], obedience=sentence)
     return checked
 
 

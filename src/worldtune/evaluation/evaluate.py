@@ -52,6 +52,7 @@ from worldtune.evaluation.scoring.choose_scorers import choose_scorers, other_ta
 from worldtune.evaluation.scoring.judge_scores import JudgeScorer
 from worldtune.evaluation.scoring.memorization import MemorizationScorer
 from worldtune.evaluation.scoring.prompt_sensitivity import PromptScorer
+from worldtune.evaluation.scoring.wrong_actions import wrong_action_scorer
 from worldtune.latents.store import LatentStore, default_store
 from worldtune.models.world import World
 
@@ -226,6 +227,11 @@ def _compare(
         not_run["prompt_sensitivity"] = prompt_scorer
     else:
         scorers.append(prompt_scorer)
+    obedience = wrong_action_scorer(work.world, suite, work.candidates_by_name, work.generator, scorers)
+    if isinstance(obedience, str):
+        not_run["wrong_action_correlation"] = obedience
+    else:
+        scorers.append(obedience)
     calibration = None
     if request.judge is not None:
         calibration = calibrate(request.judge, suite.headline, stage(progress, "calibrate the judge"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from worldtune.adapters.actions import check_not_conditioned
 from worldtune.adapters.alphas import Alphas
 from worldtune.adapters.card import CARD, read_card
 from worldtune.adapters.checkpoint import read_any_layers
@@ -137,6 +138,8 @@ def diff_adapters(first: Used, second: Used, alphas: Alphas) -> tuple[Difference
 
 
 def _read(source: Used, alphas: Alphas) -> ForeignAdapter:
+    if (source.path / CARD).is_file():
+        check_not_conditioned(read_card(source.path), str(source.path), "another file or a merged base")
     return read_any_layers(source.path, alphas.of(source.path), source.card)
 
 

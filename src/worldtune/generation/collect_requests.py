@@ -30,6 +30,8 @@ class Options:
     seed: int | None = None
     num_steps: int | None = None
     guidance: int | None = None
+    actions: str | None = None
+    action_guidance: float | None = None
 
 
 def collect_requests(requests: Requests, options: Options, adapters: Adapters) -> list[GenerationRequest]:
@@ -64,6 +66,11 @@ def input_of(image: str | Path | None, video: str | Path | None) -> Path | None:
         raise UserError("a video continues either an image or a video", where="generate", hint="Give one of them.")
     given = image if video is None else video
     return None if given is None else Path(given)
+
+
+def path_text(path: str | Path | None) -> str | None:
+    """Return a path as text, None without one."""
+    return None if path is None else str(path)
 
 
 def pairs_of(adapters: Adapters) -> list[tuple[str | Path, float]]:

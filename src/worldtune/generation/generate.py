@@ -5,23 +5,18 @@ Shapes: B clips, T frames, H×W pixels, C channels; N text tokens, D text width.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from worldtune.core.files import atomic_file, write_json
 from worldtune.core.progress import Progress, part_of, silent
-from worldtune.core.tensors.finite import is_finite
 from worldtune.data.video.decode import write_video
-from worldtune.diffusion.conditioning import conditioning_mask
-from worldtune.errors import DataError
+from worldtune.generation.chunk import ChunkSampling, ChunkSize, make_chunk, with_actions
 from worldtune.generation.long_video import count_chunks, make_long
 from worldtune.generation.manifest import EMPTY_RECORD, GenerationRecord, manifest
-from worldtune.generation.sampler import Guidance, sample
+from worldtune.generation.sampler import Guidance
 from worldtune.generation.validate_request import Resolved, read_input
-from worldtune.models.vae.shapes import SPATIAL, latent_frames
 from worldtune.models.world import World
 
 Texts = Mapping[str, Tensor]
@@ -54,48 +49,13 @@ def generate(world: World, resolved: Resolved, texts: Texts, progress: Progress 
         if given_THWC is None and request.known_latents:
             given_THWC = read_input(resolved)
         part = part_of(progress, number * resolved.evaluations, total)
-        return _chunk(world, resolved, given_THWC, guidance, request.seed + number, part)
+        size = ChunkSize(resolved.chunk, resolved.height, resolved.width)
+        first = number * (resolved.chunk - request.chunk_overlap)
+        conditions = with_actions(guidance, resolved.actions, first, resolved.chunk, world)
+        sampling = ChunkSampling(conditions, resolved.evaluations, request.seed + number, request.noise, request.name)
+        return make_chunk(world, size, given_THWC, sampling, part)
 
     return make_long(resolved.frames, resolved.chunk, request.chunk_overlap, make)
-
-
-def _chunk(
-    world: World,
-    resolved: Resolved,
-    given_THWC: np.ndarray | None,
-    guidance: Guidance,
-    seed: int,
-    progress: Progress,
-) -> np.ndarray:
-    """Return one chunk of frames_THWC that continues the given frames. Raise DataError for NaN and infinity."""
-    known = 0 if given_THWC is None else latent_frames(len(given_THWC))
-    shape = (latent_frames(resolved.chunk), resolved.height // SPATIAL, resolved.width // SPATIAL)
-    noise_BCTHW = draw_noise((1, world.denoiser.config.out_channels, *shape), seed, resolved.request.noise)
-    noise_BCTHW = noise_BCTHW.to(world.device)
-    z_BCTHW = torch.zeros_like(noise_BCTHW)
-    if given_THWC is not None:
-        z_BCTHW[:, :, :known] = world.encode(torch.from_numpy(np.ascontiguousarray(given_THWC))[None])
-    z_BCTHW = sample(
-        world,
-        guidance,
-        noise_BCTHW,
-        z_BCTHW,
-        conditioning_mask(torch.tensor([known], device=world.device), shape[0]),
-        steps=resolved.evaluations,
-        progress=progress,
-    )
-    if not is_finite(z_BCTHW):
-        what = "the generated video contains NaN or infinity"
-        hint = "Generate without the adapter, or with lower guidance, to find which one causes it."
-        raise DataError(what, where=resolved.request.name, hint=hint)
-    return world.decode(z_BCTHW)[0].cpu().numpy()
-
-
-def draw_noise(shape: tuple[int, ...], seed: int, convention: Literal["torch", "numpy"]) -> Tensor:
-    """Return standard normal noise for a seed, from torch's generator or, as in NVIDIA's tool, numpy's RandomState."""
-    if convention == "numpy":
-        return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def write_result(

@@ -41,6 +41,7 @@ def manifest(
                      for adapter, card in zip(request.weighted_adapters, resolved.card_digests, strict=True)],
         "input": {"sha256": digest_file(request.input_path), "fit": resolved.fit, "fps": resolved.input_fps}
                  if request.input_path else None,
+        "actions": _actions(resolved),
         "text": {"base_reads": read, "prompt_tokens": resolved.prompt_tokens,
                  "negative_prompt": _negative(resolved) if resolved.guidance else "not used: no guidance"},
         "schedule": {"name": str(base.schedule), "steps": request.num_steps, "evaluations": resolved.evaluations,
@@ -58,6 +59,13 @@ def _decided(resolved: Resolved) -> dict[str, Any]:
     """Return values that come from the prompt file, the base or diffusers where the request does not state them."""
     negative = {"negative_prompt": resolved.negative_prompt} if resolved.guidance else {}
     return {"prompt": resolved.prompt, "guidance": resolved.guidance} | negative
+
+
+def _actions(resolved: Resolved) -> dict[str, Any] | None:
+    if resolved.actions is None:
+        return None
+    given = resolved.actions.given
+    return {"sha256": given.digest, "rows": len(given.rows_TA), "guidance": resolved.actions.strength}
 
 
 def _negative(resolved: Resolved) -> str:

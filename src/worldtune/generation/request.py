@@ -62,6 +62,10 @@ class GenerationRequest(StrictModel):
     )
     chunk_overlap: Literal[1, 5] = 1
     noise: Literal["torch", "numpy"] = Field("torch", description="numpy: the noise of NVIDIA's own tool")
+    actions: SafeText | None = Field(None, description="a .npz or .parquet file, or DATASET#EPISODE")
+    action_guidance: float | None = Field(
+        None, ge=0, le=7, description="a·(v − v without actions); default: 1 for an adapter's own action embedder"
+    )
     adapter: SafePath | None = None
     adapters: tuple[WeightedAdapter, ...] = Field((), max_length=MOST_ADAPTERS)
 
@@ -202,6 +206,21 @@ def _anchored(item: Any, folder: Path) -> Any:
             raise RecipeError(
                 f"{key} leaves the request file's folder", where=str(item[key]), hint="Put it into that folder."
             )
+    if isinstance(item.get("actions"), str):
+        anchored["actions"] = _anchored_actions(item["actions"], folder)
     if isinstance(item.get("adapters"), list):
         anchored["adapters"] = [_anchored(adapter, folder) for adapter in item["adapters"]]
     return anchored
+
+
+def _anchored_actions(text: str, folder: Path) -> str:
+    """Return the path of a request's actions relative to its file's folder; a shipped or hub dataset keeps its name.
+
+    Raise RecipeError if it lies outside this folder.
+    """
+    if text.startswith(("builtin:", "hf:")):
+        return text
+    if not _real(folder / text.rpartition("#")[0] if "#" in text else folder / text).is_relative_to(_real(folder)):
+        what = "actions leaves the request file's folder"
+        raise RecipeError(what, where=text, hint="Put the file into that folder.")
+    return str(folder / text)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from worldtune.adapters.actions import owns_embedders
 from worldtune.adapters.card import AdapterCard
 from worldtune.adapters.checkpoint import read_card_and_digest_for
 from worldtune.data.video.decode import Fit, fit_frame, read_frames
 from worldtune.data.video.image_file import read_image
 from worldtune.data.video.video_index import measure_video
 from worldtune.errors import DataError, RecipeError, UserError
+from worldtune.generation.action_request import VideoActions, check_length, model_form, resolve_actions
 from worldtune.generation.negative_prompt import default_negative_prompt
 from worldtune.generation.request import GenerationRequest, is_picture
 from worldtune.models.vae.shapes import TEMPORAL, latent_frames
@@ -26,7 +28,7 @@ class Resolved:
     `frames` counts the whole video, `chunk` the frames generated at once; `evaluations` counts calls of the denoiser
     for one chunk. `prompt_tokens` and `negative_tokens` include the chat template; the base reads up to `read_tokens`.
     `card_digests` are those of the adapters' cards. `negative_prompt` is empty without guidance. `fps` is that of the
-    generated video, `input_fps` that of the input video.
+    generated video, `input_fps` that of the input video. `actions` are those that the model reads, if it does.
     """
 
     request: GenerationRequest
@@ -46,6 +48,7 @@ class Resolved:
     prompt_tokens: int
     negative_tokens: int
     read_tokens: int
+    actions: VideoActions | None = None
 
 
 def resolve(world: World, request: GenerationRequest) -> Resolved:
@@ -53,7 +56,8 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
 
     Frames, size, speed and fit that the request does not state come from the first adapter with them, which was trained
     on these alone; otherwise from the base. Raise DataError for an input that cannot be read, RecipeError for a size
-    that the base cannot make or a prompt longer than it reads, AdapterError for an adapter of another base.
+    that the base cannot make, a prompt longer than it reads, or actions for a model that reads none; AdapterError for
+    an adapter of another base.
     """
     read = [
         read_card_and_digest_for(adapter.path, world.card.digest, adapter.card) for adapter in request.weighted_adapters
@@ -62,7 +66,17 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
     _check_same_speed(cards, request.name)
     card, base = next((card for card in cards if card.frames), None), world.card
     default_frames = (card and card.frames) or base.frames
-    frames = request.num_output_frames or default_frames
+    actions = resolve_actions(
+        model_form(world, cards),
+        request.actions,
+        request.action_guidance,
+        owned_by_base=owns_embedders(world.denoiser),
+        name=request.name,
+    )
+    acted = len(actions.given.rows_TA) + 1 if actions and request.enable_autoregressive else None
+    frames = request.num_output_frames or acted or default_frames
+    if actions:
+        check_length(actions, frames)
     chunk = (request.chunk_size or default_frames) if request.enable_autoregressive else frames
     height, width = request.size or ((card and card.height) or base.height, (card and card.width) or base.width)
     world.check_size(chunk, height, width, request.name)
@@ -102,6 +116,7 @@ def resolve(world: World, request: GenerationRequest) -> Resolved:
         prompt_tokens=tokens,
         negative_tokens=world.text.count(negative) if guidance else 0,
         read_tokens=world.text.length,
+        actions=actions,
     )
     if request.known_latents:
         read_input(resolved)

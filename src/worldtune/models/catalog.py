@@ -101,6 +101,17 @@ POCKET = Architecture(6, 4, 48, 48, 64, (128, 64), (1.0, 1.0, 1.0), (16, 32, 32)
 
 
 @dataclass(frozen=True)
+class ActionConditioning:
+    """How a base reads actions: rows of `len(scale)` numbers, each times its `scale`, four rows per latent frame.
+
+    `state_columns` are as in a recipe's action space: None marks a number that is no delta.
+    """
+
+    scale: tuple[float, ...]
+    state_columns: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
 class KnownBase:
     """One base model.
 
@@ -109,7 +120,8 @@ class KnownBase:
     training loss: about 0.03 with a real base's weights, about 3 without (cosmos-predict2.5 issue 161). Its last
     training used `frames` frames of `height` × `width` at `fps`. It needs at least `min_known_latents` given latent
     frames. `guidance` is the default: diffusers', or 0 if the base has guidance built in or, like pocket, was measured
-    without.
+    without. A base that is conditioned on `actions` has its own weights in `checkpoint` alone; the diffusers folder
+    provides the other parts.
     """
 
     name: str
@@ -128,6 +140,7 @@ class KnownBase:
     first_loss: tuple[float, float] = (0.0, 0.5)
     min_known_latents: int = 0
     guidance: int = 7
+    actions: ActionConditioning | None = None
 
     @property
     def bf16_gigabytes(self) -> float:
@@ -158,6 +171,33 @@ def _predict25(size: str, training: str, file: str, schedule: Schedule) -> Known
         architecture={"2B": PREDICT25_2B, "14B": PREDICT25_14B}[size],
         checkpoint=f"base/{training}/{file}_ema_bf16.pt",
         guidance=0 if schedule.kind == "distilled" else 7,
+    )
+
+
+def _action_conditioned() -> KnownBase:
+    """Return the base trained on Bridge: end-effector deltas in meters and radians, and the gripper's position.
+
+    Source: cosmos-predict2.5 (`experiments/base/action.py`, `predict2/action/datasets/dataset_local.py`): 12 actions
+    for 13 frames, the first frame is given at the σ of the others, positions as in the pre-trained 2B. The parameters
+    include the action embedders.
+    """
+    return KnownBase(
+        name="predict2.5-2b/robot/action-cond",
+        repo="nvidia/Cosmos-Predict2.5-2B",
+        revision="diffusers/base/pre-trained",
+        parameters=2_059_174_912 + 67_592_192,
+        license=NVIDIA,
+        text_encoder=REASON1,
+        schedule=_SHIFT_5,
+        frames=13,
+        height=256,
+        width=320,
+        fps=4,
+        architecture=PREDICT25_2B,
+        checkpoint="robot/action-cond/38c6c645-7d41-4560-8eeb-6f4ddc0e6574_ema_bf16.pt",
+        min_known_latents=1,
+        guidance=0,
+        actions=ActionConditioning((20.0, 20.0, 20.0, 20.0, 20.0, 20.0, 1.0), (0, 1, 2, 3, 4, 5, None)),
     )
 
 
@@ -202,6 +242,7 @@ KNOWN_BASES: tuple[KnownBase, ...] = (
     _predict25("2B", "distilled", "575edf0f-d973-4c74-b52c-69929a08d0a5", _DISTILLED),
     _predict25("14B", "post-trained", "e21d2a49-4747-44c8-ba44-9f6f9243715f", _SHIFT_5),
     _predict25("14B", "pre-trained", "54937b8c-29de-4f04-862c-e67b04ec41e8", _SHIFT_5),
+    _action_conditioned(),
     _predict2("2B", 1_956_413_440),
     _predict2("14B", 14_265_285_632),
 )

@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from diffusers import CosmosTransformer3DModel
+from torch import Tensor
 
 from worldtune.core.files import digest_bytes, digest_file, digest_json
 from worldtune.core.tensors.names import rename_tensors
 from worldtune.core.tensors.read import read_tensors
 from worldtune.errors import BaseError
+from worldtune.models.action_conditioning import add_own_embedders, split_embedder
 from worldtune.models.catalog import CONFIG_KEYS, KNOWN_BASES, KnownBase
 from worldtune.models.device import PRECISION, choose_device
 from worldtune.models.memory.offload import Offload
@@ -33,8 +35,9 @@ def open_world(name: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     """
     source = locate(name)
     check_layout(source.folder, name)
-    denoiser = _load_denoiser(source, dtype)
-    known = _trained_as(source, denoiser.config, name)
+    denoiser, embedder = _load_denoiser(source, dtype)
+    known = _trained_as(source, denoiser.config, name, acting=bool(embedder))
+    add_own_embedders(denoiser, known, embedder, dtype, source.checkpoint or source.folder)
     family = read_config(source.folder / "model_index.json")["_class_name"]
     if (known.schedule.kind == "edm") != (CLASSES[family] == EULER):
         raise BaseError(f"a {family} was not trained as {known.name}", where=name, hint="See `worldtune bases`.")
@@ -91,28 +94,29 @@ def open_prompt_encoder(folder: Path) -> PromptEncoder:
     return kind(folder, torch.device("cpu"), torch.float32)
 
 
-def _load_denoiser(source: Source, dtype: torch.dtype) -> CosmosTransformer3DModel:
+def _load_denoiser(source: Source, dtype: torch.dtype) -> tuple[CosmosTransformer3DModel, dict[str, Tensor]]:
+    """Return the denoiser, and the tensors of its action embedders if its checkpoint has them."""
     folder = source.folder / "transformer"
     if missing := sorted(CONFIG_KEYS - read_config(folder / "config.json").keys()):
         what = f"config.json does not state {missing[0]}, and diffusers would use a default"
         raise BaseError(what, where=str(folder), hint="Copy the model again.")
     if source.checkpoint:
-        tensors = read_tensors(source.checkpoint)
+        embedder, tensors = split_embedder(read_tensors(source.checkpoint))
         renamed = rename_tensors(tensors, "diffusers", str(source.checkpoint)).of(tensors)
         model = fill_module(CosmosTransformer3DModel, folder, renamed, dtype, source.checkpoint)
     else:
-        model = load_module(CosmosTransformer3DModel, folder, dtype)
+        model, embedder = load_module(CosmosTransformer3DModel, folder, dtype), {}
     if model.config.extra_pos_embed_type is not None or model.config.img_context_dim_in:
         raise BaseError(
             "the denoiser has learned positions or image context: it is not a Predict 2.5 or 2 model",
             where=str(source.folder),
             hint="Specify a base of `worldtune bases`.",
         )
-    return model
+    return model, embedder
 
 
-def _trained_as(source: Source, config: Any, name: str) -> KnownBase:
-    """Return the stated catalog base, or else the only one with this architecture.
+def _trained_as(source: Source, config: Any, name: str, *, acting: bool) -> KnownBase:
+    """Return the stated catalog base, or else the only one with this architecture that reads actions or does not.
 
     Raise BaseError if none or several have it, or the stated base has another architecture.
     """
@@ -123,6 +127,7 @@ def _trained_as(source: Source, config: Any, name: str) -> KnownBase:
         raise BaseError(what, where=name, hint="State the base it was trained as.")
     if stated:
         return stated
+    matches = [base for base in matches if (base.actions is not None) == acting]
     if len(matches) == 1:
         return matches[0]
     names = [base.name for base in matches]

@@ -6,11 +6,12 @@ need different schedules). A suffix `+CHECKPOINT` replaces the denoiser by NVIDI
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -50,7 +51,8 @@ def locate(source: str) -> Source:
     if plus and not Path(checkpoint).exists():
         raise BaseError("there is no such checkpoint", where=checkpoint, hint="Correct the path after the +.")
     folder, revision, known = _folder(place)
-    return Source(folder, Path(checkpoint) if plus else None, revision, stated or known or _trained_as(folder))
+    own = _download_checkpoint(known) if known and known.actions and not plus else None
+    return Source(folder, Path(checkpoint) if plus else own, revision, stated or known or _trained_as(folder))
 
 
 def local_folder(source: str) -> Path | None:
@@ -148,8 +150,19 @@ def _repo_of(place: str) -> tuple[str, str] | None:
 
 def _download(repo: str, revision: str) -> Path:
     """Return the snapshot of a repo at a revision, from the cache or the hub; the folder's name is the commit."""
+    return _from_hub(repo, revision, lambda: snapshot_download(repo, revision=revision, allow_patterns=WANTED))
+
+
+def _download_checkpoint(known: KnownBase) -> Path:
+    """Return NVIDIA's file of a base whose weights are in no diffusers folder."""
+    repo, file = known.repo or "", known.checkpoint or ""
+    return _from_hub(repo, "main", lambda: hf_hub_download(repo, file))
+
+
+def _from_hub(repo: str, revision: str, fetch: Callable[[], str]) -> Path:
+    """Return the fetched path. Raise BaseError with the reason if the hub does not provide it."""
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=WANTED))
+        return Path(fetch())
     except HFValidationError as error:
         raise BaseError("invalid name of a repo", where=f"{repo}@{revision}", hint="Correct the name.") from error
     except GatedRepoError as error:

@@ -13,6 +13,7 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
+from worldtune.diffusion.action_embedder import ActionInputs
 from worldtune.errors import UserError
 from worldtune.models.catalog import KnownBase, Schedule
 from worldtune.models.clip_size import check_size
@@ -193,13 +194,18 @@ class World:
         return cache_text_kv(self.denoiser, text_BND.to(self.dtype), self._execution.resident)
 
     def velocity(
-        self, x_BCTHW: Tensor, sigma_BT: Tensor, cond_mask_BT: Tensor, text: Tensor | TextKeysValues
+        self,
+        x_BCTHW: Tensor,
+        sigma_BT: Tensor,
+        cond_mask_BT: Tensor,
+        text: Tensor | TextKeysValues,
+        actions: ActionInputs | None = None,
     ) -> Tensor:
         """Return the predicted v_BCTHW, in fp32, at noise levels σ in [0, 1], one per latent frame.
 
-        `text` is text_BND, or the result of `cache_text_kv`.
+        `text` is text_BND, or the result of `cache_text_kv`. `actions` need an action-conditioned base or adapter.
         """
         self._offloader.take(self.denoiser.transformer_blocks, self.denoiser.transformer_blocks)
         text = text.to(self.dtype) if isinstance(text, Tensor) else text
         x_BCTHW = x_BCTHW.to(self.dtype)
-        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, cond_mask_BT, text, self._execution).float()
+        return self._denoise(self.denoiser, x_BCTHW, sigma_BT, cond_mask_BT, text, self._execution, actions).float()

@@ -13,6 +13,8 @@ from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
 from torch import Tensor, nn
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, T5Config, T5EncoderModel
 
+from worldtune.core.actions.form import ROWS
+from worldtune.diffusion.action_embedder import OWN_HIDDEN, add_embedders
 from worldtune.models.catalog import T5, KnownBase
 from worldtune.models.model_config import read_config
 from worldtune.models.resolve_base import pocket_folder
@@ -29,7 +31,11 @@ CPU = torch.device("cpu")  # the device of tensors without data, which does not 
 
 def meta_denoiser(base: KnownBase, dtype: torch.dtype) -> CosmosTransformer3DModel:
     with default_dtype(dtype):
-        return CosmosTransformer3DModel(**base.architecture.config()).eval().requires_grad_(False)
+        denoiser = CosmosTransformer3DModel(**base.architecture.config())
+        if base.actions:
+            dim = base.architecture.heads * base.architecture.head_dim
+            add_embedders(denoiser, ROWS * len(base.actions.scale), OWN_HIDDEN * dim, dim)
+    return denoiser.eval().requires_grad_(False)
 
 
 def with_layers(base: KnownBase, layers: int) -> KnownBase:

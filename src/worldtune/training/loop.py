@@ -51,7 +51,7 @@ def train(
     be written, the base or the datasets of a resumed run changed, or a process of the run is lost.
     """
     settings, shift = recipe.train, world.card.shift(recipe.train.shift)
-    parameters = inject(prepare_denoiser(world, settings), recipe.adapter, settings.seed)
+    parameters = inject(prepare_denoiser(world, settings), recipe.adapter, settings.seed, data.action_form)
     apply_machine_config(world, recipe.machine, distributed, settings.batch)
     preflight_state = preflight(world, recipe.adapter, parameters, data.train, shift, distributed, settings.main_mode)
     state = TrainingState(parameters, settings, frozen_factors(world.denoiser))
@@ -99,7 +99,7 @@ def _accumulate_gradients(
     """Add the gradients of the mean loss over a batch of `batch` clips; return this process's part of that loss."""
     loss = 0.0
     for micro_batch in micro_batches:
-        loss_B = loss_per_clip(world, micro_batch.z_BCTHW, micro_batch.text_BND, micro_batch.draws)
+        loss_B = loss_per_clip(world, micro_batch.z_BCTHW, micro_batch.text_BND, micro_batch.draws, micro_batch.actions)
         check_finite_values("loss", loss_B, [micro_batch], run, step)
         (loss_B.sum() / batch).backward()
         loss += loss_B.sum().item() / batch

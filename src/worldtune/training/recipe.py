@@ -47,6 +47,8 @@ class Train(StrictModel):
         default_factory=lambda: {"text2world": 0.1, "image2world": 0.65, "video2world": 0.25}
     )
     text_dropout: float = Field(0.1, ge=0, lt=1)
+    action_lr: float = Field(2e-3, gt=0, description="the peak rate of the action embedder; prodigy uses lr")
+    action_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips without actions, for guidance on them")
     shift: float = Field(5.0, gt=0, description="of the noise levels; unused for a Predict 2 base")
     quantization: Literal["int8", "fp8", "nf4"] | None = Field(
         None, description="of the frozen base; changes the result"

@@ -231,7 +231,7 @@ def test_one_failure_fails_all(results: list[Outcome], outcome: Outcome) -> None
     assert len(set(EXIT_CODES.values())) == 3
 
 
-OVER_BASE, OVER_FROZEN, PATH, MEMORY, FORGETTING = (gate.name for gate in read_gate_policy(DEFAULT).gates)
+OVER_BASE, OVER_FROZEN, PATH, OBEDIENCE, MEMORY, FORGETTING = (gate.name for gate in read_gate_policy(DEFAULT).gates)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_the_default_gates_pass_good_and_fail_bad_candidates(tried: Comparison) 
     assert [gate for gate, outcome in outcomes["forgets"].items() if outcome == "fail"] == [FORGETTING]
     assert outcomes["frozen"][OVER_FROZEN] == "fail"
     assert outcomes["same"][OVER_BASE] == "fail"
-    assert [outcomes["sound"][gate] for gate in (PATH, MEMORY)] == ["does not apply"] * 2
+    assert [outcomes["sound"][gate] for gate in (PATH, OBEDIENCE, MEMORY)] == ["does not apply"] * 3
 
 
 def test_an_optional_gate_does_not_apply_if_nothing_was_measured(comparison: Comparison) -> None:

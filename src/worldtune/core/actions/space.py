@@ -46,3 +46,27 @@ class ActionSpace(StrictModel):
     def spread_evenly(self, command_TD: Array) -> Array:
         """Return rows of `action`, (T, A), in which each command of an interval is the interval's mean command."""
         return np.tile(command_TD, (1, self.commands_per_frame))
+
+    def delta_numbers(self, size: int) -> tuple[int, ...]:
+        """Return which of a command's `size` numbers are deltas; without `state_columns`, all of them."""
+        if self.kind == "absolute":
+            return ()
+        columns = self.state_columns
+        return tuple(n for n in range(size) if columns is None or columns[n] is not None)
+
+    def summed(self, actions_TA: Array) -> Array:
+        """Return the sum of all commands' deltas until the end of each frame interval, (T, number of deltas).
+
+        Rotations are added like translations, which is exact for one axis and approximate for several.
+        """
+        size = self.command_size(actions_TA.shape[1], "action")
+        deltas = list(self.delta_numbers(size))
+        commands_TCD = actions_TA.reshape(len(actions_TA), self.commands_per_frame, size)
+        return commands_TCD[:, :, deltas].sum(1, dtype=np.float64).cumsum(0).astype(np.float32)
+
+    def hold(self, row_A: Array) -> Array:
+        """Return the row of a robot that holds still after `row_A`: no delta, and the last command's other numbers."""
+        size = self.command_size(len(row_A), "action")
+        command_D = row_A[-size:].copy()
+        command_D[list(self.delta_numbers(size))] = 0.0
+        return np.tile(command_D, self.commands_per_frame)

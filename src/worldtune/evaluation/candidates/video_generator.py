@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldtune.adapters.actions import form_of
 from worldtune.adapters.card import read_card_and_digest
 from worldtune.adapters.checkpoint import read_verified_card
 from worldtune.adapters.folder import load_adapter, remove_adapter
 from worldtune.core.files import digest_json
 from worldtune.core.progress import Progress, silent
-from worldtune.data.clip import content_digest
-from worldtune.errors import DataError
+from worldtune.data.clip import actions_digest, content_digest
+from worldtune.errors import DataError, UserError
 from worldtune.evaluation.cache.score_cache import BASE_LOADER, code_key
 from worldtune.evaluation.cache.video_cache import Key, VideoCache
 from worldtune.evaluation.cases.case import Video
@@ -77,6 +78,8 @@ class VideoGenerator:
             "text": clip.text.sha256,
             "steps": self.plan.steps,
             "guidance": float(self.plan.guidance),
+            "action_guidance": float(self.plan.action_guidance),
+            "actions": actions_digest(clip.clip),
             "seed": seed,
             "computed": [world.device.type, str(world.dtype), world.quantized],
         }
@@ -110,6 +113,7 @@ class VideoGenerator:
         progress(done, len(keys), model.name)
         if any(missing_clips.values()):
             with model.loaded_on(world), _name_candidate_in_errors(model.name):
+                _check_actions(world, model.name, clips)
                 for seed, seed_clips in missing_clips.items():
                     for clip, frames_THWC in generate_videos(world, seed_clips, self.plan, seed):
                         self.video_cache.put(keys[seed, clip.clip.name], frames_THWC)
@@ -138,6 +142,13 @@ def generate_candidates(
     Raise as `VideoGenerator.generate` does.
     """
     return {model.name: generator.generate(world, model, clips, progress) for model in list_models(adapters)}
+
+
+def _check_actions(world: World, name: str, clips: Sequence[LatentClip]) -> None:
+    """Raise UserError if the model reads actions and no clip has any."""
+    if form_of(world.denoiser) is not None and all(clip.clip.actions is None for clip in clips):
+        what = f"{name} reads actions, but the clips have none"
+        raise UserError(what, where=name, hint="Name its own run first: the clips follow that run's data.action_space.")
 
 
 @contextmanager

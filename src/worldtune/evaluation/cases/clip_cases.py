@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from worldtune.adapters.actions import form_of, owns_embedders
 from worldtune.core.progress import Progress, silent
 from worldtune.core.seeds import derive_seed
 from worldtune.data.clip import Clip, content_digest, read_clip
@@ -16,6 +17,7 @@ from worldtune.errors import DataError
 from worldtune.evaluation.cases.case import Case, Frames, Video
 from worldtune.evaluation.sampling_plan import SamplingPlan
 from worldtune.generation.sampler import Guidance, sample
+from worldtune.latents.action_batch import clip_actions
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.models.world import World
 
@@ -64,7 +66,8 @@ def generate_videos(
 ) -> Iterator[tuple[LatentClip, Frames]]:
     """Yield each clip with its generated video, uint8 frames_THWC. Several clips are generated at once.
 
-    A clip's noise depends on the seed and the clip's content, so that every candidate starts from the same noise.
+    A clip's noise depends on the seed and the clip's content, so that every candidate starts from the same noise. A
+    model that reads actions gets those of the clip.
     Raise DataError if a video contains NaN or infinity.
     """
     batch = min(BATCH, max(1, BATCHED_LATENTS // load_batch(list(clips[:1]))[0].numel())) if clips else BATCH
@@ -77,10 +80,13 @@ def generate_videos(
         noise = [torch.randn(z.shape, generator=generator) for z, generator in zip(z_BCTHW, generators, strict=True)]
         noise_BCTHW = torch.stack(noise).to(world.device)
         cond_mask_BT = conditioning_mask(torch.ones(len(batch_clips), device=world.device), z_BCTHW.shape[2])
+        actions = clip_actions(form_of(world.denoiser), batch_clips, z_BCTHW.shape[2])
+        actions = actions and actions.to(world.device)
+        action_guidance = 0.0 if owns_embedders(world.denoiser) else plan.action_guidance
         negative_BND = torch.zeros_like(text_BND) if plan.guidance == 0 else world.no_text().expand_as(text_BND)
         generated_BCTHW = sample(
             world,
-            Guidance(text_BND, negative_BND, plan.guidance),
+            Guidance(text_BND, negative_BND, plan.guidance, actions, action_guidance),
             noise_BCTHW,
             z_BCTHW,
             cond_mask_BT,

@@ -54,6 +54,11 @@ class GripperPathScorer:
         end_point = EndPoint(_in_millimeters(path.generated_end), _in_millimeters(path.real_end), self._reader_error_mm)
         return Scores(values, weights={"path_slope": path.square}, end_point=end_point)
 
+    @property
+    def reader(self) -> PathReader:
+        """The reader of paths."""
+        return self._reader
+
     def _read_path(self, features: VideoFeatures) -> Track:
         return self._reader.read(features.frames_THWC)
 

@@ -96,6 +96,13 @@ METRICS: dict[str, MetricDefinition] = {
         2,
         "distance between the end points, over the real ones' mean distance from their task's mean",
     ),
+    "wrong_action_correlation": MetricDefinition(
+        "wrong-action correlation",
+        "",
+        "higher",
+        2,
+        "obedience: correlation of the gripper's path, given another task's actions, with the path of these actions",
+    ),
     "background_drift": MetricDefinition(
         "background drift", "levels", "lower", 1, "change of pixels that stand still in the real video, of 255"
     ),

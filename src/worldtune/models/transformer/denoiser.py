@@ -26,6 +26,7 @@ from diffusers.models.transformers.transformer_cosmos import (
 )
 from torch import Tensor, nn
 
+from worldtune.diffusion.action_embedder import ActionInputs, embed_actions
 from worldtune.models.attention import attend
 from worldtune.models.memory.activation_checkpoint import ActivationCheckpoint, checkpointed
 from worldtune.models.memory.chunked import in_chunks
@@ -88,11 +89,13 @@ def forward(
     cond_mask_BT: Tensor,
     text: Tensor | TextKeysValues,
     execution: Execution = DEFAULT_EXECUTION,
+    actions: ActionInputs | None = None,
 ) -> Tensor:
     """Return the predicted velocity v_BCTHW of latents x at noise levels σ in [0, 1], one per latent frame.
 
     `cond_mask_BT` is 1.0 where the latent frame is given; `text` is text_BND of `project_text`, or the result of
-    `cache_text_kv`. Raise RecipeError if the processes of `context` cannot share the tokens and heads evenly.
+    `cache_text_kv`. `actions` need the denoiser's action embedders. Raise RecipeError if the processes of
+    `context` cannot share the tokens and heads evenly.
     """
     config = model.config
     mask_BCTHW = cond_mask_BT[:, None, :, None, None].expand(-1, -1, -1, *x_BCTHW.shape[3:]).to(x_BCTHW.dtype)
@@ -106,7 +109,14 @@ def forward(
     x_BTSD = patches.reshape(batch, frames, height * width, dim)
 
     precision = model.time_embed.norm.weight.dtype  # of the network, or fp32
-    temb, embedded = model.time_embed(x_BTSD.new_empty(0, dtype=precision), sigma_BT.flatten())
+    like = x_BTSD.new_empty(0, dtype=precision)
+    if actions is None:
+        temb, embedded = model.time_embed(like, sigma_BT.flatten())
+    else:
+        to_time, to_adaln = embed_actions(model, actions, cond_mask_BT)
+        proj = model.time_embed.time_proj(sigma_BT.flatten()).type_as(like)
+        temb = model.time_embed.t_embedder(proj) + to_adaln.flatten(0, 1).type_as(like)
+        embedded = model.time_embed.norm(proj + to_time.flatten(0, 1).type_as(like))
     temb_BTD, embedded_BTD = temb.view(batch, frames, -1), F.silu(embedded).view(batch, frames, -1)
     if context := execution.context:
         context.check_divisible(height * width, model.config.num_attention_heads)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worldtune.adapters.actions import form_of, owns_embedders
 from worldtune.adapters.card import PreflightProof
 from worldtune.adapters.inject import expected_modules, wrapped_modules
 from worldtune.adapters.spec import AdapterSpec
 from worldtune.data.splits.spread import spread
 from worldtune.diffusion.loss import squared_error_per_clip
 from worldtune.errors import PreflightError
+from worldtune.latents.action_batch import clip_actions
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.models.world import World
 from worldtune.training.data.sampling_noise import held_out_draws
@@ -26,7 +28,7 @@ from worldtune.training.flow_matching_loss import loss_per_clip, predict
 
 PROBED_CLIPS, SIGMAS = 4, 4  # clips, and noise levels of each
 BAND_MARGIN = 4  # times the largest first loss in the base's own domain: for robots and cameras it has never seen
-B_NOISE = 1e-2  # standard deviation of noise added to B: with B = 0, A gets no gradient
+B_NOISE = 1e-2  # standard deviation of noise added to layers that start at zero: behind them, nothing gets a gradient
 
 
 @dataclass
@@ -61,7 +63,7 @@ def preflight(
         )
     world.denoiser.disable_adapters()
     first_loss = _first_loss(world, clips, shift, mode)
-    before, *_ = _probe(world, clips[0], shift, mode)
+    before, *_ = _probe(world, clips[0], shift, mode, with_actions=owns_embedders(world.denoiser))
     world.denoiser.enable_adapters()
     difference = (_probe(world, clips[0], shift, mode)[0] - before).abs().max().item()
     if difference != 0:
@@ -159,20 +161,23 @@ def _check_gradients_reach(
     mode: str,
     distributed: Distributed,
 ) -> None:
-    """Raise PreflightError if a tensor's gradient is zero or not finite while B holds a little noise."""
-    b_matrices = {name: parameter for name, parameter in parameters.items() if ".lora_B." in name}
-    before = {name: parameter.detach().clone() for name, parameter in b_matrices.items()}
+    """Raise PreflightError if a tensor's gradient is zero or not finite while layers that start at zero hold a little
+    noise: B, and the last layers of the action embedder.
+    """
+    zero_layers = {name: p for name, p in parameters.items() if ".lora_B." in name or name.endswith(".fc2.weight")}
+    before = {name: parameter.detach().clone() for name, parameter in zero_layers.items()}
     with torch.no_grad():
-        for parameter in b_matrices.values():
+        for parameter in zero_layers.values():
             noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
             parameter.add_(B_NOISE * noise.to(parameter.device))
     z_BCTHW, text_BND = load_batch([clip])
     draws = held_out_draws(z_BCTHW, mode, shift, 0.5, [0])
-    loss_per_clip(world, z_BCTHW, text_BND, draws).sum().backward()
+    actions = clip_actions(form_of(world.denoiser), [clip], z_BCTHW.shape[2])
+    loss_per_clip(world, z_BCTHW, text_BND, draws, actions).sum().backward()
     distributed.all_reduce_gradients(parameters.values())
     unreached = [name for name, p in parameters.items() if p.grad is None or not _is_finite_nonzero(p.grad)]
     with torch.no_grad():
-        for name, parameter in b_matrices.items():
+        for name, parameter in zero_layers.items():
             parameter.copy_(before[name])
     for parameter in parameters.values():
         parameter.grad = None
@@ -190,11 +195,18 @@ def _is_finite_nonzero(gradient: Tensor) -> bool:
 
 @torch.no_grad()
 def _probe(
-    world: World, clip: LatentClip, shift: float | None, mode: str, quantile: float = 0.5
+    world: World,
+    clip: LatentClip,
+    shift: float | None,
+    mode: str,
+    quantile: float = 0.5,
+    *,
+    with_actions: bool = True,
 ) -> tuple[Tensor, float, float]:
     """Return the velocity of one clip for one fixed draw, its loss, and the loss of predicting zero."""
     z_BCTHW, text_BND = load_batch([clip])
     draws = held_out_draws(z_BCTHW, mode, shift, quantile, [0])
-    v_BCTHW, target_BCTHW, cond_mask_BT = predict(world, z_BCTHW, text_BND, draws)
+    actions = clip_actions(form_of(world.denoiser), [clip], z_BCTHW.shape[2]) if with_actions else None
+    v_BCTHW, target_BCTHW, cond_mask_BT = predict(world, z_BCTHW, text_BND, draws, actions)
     loss = squared_error_per_clip(v_BCTHW, target_BCTHW, cond_mask_BT).item()
     return v_BCTHW, loss, squared_error_per_clip(torch.zeros_like(v_BCTHW), target_BCTHW, cond_mask_BT).item()

@@ -12,20 +12,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from worldtune.diffusion.action_embedder import ActionInputs
+from worldtune.latents.action_batch import clip_actions
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.latents.mixture import Mixture
+from worldtune.training.data.action_conditioning import dropped_actions
 from worldtune.training.data.encode_datasets import TrainingData
 from worldtune.training.data.sampling_noise import NoiseDraws, training_draws
 from worldtune.training.recipe import Recipe
 
 
 class MicroBatch(NamedTuple):
-    """Clips of a step that are computed at once; text_BND is that of no prompt for clips with a dropped prompt."""
+    """Clips of a step that are computed at once; text_BND is that of no prompt for clips with a dropped prompt.
+
+    `actions` are those of the clips, not given for clips with dropped actions; None if the model reads none.
+    """
 
     clips: list[LatentClip]
     z_BCTHW: Tensor
     text_BND: Tensor
     draws: NoiseDraws
+    actions: ActionInputs | None = None
 
 
 class Batches:
@@ -72,4 +79,7 @@ class Batches:
         z_BCTHW, text_BND = load_batch(clips)
         draws = training_draws(self._recipe.train, self._shift, step, z_BCTHW.shape[1:], places)
         text_BND = torch.where(draws.dropped_B[:, None, None], self._data.no_text_1ND, text_BND)
-        return MicroBatch(clips, z_BCTHW, text_BND, draws)
+        actions = clip_actions(self._data.action_form, clips, z_BCTHW.shape[2])
+        if actions is not None:
+            actions = actions.without(dropped_actions(self._recipe.train, step, places))
+        return MicroBatch(clips, z_BCTHW, text_BND, draws, actions)

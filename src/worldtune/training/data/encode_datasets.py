@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from worldtune.core.actions.form import ActionForm
 from worldtune.core.progress import Progress, silent
 from worldtune.data.clip import Clip
 from worldtune.data.dataset import Dataset, open_dataset
@@ -18,6 +19,7 @@ from worldtune.latents.encode import RemoteEncode, check_captions, encode_clips,
 from worldtune.latents.store import LatentStore, load_tensor
 from worldtune.models.world import World
 from worldtune.training.checks.check_trainable import check_trainable
+from worldtune.training.data.action_conditioning import run_form, with_declared_actions
 from worldtune.training.distributed import SINGLE_PROCESS, Distributed
 from worldtune.training.recipe import Recipe
 
@@ -31,7 +33,7 @@ class TrainingData:
 
     `train` and `held_out` are clips of the recipe's own dataset, `mixed` those of other training datasets by name, and
     `retention` those of the base's domain. `digests` has each dataset's digest by name. `ledger` has a row for each
-    clip: its use, or the reason why it is not used.
+    clip: its use, or the reason why it is not used. `action_form` is how the model reads actions, if it does.
     """
 
     train: list[LatentClip]
@@ -41,6 +43,7 @@ class TrainingData:
     no_text_1ND: Tensor
     digests: dict[str, str]
     ledger: Ledger
+    action_form: ActionForm | None = None
 
     def pools(self, recipe: Recipe) -> list[tuple[list[LatentClip], float]]:
         """Return each training dataset's clips with its share; the recipe's own dataset comes first."""
@@ -80,9 +83,17 @@ def prepare_data(
         world.check_size(spec.frames, spec.height, spec.width, name)
     check_trainable(recipe, world.card)
     datasets = {name: open_dataset(spec) for name, spec in recipe.datasets.items()}
-    trained = {name: dataset.train for name, dataset in datasets.items() if name != "retention"}
-    held_out = [clip for name in trained for clip in datasets[name].held_out]
-    retention = datasets["retention"].clips if "retention" in datasets else []
+    declared = {name: spec.action_space is not None for name, spec in recipe.datasets.items()}
+    trained = {
+        name: with_declared_actions(dataset.train, declared[name])
+        for name, dataset in datasets.items()
+        if name != "retention"
+    }
+    form = run_form(world, recipe, trained)
+    held_out = [clip for name in trained for clip in with_declared_actions(datasets[name].held_out, declared[name])]
+    retention = (
+        with_declared_actions(datasets["retention"].clips, declared["retention"]) if "retention" in datasets else []
+    )
     groups = [*trained.values(), held_out, retention]
     _check_no_leakage(groups, [[_recordings(clip) for clip in group] for group in groups])
     all_clips = [clip for group in groups for clip in group]
@@ -103,7 +114,7 @@ def prepare_data(
         for name, dataset in datasets.items()
     ]
     ledger, train = join_ledgers(ledgers), mixed.pop("data")
-    return TrainingData(train, encoded_held_out, mixed, encoded_retention, no_text_1ND, digests, ledger)
+    return TrainingData(train, encoded_held_out, mixed, encoded_retention, no_text_1ND, digests, ledger, form)
 
 
 def prepare_held_out(
@@ -120,6 +131,8 @@ def prepare_held_out(
             "no clips are held out to evaluate on", where=recipe.data.path, hint="Train with data.held_out."
         )
     retention = open_dataset(recipe.check.retention).clips if recipe.check.retention else []
+    declared = [recipe.data.action_space is not None] * 3
+    declared += [recipe.check.retention is not None and recipe.check.retention.action_space is not None, False]
     trained_on = spread_by_camera([clip for clip in dataset.train if not clip.augmentation.copy], MAX_TRAINED_ON)
     groups = [
         dataset.held_out[:count],
@@ -128,6 +141,7 @@ def prepare_held_out(
         spread(retention, BASE_DOMAIN_CLIPS)[:count],
         trained_on,
     ]
+    groups = [with_declared_actions(clips, is_declared) for clips, is_declared in zip(groups, declared, strict=True)]
     held_out, new_task, new_camera, base_domain, encoded_train = _encode(world, groups, store, progress)
     return HeldOut(held_out, new_task, new_camera, base_domain, dataset, encoded_train)
 

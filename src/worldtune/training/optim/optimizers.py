@@ -1,7 +1,7 @@
 """Optimizers of an adapter, from PyTorch and other libraries.
 
-Muon trains only matrices (A and B); AdamW then trains the rest (DoRA's magnitudes). LoRA+ gives B its own
-learning rate.
+Muon trains only matrices (A and B); AdamW then trains the rest (DoRA's magnitudes, the action embedder). LoRA+ gives B
+its own learning rate.
 """
 
 import importlib.util
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from worldtune.diffusion.action_embedder import EMBEDDERS
 from worldtune.errors import RecipeError
 from worldtune.training.recipe import Train
 
@@ -32,7 +33,7 @@ def check_installed(settings: Train) -> None:
 def make_optimizers(parameters: Mapping[str, nn.Parameter], settings: Train) -> list[Optimizer]:
     """Return the recipe's optimizer for the adapter's parameters, and AdamW for those that Muon cannot train."""
     check_installed(settings)
-    matrices = {name: p for name, p in parameters.items() if p.ndim == 2}
+    matrices = {name: p for name, p in parameters.items() if p.ndim == 2 and not _is_embedder(name)}
     if settings.optimizer == "muon":
         others = {name: p for name, p in parameters.items() if name not in matrices}
         muon = torch.optim.Muon(
@@ -58,11 +59,22 @@ def _adamw(parameters: Mapping[str, nn.Parameter], settings: Train) -> Optimizer
 
 
 def _groups(parameters: Mapping[str, nn.Parameter], settings: Train) -> list[dict[str, Any]]:
-    """Return parameter groups: B with the rate lr·lora_plus (arXiv:2402.12354), the others with lr."""
+    """Return parameter groups: B with the rate lr·lora_plus (arXiv:2402.12354), the action embedder with its own rate,
+    the others with lr.
+    """
     b_matrices = [p for name, p in parameters.items() if ".lora_B." in name]
-    others = [p for name, p in parameters.items() if ".lora_B." not in name]
-    groups = [{"params": others, "lr": settings.lr}, {"params": b_matrices, "lr": settings.lr * settings.lora_plus}]
+    embedder = [p for name, p in parameters.items() if _is_embedder(name)]
+    others = [p for name, p in parameters.items() if ".lora_B." not in name and not _is_embedder(name)]
+    groups = [
+        {"params": others, "lr": settings.lr},
+        {"params": b_matrices, "lr": settings.lr * settings.lora_plus},
+        {"params": embedder, "lr": settings.action_lr},
+    ]
     return [group for group in groups if group["params"]]
+
+
+def _is_embedder(name: str) -> bool:
+    return name.startswith(EMBEDDERS)
 
 
 def set_rates(optimizers: Sequence[Optimizer], factor: float) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldtune.adapters.actions import form_of
 from worldtune.core.statistics import estimate_mean
+from worldtune.latents.action_batch import clip_actions
 from worldtune.latents.dataset import LatentClip, load_batch
 from worldtune.models.world import World
 from worldtune.training.data.sampling_noise import held_out_draws
@@ -73,11 +75,13 @@ def measure_held_out(
     mine = distributed.shard(len(clips))
     for first in range(0, distributed.largest_shard(len(clips)), batch):
         numbers = list(mine[first : first + batch]) or [0]
-        z_BCTHW, text_BND = load_batch([clips[number] for number in numbers])
+        batch_clips = [clips[number] for number in numbers]
+        z_BCTHW, text_BND = load_batch(batch_clips)
+        actions = clip_actions(form_of(world.denoiser), batch_clips, z_BCTHW.shape[2])
         for m, mode in enumerate(modes):
             for s in range(sigmas):
                 draws = held_out_draws(z_BCTHW, mode, shift, (s + 0.5) / sigmas, numbers)
-                loss_B = loss_per_clip(world, z_BCTHW, text_BND, draws).cpu()
+                loss_B = loss_per_clip(world, z_BCTHW, text_BND, draws, actions).cpu()
                 if first < len(mine):
                     loss_CMS[numbers, m, s] = loss_B
     return HeldOutLosses(clips, modes, distributed.all_reduce(loss_CMS))
