@@ -34,7 +34,14 @@ def test_every_command_in_verbs_md_has_output() -> None:
 
 def test_every_verb_is_in_verbs_md() -> None:
     verbs = {verb for section in VERBS.values() for verb in section}
-    assert {shlex.split(command)[0] for command in SHOWN} >= verbs - {"demo", "caption", "encode", "report", "bench"}
+    assert {shlex.split(command)[0] for command in SHOWN} >= verbs - {
+        "demo",
+        "caption",
+        "dream-study",
+        "encode",
+        "report",
+        "bench",
+    }
     shown = "\n".join(SHOWN)
     assert all(f"adapter {verb}" in shown for verb in names(load_verb("adapter")))
 
