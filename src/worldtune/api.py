@@ -565,12 +565,18 @@ def label(
 
 
 def evaluate_idm(
-    idm: IdmRun | str | Path, data: str | None = None, *, base: World | None = None, device: str | None = None
+    idm: IdmRun | str | Path,
+    data: str | None = None,
+    *,
+    dreams: str | Path | None = None,
+    base: World | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Return how well an inverse dynamics model reads clips whose actions are known, by kind of video.
 
     "video" are the recorded clips, "codec" the same after the base's codec. The clips are the held-out clips of the
-    model's run, or all clips of the dataset `data`. Each kind has the explained variance of the positions' displacement
+    model's run, or all clips of the dataset `data`. "dreams" are the dreams in the folder `dreams`, compared with the
+    recorded episodes that they begin from. Each kind has the explained variance of the positions' displacement
     in a frame interval, the slope and error of the end points, and the rank correlation of disagreement and error.
 
     Raises:
@@ -581,10 +587,16 @@ def evaluate_idm(
         >>> figures["video"]["clips"], figures["codec"]["displacement_r2"] < 1
         (24, True)
     """
+    from worldtune.dreams.against_truth import measure_dreams
     from worldtune.dreams.idm.evaluate import evaluate_idm as evaluate
+    from worldtune.dreams.idm.model import load_idm
     from worldtune.dreams.idm.session import IdmRun
 
-    return evaluate(idm.folder if isinstance(idm, IdmRun) else Path(idm), data, device, base)
+    folder = idm.folder if isinstance(idm, IdmRun) else Path(idm)
+    figures = evaluate(folder, data, device, base)
+    if dreams is not None:
+        figures["dreams"] = measure_dreams(load_idm(folder), open_dreams(dreams))
+    return figures
 
 
 def train_policy(

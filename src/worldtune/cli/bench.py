@@ -14,6 +14,7 @@ from worldtune.errors import UserError
 MODULES = {
     "adapters": "adapters.adapters",
     "data": "data.data",
+    "dreams": "dreams.dreams",
     "evaluate": "evaluation.evaluate",
     "fuzz": "fuzzing.fuzz",
     "registry": "registry.registry",
@@ -31,6 +32,7 @@ BENCHES = {
     "adapters": "every adapter format of other tools compared with their own merge: the error, or the rejection",
     "fuzz": "5,000 seeded mutations of every kind of file that is read: tracebacks, hangs, silently wrong values",
     "everyday": "waiting times: plans, adapter show, the first line of long verbs, check",
+    "dreams": "inverse dynamics, obedience to actions, the plan of dreams, and the figures of finished studies",
     "data": "dataset readers compared with the stock libraries, decoding, copied footage, encoding, store, ledger",
 }
 

@@ -77,18 +77,21 @@ def label(
 def evaluate(
     idm: Annotated[Path, typer.Argument(help="The run folder or the folder of an IDM.")],
     data: Annotated[str | None, typer.Option(help="Another dataset (default: the run's held-out clips).")] = None,
+    dreams: Annotated[Path | None, typer.Option(help="Dreams of recorded episodes, to compare with these.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure an IDM on clips whose states and actions are known, as recorded and after the base's codec.
 
+    With --dreams also on dreams: the difference between "codec" and "dreams" is the error of the video model.
+
     Example:
 
-        worldtune idm evaluate runs/idm
+        worldtune idm evaluate runs/idm --dreams dreams/pick
     """
     say_first("idm evaluate: opening the model and its clips")
     import worldtune
 
-    figures = worldtune.evaluate_idm(idm, data)
+    figures = worldtune.evaluate_idm(idm, data, dreams=dreams)
     if as_json:
         echo_json(figures)
         return
