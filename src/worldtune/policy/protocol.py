@@ -33,7 +33,7 @@ class Control:
     """
 
     output: Output
-    gain: float = 60.0
+    gain: float = 40.0
     executed: int = 1
 
 

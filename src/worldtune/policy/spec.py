@@ -19,7 +19,7 @@ class PolicySpec(StrictModel):
     """
 
     output: Literal["displacement", "command"] = "displacement"
-    gain: float = Field(60.0, gt=0)
+    gain: float = Field(40.0, gt=0)
     chunk: int = Field(2, ge=1, le=16)
     executed: int = Field(1, ge=1)
     position_columns: tuple[int, ...] = Field((0, 1, 2), min_length=1)

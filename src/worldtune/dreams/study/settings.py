@@ -38,7 +38,7 @@ class StudySettings(StrictModel):
 
     target: Target = "camera"
     view: str = "top"
-    tasks: tuple[str, ...] = Field(("plate-slide", "button-press"), min_length=1)
+    tasks: tuple[str, ...] = Field(("button-press", "coffee-button", "plate-slide"), min_length=1)
     adapter_tasks: tuple[str, ...] = NEW_CAMERA_TASKS
     demonstrations: int = Field(5, ge=1)
     dreams: int = Field(48, ge=2)
@@ -77,10 +77,16 @@ class StudySettings(StrictModel):
         return tuple(arm for arm in self.arms if arm in ("base", "lora", "dora"))
 
 
+CONTACT_GAIN = 60.0
 TARGETS: dict[str, dict[str, Any]] = {
     "camera": {},
     "known": {"view": "left", "demonstrations": 2},
-    "task": {"view": "left", "tasks": ["handle-press-side"], "adapter_tasks": ["handle-press-side"]},
+    "task": {
+        "view": "left",
+        "tasks": ["handle-press-side"],
+        "adapter_tasks": ["handle-press-side", *NEW_CAMERA_TASKS],
+        "policy": {"gain": CONTACT_GAIN},  # a handle gives way only to a firm push
+    },
 }
 SMOKE: dict[str, Any] = {
     "adapter_tasks": ["plate-slide", "button-press"],
