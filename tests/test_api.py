@@ -54,7 +54,7 @@ def test_docstring_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         output: list[str] = []
         runner.run(example[0], out=output.append)
         assert not output, "".join(output)
-    assert sorted(os.listdir()) == ["both", "first.safetensors", "merged", "registry", "runs", "videos"]
+    assert sorted(os.listdir()) == ["both", "dreams", "first.safetensors", "merged", "registry", "runs", "videos"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worldtune.cli.dreams.dream import DEFAULT_PART
 from worldtune.cli.main import VERBS, load_verb
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -52,5 +53,7 @@ def test_options_in_verbs_md_exist(command: str) -> None:
     verb = load_verb(group)
     if rest and rest[0] in names(verb):
         verb, rest = verb.commands[rest[0]], rest[1:]
+    elif group == "dream":
+        verb = verb.commands[DEFAULT_PART]
     options = {option for parameter in verb.params for option in parameter.opts}
     assert {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)} <= options

@@ -33,7 +33,7 @@ from worldtune.latents.encode_processes import EncodeSettings, encode_in_process
 from worldtune.latents.store import LatentStore
 from worldtune.models.load import open_world
 
-PARTS = 54  # without given datasets; each given dataset adds more
+PARTS = 56  # without given datasets; each given dataset adds more
 BATCH = 8
 
 

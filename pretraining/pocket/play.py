@@ -21,7 +21,8 @@ import numpy as np
 from domain import NEW_VIEW, NEW_VIEW_TASKS, SIZE
 from package import ACTION_NAMES, STATE_NAMES
 from worldtune.data.export.lerobot_writer import Robot, write_lerobot
-from worldtune.sim.demonstration import FPS, FRAMES, STEPS_PER_FRAME, film, open_scene, place_camera
+from worldtune.sim.clip_format import FPS, FRAMES, STEPS_PER_FRAME
+from worldtune.sim.demonstration import film, open_scene, place_camera
 from worldtune.sim.tasks import TASKS
 from worldtune.sim.views import MOUNTED, VIEWS
 

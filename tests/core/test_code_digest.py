@@ -47,7 +47,7 @@ def test_code_that_makes_videos_and_scores_is_reached() -> None:
     makes_scores = reached(PACKAGE, SCORES)
     metrics = {file.stem for file in (PACKAGE / "evaluation/metrics").glob("[a-z]*.py")}
     others = {name for name in metrics if f"worldtune.evaluation.metrics.{name}" not in makes_scores}
-    assert others == {"trajectory", "anomaly"}, "which scorers of their own import"
+    assert others == {"anomaly", "end_points", "paths", "trajectory"}, "which scorers of their own import"
 
 
 def test_every_module_that_python_loads_is_reached() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cli.in_process import Verb, fault, in_process
 from worldtune.dreams.dream_set import DreamSet
-from worldtune.dreams.labeler import read_labels, write_labels
+from worldtune.dreams.idm.labels_file import read_labels, write_labels
 from worldtune.dreams.mixing.mixture import read_mixture
 
 __all__ = ["in_process"]
