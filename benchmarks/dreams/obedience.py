@@ -7,7 +7,7 @@ one start on held-out play, and PSNR on the experts beside the text-only adapter
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import worldtune as wt
-from worldtune.adapters.folder import load_adapter, remove_adapter
+from worldtune.adapters.folder import adapter_loaded
 from worldtune.core.files import write_json
 from worldtune.core.progress import Progress, silent
 from worldtune.core.statistics import MeanEstimate, PairedComparison, compare_paired
@@ -138,15 +138,9 @@ def path_of(clip: LatentClip) -> Any:
     return clip.clip.states[:, list(POSITION)]
 
 
-@contextmanager
-def loaded(world: World, run: TrainingRun) -> Iterator[None]:
+def loaded(world: World, run: TrainingRun) -> AbstractContextManager[None]:
     """Put a run's adapter on `world` inside the block."""
-    remove_adapter(world.denoiser)
-    load_adapter(run.adapter, world.denoiser, world.card.digest)
-    try:
-        yield
-    finally:
-        remove_adapter(world.denoiser)
+    return adapter_loaded(run.adapter, world.denoiser, world.card.digest)
 
 
 def figures(obeyed: Obedience, gain: PairedComparison, r2: dict[str, float]) -> Iterator[Figure]:

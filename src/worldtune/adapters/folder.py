@@ -6,7 +6,8 @@ factors of W is written as a plain one of twice the rank.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def load_adapter(
         raise
     denoiser.requires_grad_(False)
     return card
+
+
+@contextmanager
+def adapter_loaded(
+    folder: Path | None, denoiser: CosmosTransformer3DModel, base_digest: str, digest: str | None = None
+) -> Iterator[None]:
+    """Load an adapter for the block, None for the base alone, and remove it afterwards. Raise as `load_adapter` does.
+
+    An adapter that is already there is removed first.
+    """
+    remove_adapter(denoiser)
+    if folder is not None:
+        load_adapter(folder, denoiser, base_digest, digest)
+    try:
+        yield
+    finally:
+        remove_adapter(denoiser)
 
 
 def load_adapters(

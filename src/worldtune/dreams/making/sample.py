@@ -3,15 +3,15 @@
 Shapes: B dreams, C latent channels, T latent frames (frames_THWC: pictures), H×W pixels, N text tokens, D text width.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from worldtune.adapters.folder import load_adapter, remove_adapter
+from worldtune.adapters.folder import adapter_loaded
 from worldtune.core.seeds import derive_seed
 from worldtune.diffusion.conditioning import conditioning_mask
 from worldtune.dreams.making.plan import Dream, DreamModel, DreamSize
@@ -42,16 +42,9 @@ class Texts:
     dropped: Entry
 
 
-@contextmanager
-def loaded(world: World, model: DreamModel) -> Iterator[None]:
+def loaded(world: World, model: DreamModel) -> AbstractContextManager[None]:
     """Load the model's adapter for the block. Raise AdapterError if it does not fit the base or has changed."""
-    remove_adapter(world.denoiser)
-    if model.path is not None:
-        load_adapter(model.path, world.denoiser, world.card.digest, model.card)
-    try:
-        yield
-    finally:
-        remove_adapter(world.denoiser)
+    return adapter_loaded(model.path, world.denoiser, world.card.digest, model.card)
 
 
 def batch_size(world: World, size: DreamSize) -> int:

@@ -1,14 +1,14 @@
 """Generate the videos of candidates that are models, and cache each video as soon as it is generated."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldtune.adapters.actions import form_of
 from worldtune.adapters.card import read_card_and_digest
 from worldtune.adapters.checkpoint import read_verified_card
-from worldtune.adapters.folder import load_adapter, remove_adapter
+from worldtune.adapters.folder import adapter_loaded
 from worldtune.core.files import digest_json
 from worldtune.core.progress import Progress, silent
 from worldtune.data.clip import actions_digest, content_digest
@@ -31,16 +31,9 @@ class CandidateModel:
     adapter: Path | None = None
     card: str | None = None
 
-    @contextmanager
-    def loaded_on(self, world: World) -> Iterator[None]:
+    def loaded_on(self, world: World) -> AbstractContextManager[None]:
         """Load the adapter on `world` for the block and remove it afterwards. Raise AdapterError if it does not fit."""
-        remove_adapter(world.denoiser)
-        if self.adapter is not None:
-            load_adapter(self.adapter, world.denoiser, world.card.digest, self.card)
-        try:
-            yield
-        finally:
-            remove_adapter(world.denoiser)
+        return adapter_loaded(self.adapter, world.denoiser, world.card.digest, self.card)
 
     def digest(self, world: World) -> str:
         """Return the digest of all weights that generate a video.
