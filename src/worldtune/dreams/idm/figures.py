@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from worldtune.dreams.idm.card import IdmCard
 from worldtune.dreams.idm.examples import Array, Frames
+from worldtune.dreams.idm.labels import Labels
 from worldtune.dreams.idm.model import InverseDynamics
 from worldtune.evaluation.cases.gripper_columns import find_gripper_columns
 from worldtune.evaluation.metrics.end_points import end_point_statistics
@@ -30,7 +32,13 @@ class KnownVideo:
 
 
 def measure(idm: InverseDynamics, videos: Iterable[KnownVideo]) -> dict[str, Any]:
-    """Return the figures of an IDM with states on some videos.
+    """Return the figures of an IDM with states on some videos, as `compare_labels` does."""
+    known = list(videos)
+    return compare_labels(idm.card, known, [idm.label(video.frames_THWC, video.states_TS[0]) for video in known])
+
+
+def compare_labels(card: IdmCard, known: Sequence[KnownVideo], labels: Sequence[Labels]) -> dict[str, Any]:
+    """Return the figures of the labels that an IDM with states read from some videos.
 
     displacement_r2: the share of the variance of the positions' displacement in a frame interval that is explained,
     over all position columns, or all states if no columns are x, y and z. end_points: slope about the mean over the
@@ -38,9 +46,7 @@ def measure(idm: InverseDynamics, videos: Iterable[KnownVideo]) -> dict[str, Any
     spearman: of the ensemble's disagreement and the error of the displacement, over all intervals, both averaged over
     three intervals.
     """
-    known = list(videos)
-    labels = [idm.label(video.frames_THWC, video.states_TS[0]) for video in known]
-    columns = list(find_gripper_columns(idm.card.state_names) or range(len(idm.card.state_names)))
+    columns = list(find_gripper_columns(card.state_names) or range(len(card.state_names)))
     read = [np.asarray(label.states_TS)[:, columns] for label in labels]
     true = [video.states_TS[:, columns] for video in known]
     moved, moved_true = (np.concatenate([np.diff(path, axis=0) for path in paths]) for paths in (read, true))
@@ -58,16 +64,16 @@ def measure(idm: InverseDynamics, videos: Iterable[KnownVideo]) -> dict[str, Any
         "end_points": vars(ends),
         "spearman": rank_correlation([label.spread_I for label in labels], error),
     }
-    return figures | _command_figures(idm, known, [label.commands_ID for label in labels])
+    return figures | _command_figures(card, known, [label.commands_ID for label in labels])
 
 
-def _command_figures(idm: InverseDynamics, known: Sequence[KnownVideo], read: Sequence[Array]) -> dict[str, Any]:
+def _command_figures(card: IdmCard, known: Sequence[KnownVideo], read: Sequence[Array]) -> dict[str, Any]:
     """Return R² of each number of the commands, and the balanced accuracy of those that are not deltas."""
     pairs = [(r, v.commands_ID) for r, v in zip(read, known, strict=True) if v.commands_ID is not None]
     if not pairs:
         return {}
     read_ND, true_ND = np.concatenate([r for r, _ in pairs]), np.concatenate([t for _, t in pairs])
-    columns = idm.card.action_space.state_columns or ()
+    columns = card.action_space.state_columns or ()
     switches = [number for number, column in enumerate(columns) if column is None]
     return {
         "command_r2": [r_squared(r, t) for r, t in zip(read_ND.T, true_ND.T, strict=True)],

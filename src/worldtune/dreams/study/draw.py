@@ -17,7 +17,7 @@ from worldtune.core.progress import Progress, silent
 from worldtune.core.seeds import derive_seed
 from worldtune.dreams.dream import dream
 from worldtune.dreams.dream_set import DreamSet
-from worldtune.dreams.idm.figures import KnownVideo, measure
+from worldtune.dreams.idm.figures import KnownVideo, compare_labels, measure
 from worldtune.dreams.idm.labels_file import write_labels
 from worldtune.dreams.idm.model import InverseDynamics, load_idm
 from worldtune.dreams.idm.session import train_idm
@@ -133,17 +133,18 @@ def _dream(
 
 def _label_true_clips(settings: StudySettings, folder: StudyFolder, draw: int, idm: InverseDynamics) -> dict[str, Any]:
     """Write the labels of the true clips, as rendered and after the codec, and return the figures of both."""
-    figures = {}
+    figures: dict[str, Any] = {}
     for kind in ("video", "codec"):
-        known = []
+        figures[kind] = {}
         for task in settings.tasks:
             clips = true_clips(folder, task, settings.view)
             frames_NTHWC = codec_frames(folder, task) if kind == "codec" else [clip.frames_THWC for clip in clips]
+            known, read = [], []
             for clip, frames_THWC in zip(clips, frames_NTHWC, strict=True):
-                labels = idm.label(frames_THWC, clip.states_TS[0])
-                write_labels(folder.labels(draw, kind, clip.episode), labels)
+                read.append(idm.label(frames_THWC, clip.states_TS[0]))
+                write_labels(folder.labels(draw, kind, clip.episode), read[-1])
                 known.append(KnownVideo(frames_THWC, clip.states_TS, clip.commands_ID, task))
-        figures[kind] = _by_task(idm, known)
+            figures[kind][task] = compare_labels(idm.card, known, read)
     return figures
 
 
